@@ -1,0 +1,230 @@
+"""The table of blocks, and the way from a block spec to a module.
+
+A block is an `nn.Module` that maps (B, C, H, W) to (B, C, H, W). Its constructor takes the channels, and
+keyword options with defaults; where one of them is `ratio`, the ratio axis varies it. A block of the
+table also carries its closed forms (`letters` and `closed_form`); any other module needs nothing.
+"""
+
+import importlib
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gcbench.errors import UsageError
+from gcbench.registry import Entry, Registry, suggestion
+from gcbench.spec import Block, BlockSpec, Case, Shape, Value, parse_block, value_text
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CHANNEL_NAMES = ("channels", "in_channels", "num_channels", "dim", "in_dim", "planes", "inplanes")
+
+
+@dataclass(frozen=True)
+class BlockEntry(Entry):
+    """A line of the table: the entry, and the paper that the block comes from."""
+
+    source: str
+
+
+BLOCKS: Registry[BlockEntry] = Registry(
+    "block",
+    (
+        BlockEntry(
+            "gc",
+            "gcbench.blocks.gc:GlobalContext",
+            "Global Context: attention pooling, bottleneck, addition; options span the framework",
+            "arXiv 1904.11492, eq. 5",
+        ),
+        BlockEntry(
+            "se",
+            "gcbench.blocks.se:SqueezeExcitation",
+            "Squeeze-Excitation: average pooling, bottleneck, scaling",
+            "arXiv 1709.01507, eq. 2-4",
+        ),
+        BlockEntry(
+            "snl",
+            "gcbench.blocks.snl:SimplifiedNonLocal",
+            "simplified Non-local: one attention map for every query",
+            "arXiv 1904.11492, eq. 2-3",
+        ),
+        BlockEntry(
+            "nl",
+            "gcbench.blocks.nl:NonLocal",
+            "Non-local: an attention map of its own for every query, O(N^2)",
+            "arXiv 1711.07971, eq. 1-6",
+        ),
+    ),
+)
+
+
+def resolve(text: str) -> Block:
+    """Look at a block spec's target and options without building it.
+
+    Raises UsageError where the target cannot be imported, or an option is unknown or of a wrong type.
+    """
+    spec = parse_block(text)
+    factory = _factory(spec)
+    parameters = _options_of(factory)
+    options = _checked(spec, factory, parameters)
+    takes_ratio = _takes_ratio(factory, parameters, options)
+    if "ratio" in options and not takes_ratio:
+        key, value = factory.without_ratio
+        raise UsageError(f"block {text!r}: with {key}={value_text(value)} there is no ratio")
+    ratio = options.pop("ratio", None)
+    kept = {key: value for key, value in options.items() if value != parameters[key].default}
+    return Block(
+        name=spec.target,
+        spec=str(BlockSpec(spec.target, tuple(sorted(kept.items())))),
+        ratio=ratio,
+        takes_ratio=takes_ratio and ratio is None,
+    )
+
+
+def build(spec: str, channels: int, ratio: int | None = None, seed: int = 0) -> "nn.Module":
+    """Build a block on the CPU in float32, its weights drawn from `seed`.
+
+    `ratio` goes in where the block takes one and the spec does not fix it. The global random state
+    is left as it was. Raises UsageError with the block's own reason where it refuses its options.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.manual_seed(seed)
+        return _construct(spec, channels, ratio)
+
+
+def build_case(case: Case, seed: int) -> "nn.Module":
+    """Build the block of a case, as `build` does."""
+    return build(case.spec, case.channels, case.ratio, seed)
+
+
+def build_meta(case: Case) -> "nn.Module":
+    """Build the block of a case on the meta device: shapes without numbers or memory."""
+    import torch
+
+    with torch.device("meta"):
+        return _construct(case.spec, case.channels, case.ratio)
+
+
+def closed_form(module: "nn.Module", shape: Shape) -> dict[str, int] | None:
+    """Evaluate the block's closed forms at (B, C, H, W); None where it has none."""
+    if not hasattr(module, "closed_form"):
+        return None
+    cells: dict[str, int] = module.closed_form(**module.letters(shape))
+    return cells
+
+
+def flags(module: "nn.Module") -> tuple[str, ...]:
+    """What the block itself finds special about its configuration."""
+    named: tuple[str, ...] = module.flags() if hasattr(module, "flags") else ()
+    return named
+
+
+def options(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The options that a block spec may give, by name: every parameter but the channels."""
+    return _options_of(factory)
+
+
+def _construct(text: str, channels: int, ratio: int | None) -> "nn.Module":
+    from torch import nn
+
+    spec = parse_block(text)
+    factory = _factory(spec)
+    arguments = dict(spec.options)
+    if ratio is not None:
+        arguments.setdefault("ratio", ratio)
+    name = _channels_name(factory)
+    try:
+        module = factory(channels, **arguments) if name is None else factory(**{name: channels}, **arguments)
+    except Exception as error:
+        raise UsageError(f"block {text!r} cannot be built at {channels} channels: {_told(error)}") from error
+    if not isinstance(module, nn.Module):
+        raise UsageError(f"block {text!r} makes a {type(module).__name__}, not a torch.nn.Module")
+    return module
+
+
+def _factory(spec: BlockSpec) -> Callable[..., Any]:
+    module, separator, attribute = spec.target.partition(":")
+    if not separator:
+        entry: Callable[..., Any] = BLOCKS[module].load()
+        return entry
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:
+        raise UsageError(f"block {str(spec)!r}: cannot import {module!r}: {_told(error)}") from error
+    factory = getattr(found, attribute, None)
+    if not callable(factory):
+        known = [name for name, value in vars(found).items() if inspect.isclass(value)]
+        raise UsageError(
+            f"block {str(spec)!r}: module {module!r} has no class or function {attribute!r}: "
+            f"{suggestion(attribute, known)}"
+        )
+    return factory
+
+
+def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(factory).parameters)
+
+
+def _channels_name(factory: Callable[..., Any]) -> str | None:
+    parameters = _parameters(factory)
+    return next((name for name in CHANNEL_NAMES if name in parameters), None)
+
+
+def _options_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    parameters = _parameters(factory)
+    channels = _channels_name(factory) or next(iter(parameters), None)
+    return {name: p for name, p in parameters.items() if name != channels}
+
+
+def _takes_ratio(
+    factory: Callable[..., Any],
+    parameters: Mapping[str, inspect.Parameter],
+    options: Mapping[str, Value],
+) -> bool:
+    if "ratio" not in parameters:
+        return False
+    if not hasattr(factory, "without_ratio"):
+        return True
+    key, value = factory.without_ratio
+    return bool(options.get(key, parameters[key].default) != value)
+
+
+def _checked(
+    spec: BlockSpec, factory: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
+) -> dict[str, Any]:
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    kinds = _scalar_kinds(factory)
+    for name, value in spec.options:
+        if name not in parameters and not open_ended:
+            raise UsageError(f"block {str(spec)!r}: unknown option {name!r}: {suggestion(name, parameters)}")
+        kind = kinds.get(name)
+        if kind and not (type(value) is kind or (kind is float and type(value) is int)):
+            raise UsageError(
+                f"block {str(spec)!r}: {name} takes {_KIND_WORDS[kind]}, not {value_text(value)!r}"
+            )
+    return dict(spec.options)
+
+
+_KIND_WORDS = {int: "a whole number", bool: "true or false", float: "a number"}
+
+
+def _scalar_kinds(factory: Callable[..., Any]) -> dict[str, type]:
+    target = factory.__init__ if inspect.isclass(factory) else factory
+    try:
+        hints = typing.get_type_hints(target)
+    except Exception:  # a user's annotation that cannot be evaluated leaves the option unchecked
+        return {}
+    return {name: hint for name, hint in hints.items() if hint in _KIND_WORDS}
+
+
+def _told(error: Exception) -> str:
+    message = " ".join(str(error).split())
+    return message if isinstance(error, ValueError) and message else f"{type(error).__name__}: {message}"

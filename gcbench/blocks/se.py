@@ -1,0 +1,51 @@
+"""The Squeeze-and-Excitation block.
+
+Hu, Shen, Sun: "Squeeze-and-Excitation Networks", 2018, arXiv 1709.01507, equations 2 to 4:
+
+    z = x * sigmoid(W_2 relu(W_1 mean_j x_j)),   p = C // ratio
+
+Reference code consulted: torchvision's `SqueezeExcitation`, whose names of weights are kept so that
+its checkpoints load; there the hidden width is given instead of the ratio.
+"""
+
+from torch import Tensor, nn
+
+
+class SqueezeExcitation(nn.Module):
+    """Average pooling, a bottleneck, and a gate for each channel."""
+
+    def __init__(self, channels: int, ratio: int = 16) -> None:
+        """Make the block for `channels` = C; its hidden width is p = C // ratio.
+
+        Raises ValueError where the ratio leaves no channel.
+        """
+        super().__init__()
+        if not 1 <= ratio <= channels:
+            raise ValueError(
+                f"ratio={ratio} leaves no channel of {channels}: it must be 1 to {channels}"
+            )
+        self.hidden = channels // ratio
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc1 = nn.Conv2d(channels, self.hidden, 1)
+        self.activation = nn.ReLU()
+        self.fc2 = nn.Conv2d(self.hidden, channels, 1)
+        self.scale_activation = nn.Sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        hidden = self.activation(self.fc1(self.avgpool(x)))  # (B, p, 1, 1)
+        return x * self.scale_activation(self.fc2(hidden))
+
+    def letters(self, shape: tuple[int, int, int, int]) -> dict[str, int]:
+        """Name the quantities that the closed forms are written in, at shape (B, C, H, W)."""
+        B, C, H, W = shape
+        return {"B": B, "C": C, "N": H * W, "p": self.hidden}
+
+    def closed_form(self, B: int, C: int, N: int, p: int) -> dict[str, int]:
+        """Parameters, MACs of a forward pass, and elements that must move.
+
+        Two biased convolutions on one position; the average is no matrix product. Every gate depends
+        on all of its channel, so x is read twice and z written once: 3 BCN elements.
+        """
+        params = 2 * C * p + p + C
+        return {"params": params, "macs": B * 2 * C * p, "min_elements": 3 * B * C * N + params}

@@ -1,0 +1,22 @@
+"""Bytes that must move: of the function, not of the algorithm."""
+
+from typing import TYPE_CHECKING
+
+from gcbench.blocks import closed_form
+from gcbench.records import Cell
+from gcbench.spec import ELEMENT_BYTES
+
+if TYPE_CHECKING:
+    from gcbench.counting import Subject
+
+
+def compulsory(subject: "Subject") -> dict[str, Cell]:
+    """Say how many bytes any implementation of a forward pass must move.
+
+    The block's closed form gives the elements. Empty where the block has none, and in modes with a
+    backward pass, which has no closed form here.
+    """
+    form = closed_form(subject.meta, subject.case.shape)
+    if form is None or subject.case.mode != "infer":
+        return {"min_bytes": None}
+    return {"min_bytes": form["min_elements"] * ELEMENT_BYTES[subject.case.dtype]}

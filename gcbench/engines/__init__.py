@@ -1,0 +1,1 @@
+"""Where comparisons run: inline, in this process."""

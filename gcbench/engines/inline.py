@@ -1,0 +1,149 @@
+"""Measure a comparison in this process: count its cases, try them, then time what can be timed."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from gcbench import blocks, environment
+from gcbench.counting import Subject, count
+from gcbench.errors import CountingError, UsageError
+from gcbench.records import ComparisonRecord, Effort, Measurement, Role, Status
+from gcbench.spec import Case, Comparison, CounterName
+from gcbench.timing.clocks import Clock, CpuClock, CudaClock, Work
+from gcbench.timing.replicates import Progress, time_comparison
+from gcbench.units import size_text
+from gcbench.workload import Copy, Prepare, Workload, cache_flush, make_input, make_workload
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the cases of a comparison share: seeds, the counter, and what runs before a cold sample."""
+
+    seed: int
+    counter: CounterName
+    before: Prepare | None
+
+
+def measure(
+    comparison: Comparison,
+    effort: Effort,
+    seed: int = 0,
+    counter: CounterName = "auto",
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> ComparisonRecord:
+    """Count every case of a comparison and time those that run, side by side.
+
+    A case that cannot be built or called, or that would not fit in memory, becomes a measurement with a
+    status and a reason; the others go on. The global number of threads and gradient mode are set while
+    this runs and left as they were.
+    """
+    first = comparison.cases[0]
+    baseline = comparison.baseline
+    with _torch_state(first.threads):
+        setting = Setting(seed, counter, _before_sample(first))
+        tried = [_try(case, setting) for case in comparison.cases]
+        found = tuple(measurement for measurement, _ in tried)
+        works = {i: work for i, (_, work) in enumerate(tried) if work is not None}
+        timing = None
+        if works:
+            copy = Copy(make_input(first, first.device, seed), setting.before)
+            rng = random.Random(seed)
+
+            def make(role: Role, case: int | None) -> Work:
+                return (copy if case is None else works[case]).elsewhere(rng)
+
+            timing = time_comparison(
+                make, list(works), baseline, effort, _clock(first.device), rng, on_progress
+            )
+    if baseline not in works:
+        found = tuple(replace(m, flags=(*m.flags, "baseline_failed")) for m in found)
+    return ComparisonRecord(found, baseline, effort.precision, timing)
+
+
+def require_buildable(comparison: Comparison) -> None:
+    """Build every case without memory. Raises UsageError with the reason of the first that refuses."""
+    for case in comparison.cases:
+        blocks.build_meta(case)
+
+
+def _try(case: Case, setting: Setting) -> tuple[Measurement, Workload | None]:
+    """Count a case, see whether it fits, and call it once: its measurement, and the work to time."""
+    try:
+        meta = blocks.build_meta(case)
+    except UsageError as error:
+        return Measurement(case, "error", str(error)), None
+    subject = Subject(case, meta, lambda: blocks.build_case(case, setting.seed), setting.counter)
+    cells, reasons = count(subject)
+    flags = (*blocks.flags(meta), *subject.flags)
+
+    def outcome(status: Status, reason: str | None) -> Measurement:
+        return Measurement(case, status, reason, cells, flags)
+
+    shortage = _shortage(subject)
+    if shortage:
+        return outcome("oom", shortage), None
+    try:
+        work = make_workload(subject.build(), case, case.device, setting.seed, setting.before)
+        _require_same_shape(work.module(work.x), case)
+        work.prepare()
+        work.call()
+    except Exception as error:  # a block may raise anything; the others go on
+        status: Status = "oom" if _is_oom(error) else "error"
+        message = " ".join(str(error).split())[:300]
+        return outcome(status, f"{type(error).__name__}: {message}"), None
+    return outcome("ok", "; ".join(reasons) or None), work
+
+
+def _shortage(subject: Subject) -> str | None:
+    """Say what the case would need, where that is more than the device has free."""
+    free = environment.free_bytes(subject.case.device)
+    try:
+        needed = subject.call.peak_bytes
+    except CountingError:  # no prediction: trying it will tell
+        return None
+    if free is None or needed <= free:
+        return None
+    device = subject.case.device
+    return f"needs {size_text(needed)}, and {size_text(free)} are free on {device}"
+
+
+def _require_same_shape(output: object, case: Case) -> None:
+    if not isinstance(output, Tensor):
+        raise TypeError(f"the output is a {type(output).__name__}, not a tensor")
+    if tuple(output.shape) != case.shape:
+        raise ValueError(f"the output has shape {tuple(output.shape)}, the input {case.shape}")
+
+
+def _is_oom(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(
+        error
+    )
+
+
+def _clock(device: str) -> Clock:
+    return CpuClock() if device == "cpu" else CudaClock(device)
+
+
+def _before_sample(case: Case) -> Prepare | None:
+    if case.cache == "warm":
+        return None
+    size_bytes = environment.last_level_cache_bytes(case.device)
+    if size_bytes is None:
+        raise UsageError(f"--cache cold: the size of the last cache of {case.device} is unknown")
+    return cache_flush(size_bytes, case.device)
+
+
+@contextmanager
+def _torch_state(threads: int | None) -> Iterator[None]:
+    """Set the number of threads, and put it and the gradient mode back afterwards."""
+    usual = torch.get_num_threads()
+    with torch.set_grad_enabled(False):
+        torch.set_num_threads(threads or usual)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(usual)

@@ -1,0 +1,214 @@
+"""The machine as it is: what the manifest records, what deserves a warning, what memory is free.
+
+Readings from /proc and /sys are optional: where a file is missing the reading is None.
+"""
+
+import os
+import platform
+import re
+import socket
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from gcbench.errors import UsageError
+from gcbench.records import Manifest
+
+_LIBRARIES = ("torch", "torchvision", "fvcore", "numpy", "pandas", "triton")
+_VARIABLES = re.compile(
+    r"(OMP|MKL|KMP|GOMP|DNNL|ONEDNN|OPENBLAS|TORCH|PYTORCH|CUDA|CUBLAS|NVIDIA_TF32|ATEN)_?\w*"
+)
+_CPU = Path("/sys/devices/system/cpu/cpu0")
+
+
+def manifest(run: str, seed: int) -> Manifest:
+    """Describe this machine, these versions and these settings, now."""
+    import torch
+
+    usable = usable_cores()
+    record = Manifest(
+        run=run,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=tuple(sys.argv),
+        seed=seed,
+        gcbench_version=version("gcbench") or "unknown",
+        python_version=platform.python_version(),
+        versions={name: version(name) for name in _LIBRARIES} | {"torch": torch.__version__},
+        node=socket.gethostname(),
+        system=platform.platform(),
+        cpu=cpu_name(),
+        cores=os.cpu_count() or 1,
+        usable_cores=usable,
+        memory_bytes=_meminfo("MemTotal"),
+        cache_bytes=last_level_cache_bytes("cpu"),
+        devices={"cpu": cpu_name()} | _cuda_devices(),
+        threads=torch.get_num_threads(),
+        governor=_text(_CPU / "cpufreq/scaling_governor"),
+        cpu_quota=_cpu_quota(),
+        load_1min=_load(),
+        flags=_torch_flags(),
+        variables={
+            name: value for name, value in sorted(os.environ.items()) if _VARIABLES.fullmatch(name)
+        },
+    )
+    return _with_warnings(record)
+
+
+def default_device() -> str:
+    """The accelerator if there is one, else the CPU."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def require_device(device: str) -> None:
+    """Make sure that this machine has the device. Raises UsageError where it has not."""
+    import torch
+
+    if device == "cpu":
+        return
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    index = int(device.partition(":")[2] or 0)
+    if index >= count:
+        found = f"cuda:0 to cuda:{count - 1}" if count else "no CUDA device"
+        raise UsageError(f"--device {device}: this machine has {found} that torch can use, and cpu")
+
+
+def device_name(device: str) -> str:
+    """The name that the maker gave the device."""
+    if device == "cpu":
+        return cpu_name()
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
+def free_bytes(device: str) -> int | None:
+    """Memory that a process can still take on the device, in bytes; None where it is unknown.
+
+    On the CPU the smaller of MemAvailable and what the control group still allows.
+    """
+    if device != "cpu":
+        import torch
+
+        return torch.cuda.mem_get_info(device)[0]
+    readings = [reading for reading in (_meminfo("MemAvailable"), _cgroup_free()) if reading]
+    return min(readings, default=None)
+
+
+def last_level_cache_bytes(device: str) -> int | None:
+    """Size of the device's last cache before memory, in bytes; None where it is unknown."""
+    if device != "cpu":
+        import torch
+
+        return int(torch.cuda.get_device_properties(device).L2_cache_size)
+    sizes = [_cache_size(folder) for folder in _CPU.glob("cache/index*")]
+    return max((size for size in sizes if size), default=None)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_name() -> str:
+    """The processor's name as the system tells it."""
+    match = re.search(r"^model name\s*:\s*(.+)$", _text(Path("/proc/cpuinfo")) or "", re.MULTILINE)
+    return match[1] if match else platform.processor() or platform.machine()
+
+
+def steal_ns() -> int | None:
+    """Time that the hypervisor gave to others since boot, over all cores, in nanoseconds."""
+    match = re.match(r"cpu\s+(?:\d+\s+){7}(\d+)", _text(Path("/proc/stat")) or "")
+    return int(match[1]) * 10**9 // os.sysconf("SC_CLK_TCK") if match else None
+
+
+def version(package: str) -> str | None:
+    """The installed version of a package; None where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _with_warnings(record: Manifest) -> Manifest:
+    from dataclasses import replace
+
+    warnings = []
+    if record.governor not in (None, "performance"):
+        warnings.append(
+            f"the CPU governor is {record.governor!r}: clocks move with load; "
+            "'performance' keeps them steadier"
+        )
+    if record.load_1min is not None and record.load_1min > 0.5 * record.usable_cores:
+        warnings.append(
+            f"the load is {record.load_1min:.1f} on {record.usable_cores} cores: "
+            "something else is running, and intervals will be wide"
+        )
+    if record.cpu_quota is not None and record.cpu_quota < record.threads:
+        warnings.append(
+            f"a control group grants {record.cpu_quota:g} cores to {record.threads} threads: "
+            "the kernel pauses them; try a smaller --threads"
+        )
+    return replace(record, warnings=tuple(warnings))
+
+
+def _torch_flags() -> dict[str, bool | str | int | float | None]:
+    import torch
+
+    return {
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "cuda_matmul_allow_tf32": torch.backends.cuda.matmul.allow_tf32,
+        "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "mkldnn": torch.backends.mkldnn.is_available(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "interop_threads": torch.get_num_interop_threads(),
+    }
+
+
+def _cuda_devices() -> dict[str, str]:
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return {f"cuda:{index}": torch.cuda.get_device_name(index) for index in range(count)}
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None
+
+
+def _meminfo(field: str) -> int | None:
+    match = re.search(rf"^{field}:\s+(\d+) kB$", _text(Path("/proc/meminfo")) or "", re.MULTILINE)
+    return int(match[1]) * 1024 if match else None
+
+
+def _cgroup_free() -> int | None:
+    limit, used = (_text(Path("/sys/fs/cgroup") / f"memory.{name}") for name in ("max", "current"))
+    if limit is None or used is None or limit == "max":
+        return None
+    return max(0, int(limit) - int(used))
+
+
+def _cpu_quota() -> float | None:
+    quota, _, period = (_text(Path("/sys/fs/cgroup/cpu.max")) or "max").partition(" ")
+    return None if quota == "max" else int(quota) / int(period)
+
+
+def _cache_size(folder: Path) -> int | None:
+    match = re.fullmatch(r"(\d+)([KM])", _text(folder / "size") or "")
+    return int(match[1]) * {"K": 2**10, "M": 2**20}[match[2]] if match else None
+
+
+def _load() -> float | None:
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return None

@@ -1,0 +1,48 @@
+"""The table of what is counted of a case before it is timed.
+
+A metric is a function in a file of its own under `gcbench/counting/`: it takes a
+`gcbench.counting.Subject` and returns the cells of the columns that its line names here. The columns
+reach the CSV by this table alone: those that the CSV's fixed order does not name come last.
+"""
+
+from dataclasses import dataclass
+
+from gcbench.registry import Entry, Registry
+
+
+@dataclass(frozen=True)
+class Metric(Entry):
+    """A line of the table: the entry, and the CSV columns that the metric fills."""
+
+    columns: tuple[str, ...]
+
+
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    (
+        Metric(
+            "parameters",
+            "gcbench.counting.parameters:parameters",
+            "trainable and frozen parameters (fvcore)",
+            ("params",),
+        ),
+        Metric(
+            "macs",
+            "gcbench.counting.macs:macs",
+            "multiply-accumulates of one forward pass, and what was not counted",
+            ("macs", "macs_counter", "uncounted_ops"),
+        ),
+        Metric(
+            "bytes",
+            "gcbench.counting.compulsory:compulsory",
+            "bytes that any implementation of the function must move",
+            ("min_bytes",),
+        ),
+        Metric(
+            "memory",
+            "gcbench.counting.memory:memory",
+            "peak bytes alive during one call, predicted on the meta device",
+            ("peak_memory_bytes", "activation_memory_bytes"),
+        ),
+    ),
+)

@@ -1,0 +1,126 @@
+"""What a run holds: frozen records of what was seen. Nothing here is derived, rounded or scaled."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gcbench.spec import Case
+
+SCHEMA = 1
+
+Status = Literal["ok", "oom", "timeout", "error", "crashed", "skipped"]
+StoppedBy = Literal["precision", "time"]
+Role = Literal["case", "aa", "copy"]
+Cell = int | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One thing that was timed in a comparison.
+
+    `case` is the position of the case among the comparison's measurements: the one that is timed,
+    or, for role `aa`, the one that this is another copy of. The copy arm has none. Arms of one
+    `group` share rounds, and each sample holds `calls` calls.
+    """
+
+    role: Role
+    case: int | None
+    group: int
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbance:
+    """What else the machine did during one replicate."""
+
+    wall_ns: int
+    cpu_ns: int
+    steal_ns: int | None
+    involuntary_switches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replicate:
+    """One rebuild of every arm: for each arm the duration of each sample in nanoseconds, by round.
+
+    An arm that took no part in this replicate has no samples. Samples of two arms of one group at
+    the same position come from the same round.
+    """
+
+    samples_ns: tuple[tuple[int, ...], ...]
+    disturbance: Disturbance
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Every sample of a comparison, and why there are no more."""
+
+    arms: tuple[Arm, ...]
+    replicates: tuple[Replicate, ...]
+    stopped_by: StoppedBy
+    discarded_rounds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What became of one case. `reason` says in words why it is not ok."""
+
+    case: Case
+    status: Status = "ok"
+    reason: str | None = None
+    metrics: dict[str, Cell] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRecord:
+    """A comparison as it was measured. `timing` is absent where no case could be timed."""
+
+    measurements: tuple[Measurement, ...]
+    baseline: int
+    precision: float
+    timing: Timing | None
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long to measure: until every relative's half-width is `precision`, or `max_time_s`."""
+
+    precision: float
+    max_time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Where, when and with what a run was measured."""
+
+    run: str
+    started: str
+    command: tuple[str, ...]
+    seed: int
+    gcbench_version: str
+    python_version: str
+    versions: dict[str, str | None]
+    node: str
+    system: str
+    cpu: str
+    cores: int
+    usable_cores: int
+    memory_bytes: int | None
+    cache_bytes: int | None
+    devices: dict[str, str]
+    threads: int
+    governor: str | None
+    cpu_quota: float | None
+    load_1min: float | None
+    flags: dict[str, Cell]
+    variables: dict[str, str]
+    warnings: tuple[str, ...] = ()
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one command measured."""
+
+    manifest: Manifest
+    comparisons: tuple[ComparisonRecord, ...]

@@ -1,0 +1,77 @@
+"""Tables of things that are found by name and imported when they are used.
+
+An entry names its target as text (`"package.module:attribute"`), so a table can be listed without
+importing what it lists.
+"""
+
+import difflib
+import importlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from gcbench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a table: a name, what it stands for, and one sentence about it."""
+
+    name: str
+    target: str
+    summary: str
+
+    def load(self) -> Any:
+        """Import the target and return it."""
+        module, _, attribute = self.target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+E_co = TypeVar("E_co", bound=Entry, covariant=True)
+
+
+class Registry(Generic[E_co]):
+    """An ordered table of entries of one kind.
+
+    >>> table = Registry("fruit", [Entry("apple", "a:b", ""), Entry("pear", "a:c", "")])
+    >>> table["appel"]
+    Traceback (most recent call last):
+    gcbench.errors.UsageError: unknown fruit 'appel': did you mean 'apple'? known: apple, pear
+    """
+
+    def __init__(self, kind: str, entries: Iterable[E_co]) -> None:
+        """Keep the entries in order. Raises ValueError where two carry one name."""
+        self.kind = kind
+        self._entries: dict[str, E_co] = {}
+        for entry in entries:
+            if entry.name in self._entries:
+                raise ValueError(f"two entries of the {kind} table are named {entry.name!r}")
+            self._entries[entry.name] = entry
+
+    def __iter__(self) -> Iterator[E_co]:
+        """Go through the entries in the table's order."""
+        return iter(self._entries.values())
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether an entry has this name."""
+        return name in self._entries
+
+    def __getitem__(self, name: str) -> E_co:
+        """Return the entry of this name. Raises UsageError with the nearest name and all names."""
+        if name not in self._entries:
+            raise UsageError(f"unknown {self.kind} {name!r}: {suggestion(name, self._entries)}")
+        return self._entries[name]
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Say what a mistyped word may have meant, and all that it could have been.
+
+    >>> suggestion("pooing", ["pooling", "ratio"])
+    "did you mean 'pooling'? known: pooling, ratio"
+    >>> suggestion("x", ["pooling"])
+    'known: pooling'
+    """
+    names = list(known)
+    near = difflib.get_close_matches(word, names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}known: {', '.join(names) or 'none'}"

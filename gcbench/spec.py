@@ -1,0 +1,300 @@
+"""What the user asks for: axes, block specs, cases and their keys, comparisons.
+
+Everything here is text and numbers; nothing imports torch, so that a mistake in a command is told
+at once.
+"""
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from gcbench.errors import UsageError
+from gcbench.registry import suggestion
+
+Dtype = Literal["float32", "float16", "bfloat16", "float64"]
+Layout = Literal["contiguous", "channels_last"]
+Mode = Literal["infer", "train", "backward"]
+Runtime = Literal["eager"]
+Cache = Literal["warm", "cold"]
+CounterName = Literal["auto", "fvcore", "torch", "formula"]
+
+Value = bool | int | float | str | None
+Shape = tuple[int, int, int, int]
+
+DEFAULT_BLOCKS = ("gc", "se", "snl", "nl")
+ELEMENT_BYTES: dict[Dtype, int] = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
+LARGEST = 2**31 - 1
+
+_WORDS: dict[str, Value] = {"true": True, "false": False, "none": None}
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSpec:
+    """A block as the user wrote it: `TARGET[:key=value]...`."""
+
+    target: str
+    options: tuple[tuple[str, Value], ...]
+
+    def __str__(self) -> str:
+        """Write the spec back, options in the order that they have here."""
+        return ":".join([self.target, *(f"{key}={value_text(value)}" for key, value in self.options)])
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block spec after its target was looked at.
+
+    `spec` is canonical: the registry's name, then the options that differ from their defaults,
+    sorted, without ratio. `ratio` is the one that the spec fixes; `takes_ratio` tells whether the
+    ratio axis varies this block.
+    """
+
+    name: str
+    spec: str
+    ratio: int | None
+    takes_ratio: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One block spec at one value of every axis. `copy` counts repetitions of the same case."""
+
+    block: str
+    spec: str
+    batch: int
+    channels: int
+    height: int
+    width: int
+    ratio: int | None
+    dtype: Dtype
+    device: str
+    layout: Layout
+    mode: Mode
+    runtime: Runtime
+    cache: Cache
+    threads: int | None
+    copy: int = 1
+
+    @property
+    def shape(self) -> Shape:
+        """The input's shape (B, C, H, W)."""
+        return self.batch, self.channels, self.height, self.width
+
+    @property
+    def key(self) -> str:
+        """The text that identifies this case for ever, whatever the machine, seed or version."""
+        parts = [
+            self.spec,
+            *([] if self.ratio is None else [f"ratio={self.ratio}"]),
+            "x".join(map(str, self.shape)),
+            self.dtype,
+            self.device.partition(":")[0],
+            self.layout,
+            self.mode,
+            self.runtime,
+            self.cache,
+            f"threads={self.threads or 'auto'}",
+        ]
+        return "|".join(parts) + self._copy_mark
+
+    @property
+    def label(self) -> str:
+        """A short name among the cases of one comparison."""
+        return self.spec + ("" if self.ratio is None else f" r{self.ratio}") + self._copy_mark
+
+    @property
+    def _copy_mark(self) -> str:
+        return f"#{self.copy}" if self.copy > 1 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The cases that are timed together, and which of them the others are divided by."""
+
+    cases: tuple[Case, ...]
+    baseline: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Every axis with the values that it takes."""
+
+    blocks: tuple[Block, ...]
+    batch: tuple[int, ...] = (1,)
+    channels: tuple[int, ...] = (256,)
+    sizes: tuple[tuple[int, int], ...] = ((56, 56),)
+    ratios: tuple[int, ...] = (16,)
+    dtypes: tuple[Dtype, ...] = ("float32",)
+    devices: tuple[str, ...] = ("cpu",)
+    layouts: tuple[Layout, ...] = ("contiguous",)
+    modes: tuple[Mode, ...] = ("infer",)
+    runtimes: tuple[Runtime, ...] = ("eager",)
+    caches: tuple[Cache, ...] = ("warm",)
+    threads: tuple[int | None, ...] = (None,)
+    baseline: Block | None = None
+
+
+def grid(sweep: Sweep) -> list[Comparison]:
+    """List the comparisons of a sweep: one for each value of the axes that cases share.
+
+    Raises UsageError where the baseline is not among the blocks.
+    """
+    shared = itertools.product(
+        sweep.batch,
+        sweep.channels,
+        sweep.sizes,
+        sweep.dtypes,
+        sweep.devices,
+        sweep.layouts,
+        sweep.modes,
+        sweep.runtimes,
+        sweep.caches,
+        sweep.threads,
+    )
+    return [_comparison(sweep, axes) for axes in shared]
+
+
+def _comparison(sweep: Sweep, axes: tuple[object, ...]) -> Comparison:
+    batch, channels, size, *rest = axes
+    height, width = size  # type: ignore[misc]
+    cases: list[Case] = []
+    seen: Counter[Case] = Counter()
+    for block in sweep.blocks:
+        for ratio in sweep.ratios if block.takes_ratio else (block.ratio,):
+            case = Case(block.name, block.spec, batch, channels, height, width, ratio, *rest)  # type: ignore[arg-type]
+            seen[case] += 1
+            cases.append(replace(case, copy=seen[case]))
+    return Comparison(tuple(cases), _baseline(sweep, cases))
+
+
+def _baseline(sweep: Sweep, cases: Sequence[Case]) -> int:
+    if sweep.baseline is None:
+        return 0
+    wanted = sweep.baseline
+    for index, case in enumerate(cases):
+        if case.spec == wanted.spec and (wanted.takes_ratio or case.ratio == wanted.ratio):
+            return index
+    known = ", ".join(dict.fromkeys(case.spec for case in cases))
+    raise UsageError(f"--baseline {wanted.spec!r} is not among the blocks that are measured: {known}")
+
+
+def parse_block(text: str) -> BlockSpec:
+    """Read a block spec.
+
+    Raises UsageError, which quotes the spec, where it does not follow the grammar.
+
+    >>> parse_block("gc:pooling=avg:ratio=8")
+    BlockSpec(target='gc', options=(('pooling', 'avg'), ('ratio', 8)))
+    >>> parse_block("my.module:MyBlock:width=3").target
+    'my.module:MyBlock'
+    """
+
+    def refuse(why: str) -> UsageError:
+        return UsageError(f"block {text!r}: {why} (a block is TARGET[:key=value]...)")
+
+    parts = text.split(":")
+    first = next((i for i, part in enumerate(parts) if "=" in part), len(parts))
+    target = parts[:first]
+    if not 1 <= len(target) <= 2 or not all(re.fullmatch(r"[\w./-]+", part) for part in target):
+        raise refuse("the target is a name such as gc, or my.module:MyBlock")
+    options: dict[str, Value] = {}
+    for part in parts[first:]:
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise refuse(f"{part!r} stands behind the options but is no key=value")
+        if not key.isidentifier() or not value or re.search(r"[,@=\s]", value):
+            raise refuse(f"{part!r} is no key=value (a value has no comma, space, = or @)")
+        if key in options:
+            raise refuse(f"option {key!r} is given twice")
+        options[key] = parse_value(value)
+    return BlockSpec(":".join(target), tuple(options.items()))
+
+
+def parse_value(text: str) -> Value:
+    """Read an option's value: int, float, true, false, none, else text.
+
+    >>> [parse_value(text) for text in ("8", "0.5", "true", "none", "avg")]
+    [8, 0.5, True, None, 'avg']
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    if re.fullmatch(r"[+-]?\d{1,18}", text):
+        return int(text)
+    if re.fullmatch(r"[+-]?(\d{1,18}\.\d{0,18}|\.?\d{1,18})(e[+-]?\d{1,2})?", text):
+        return float(text)
+    return text
+
+
+def value_text(value: Value) -> str:
+    """Write a value as `parse_value` reads it.
+
+    >>> [value_text(value) for value in (8, 0.5, True, None, "avg")]
+    ['8', '0.5', 'true', 'none', 'avg']
+    """
+    return next((text for text, word in _WORDS.items() if value is word), str(value))
+
+
+def parse_count(option: str, text: str) -> int:
+    """Read a whole number of at least 1. Raises UsageError, which names the option.
+
+    >>> parse_count("--batch", "8")
+    8
+    """
+    if re.fullmatch(r"\d{1,10}", text.strip()) and 1 <= int(text) <= LARGEST:
+        return int(text)
+    raise _refused(option, text, f"a whole number from 1 to {LARGEST}")
+
+
+def parse_size(option: str, text: str) -> tuple[int, int]:
+    """Read a size: `56` is 56 x 56, `50x80` is height x width. Raises UsageError.
+
+    >>> parse_size("--size", "56"), parse_size("--size", "50x80")
+    ((56, 56), (50, 80))
+    """
+    sides = text.strip().split("x")
+    if len(sides) <= 2 and all(
+        re.fullmatch(r"\d{1,10}", side) and 1 <= int(side) <= LARGEST for side in sides
+    ):
+        return int(sides[0]), int(sides[-1])
+    raise _refused(option, text, "a size such as 56 (56x56) or 50x80 (height x width)")
+
+
+def parse_device(option: str, text: str) -> str:
+    """Read a device's name, whether this machine has it or not. Raises UsageError.
+
+    >>> parse_device("--device", "cuda:1")
+    'cuda:1'
+    """
+    if re.fullmatch(r"cpu|cuda(:\d{1,3})?", text.strip()):
+        return text.strip()
+    raise _refused(option, text, "cpu, cuda or cuda:INDEX")
+
+
+def parse_choice(option: str, text: str, choices: object) -> str:
+    """Read one of a Literal's values. Raises UsageError with the nearest and all of them.
+
+    >>> parse_choice("--mode", "infer", Mode)
+    'infer'
+    """
+    known = get_args(choices)
+    if text.strip() in known:
+        return text.strip()
+    if _is_list(text):
+        raise _refused(option, text, f"one of {', '.join(known)}")
+    raise UsageError(f"{option} {text!r} is unknown: {suggestion(text, known)}")
+
+
+def _is_list(text: str) -> bool:
+    return bool(re.search(r"[,:]|\.\.", text))
+
+
+def _refused(option: str, text: str, allowed: str) -> UsageError:
+    if _is_list(text):
+        return UsageError(
+            f"{option} takes one value in bench, {allowed}, and {text!r} is a list or a range: "
+            "bench measures one shape, so run it once for each (a grid of shapes is a sweep)"
+        )
+    return UsageError(f"{option} takes {allowed}, not {text!r}")

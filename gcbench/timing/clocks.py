@@ -1,0 +1,122 @@
+"""Clocks: a batch of samples goes in, durations in nanoseconds come out.
+
+A batch is what may be queued ahead of the device: the CPU's clock runs it sample by sample, a CUDA clock
+enqueues all of it and synchronises once.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+
+class Work(Protocol):
+    """What can be timed. `repeatable` tells whether calls may follow each other unprepared."""
+
+    repeatable: bool
+
+    def prepare(self) -> None:
+        """Do what must not be timed."""
+
+    def call(self) -> object:
+        """Do what is timed."""
+
+
+class Sample(NamedTuple):
+    """A work and how many calls of it one duration covers."""
+
+    work: Work
+    calls: int
+
+
+class Clock(Protocol):
+    """Where time comes from. `burst_ns` is the longest batch that it wants, None where any will do."""
+
+    burst_ns: int | None
+
+    def now(self) -> int:
+        """Host time in nanoseconds, from some fixed moment."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass without working."""
+
+    def time(self, batch: Sequence[Sample]) -> list[int]:
+        """Run the samples in order and return the duration of each in nanoseconds."""
+
+
+class CpuClock:
+    """Durations by a monotonic clock around each sample, the garbage collector off."""
+
+    burst_ns = None
+
+    def __init__(
+        self,
+        now: Callable[[], int] = time.perf_counter_ns,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Read time from `now`, in nanoseconds; pass it with `sleep`, in seconds."""
+        self.now = now
+        self.sleep = sleep
+
+    def time(self, batch: Sequence[Sample]) -> list[int]:
+        """Run the samples one after the other; see `Clock`."""
+        now = self.now
+        durations = []
+        with collector_off():
+            for work, calls in batch:
+                work.prepare()
+                call = work.call
+                start = now()
+                for _ in range(calls):
+                    call()
+                durations.append(now() - start)
+        return durations
+
+
+class CudaClock:
+    """Durations by CUDA events around each sample, one synchronisation for a batch."""
+
+    # long bursts heat the part until its clocks droop
+    burst_ns = 20_000_000
+
+    def __init__(self, device: str) -> None:
+        """Time on the current stream of a CUDA device."""
+        self._device = device
+
+    def now(self) -> int:
+        """Host time in nanoseconds; see `Clock`."""
+        return time.perf_counter_ns()
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass; see `Clock`."""
+        time.sleep(seconds)
+
+    def time(self, batch: Sequence[Sample]) -> list[int]:
+        """Enqueue the samples, then wait for all of them; see `Clock`."""
+        import torch
+
+        events = []
+        with collector_off(), torch.cuda.device(self._device):
+            for work, calls in batch:
+                start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                work.prepare()
+                start.record()
+                for _ in range(calls):
+                    work.call()
+                end.record()
+                events.append((start, end))
+            torch.cuda.synchronize()
+        return [round(1e6 * start.elapsed_time(end)) for start, end in events]
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """Keep the garbage collector from running inside, and leave it as it was."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

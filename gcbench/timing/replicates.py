@@ -1,0 +1,149 @@
+"""The loop: rebuild every arm, time its rounds, stop when the precision is reached or time is up."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from gcbench.records import Arm, Disturbance, Effort, Replicate, Role, StoppedBy, Timing
+from gcbench.statistics import settled, widest
+from gcbench.timing.clocks import Clock, Sample, Work
+from gcbench.timing.order import balanced_rounds
+from gcbench.timing.plan import Group, Plan, make_plan
+from gcbench.timing.usage import Usage, read_usage
+
+# A new work for a role and a case, with a module and buffers of its own at a new place in memory
+Make = Callable[[Role, int | None], Work]
+
+WARM_UP_CALLS, WARM_UP_NS = 3, 100_000_000
+# warming one arm up may take this share of the budget; a heavy arm is content with a single call
+WARM_UP_SHARE = 0.02
+UNTIMED_CALLS = 2
+# each replicate begins at a random phase of what the machine does periodically, such as quota periods
+PHASE_S = 0.01
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a comparison is. `half_width` is the widest relative's, as a logarithm."""
+
+    elapsed_s: float
+    budget_s: float
+    replicates: int
+    half_width: float
+
+
+def time_comparison(
+    make: Make,
+    cases: Sequence[int],
+    baseline: int,
+    effort: Effort,
+    clock: Clock,
+    rng: random.Random,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    usage: Callable[[], Usage] = read_usage,
+) -> Timing:
+    """Time cases, given by their position, against the baseline until the effort is spent.
+
+    Returns every sample. Whatever a work raises goes through.
+    """
+    start_ns = clock.now()
+    budget_ns = round(effort.max_time_s * 1e9)
+    plan = _calibrated(make, cases, baseline, budget_ns, clock)
+    replicates: list[Replicate] = []
+    while True:
+        replicates.append(_replicate(plan, len(replicates), make, clock, rng, usage))
+        timing = Timing(plan.arms, tuple(replicates), "time")
+        elapsed_ns = clock.now() - start_ns
+        on_progress(
+            Progress(
+                elapsed_ns / 1e9, effort.max_time_s, len(replicates), widest(timing, baseline)
+            )
+        )
+        reason = _reason_to_stop(timing, plan, baseline, effort.precision, elapsed_ns >= budget_ns)
+        if reason:
+            return replace(timing, stopped_by=reason)
+
+
+def _reason_to_stop(
+    timing: Timing, plan: Plan, baseline: int, precision: float, time_is_up: bool
+) -> StoppedBy | None:
+    # never because an interval excludes 1: looking for that is how false verdicts are made
+    if len(timing.replicates) >= plan.min_replicates and settled(timing, baseline, precision):
+        return "precision"
+    return "time" if time_is_up else None
+
+
+def _calibrated(
+    make: Make, cases: Sequence[int], baseline: int, budget_ns: int, clock: Clock
+) -> Plan:
+    start_ns = clock.now()
+    copy = make("copy", None)
+    limit_ns = WARM_UP_SHARE * budget_ns
+    copy_ns = _cost(copy, clock, limit_ns)
+    costs_ns = {case: _cost(make("case", case), clock, limit_ns) for case in cases}
+    left_ns = max(0, budget_ns - (clock.now() - start_ns))
+    return make_plan(costs_ns, copy_ns, baseline, left_ns, copy.repeatable)
+
+
+def _cost(work: Work, clock: Clock, limit_ns: float) -> int:
+    """Warm a work up; return the duration of its fastest call in nanoseconds."""
+    durations: list[int] = []
+    spent_ns = 0
+    while not durations or (
+        spent_ns < limit_ns and (len(durations) < WARM_UP_CALLS or spent_ns < WARM_UP_NS)
+    ):
+        start_ns = clock.now()
+        durations += clock.time([Sample(work, 1)])
+        spent_ns += clock.now() - start_ns
+    return min(durations)
+
+
+def _replicate(
+    plan: Plan,
+    number: int,
+    make: Make,
+    clock: Clock,
+    rng: random.Random,
+    usage: Callable[[], Usage],
+) -> Replicate:
+    clock.sleep(rng.uniform(0, PHASE_S))
+    due = [group for group in plan.groups if group.takes_part(number)]
+    order = [arm for group in due for arm in group.arms]
+    rng.shuffle(order)
+    works = {arm: make(plan.arms[arm].role, plan.arms[arm].case) for arm in order}
+    samples: list[tuple[int, ...]] = [()] * len(plan.arms)
+    before = usage()
+    for group in due:
+        for arm, durations in _time_group(group, works, clock, rng).items():
+            samples[arm] = tuple(durations)
+    return Replicate(tuple(samples), _disturbance(before, usage()))
+
+
+def _time_group(
+    group: Group, works: dict[int, Work], clock: Clock, rng: random.Random
+) -> dict[int, list[int]]:
+    """Run the rounds of a group; return the durations of each arm, by round."""
+    if group.rounds > 1:
+        # the first calls at a new place pay for page faults, and for what a heavy group evicted
+        for _ in range(UNTIMED_CALLS):
+            clock.time([Sample(works[arm], 1) for arm in group.arms])
+    orders = balanced_rounds(len(group.arms), group.rounds, rng)
+    turns = [group.arms[place] for order in orders for place in order]
+    durations: dict[int, list[int]] = {arm: [] for arm in group.arms}
+    batch_ns = clock.time([Sample(works[arm], group.calls) for arm in turns])
+    for arm, duration in zip(turns, batch_ns, strict=True):
+        durations[arm].append(duration)
+    return durations
+
+
+def _disturbance(before: Usage, after: Usage) -> Disturbance:
+    steal_ns = None
+    if before.steal_ns is not None and after.steal_ns is not None:
+        steal_ns = after.steal_ns - before.steal_ns
+    return Disturbance(
+        wall_ns=after.wall_ns - before.wall_ns,
+        cpu_ns=after.cpu_ns - before.cpu_ns,
+        steal_ns=steal_ns,
+        involuntary_switches=after.involuntary_switches - before.involuntary_switches,
+    )

@@ -1,0 +1,26 @@
+"""Counters of what this process got from the machine, read before and after a replicate."""
+
+import resource
+import time
+from typing import NamedTuple
+
+from gcbench.environment import steal_ns
+
+
+class Usage(NamedTuple):
+    """Totals since some fixed moment: wall and CPU time, time stolen by the host, forced switches."""
+
+    wall_ns: int
+    cpu_ns: int
+    steal_ns: int | None
+    involuntary_switches: int
+
+
+def read_usage() -> Usage:
+    """Read the counters now."""
+    return Usage(
+        wall_ns=time.perf_counter_ns(),
+        cpu_ns=time.process_time_ns(),
+        steal_ns=steal_ns(),
+        involuntary_switches=resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw,
+    )

@@ -1,0 +1,124 @@
+"""Numbers to text for people, and text from people to numbers. The only place that scales a unit."""
+
+import math
+import re
+
+from gcbench.errors import UsageError
+
+_COUNT_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_TIME_UNITS = ((1e6, "s"), (1e3, "ms"), (1.0, "µs"))
+_SIZE_UNITS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def count_text(number: int) -> str:
+    """Write a count with three significant digits.
+
+    >>> count_text(1606144), count_text(8464), count_text(97), count_text(2928672768)
+    ('1.61 M', '8.46 k', '97', '2.93 G')
+    """
+    return _scaled(number, _COUNT_UNITS) or str(number)
+
+
+def size_text(size_bytes: int) -> str:
+    """Write bytes in binary units with three significant digits.
+
+    >>> size_text(39337984), size_text(1000), size_text(256 * 2**30)
+    ('37.5 MiB', '1000 B', '256 GiB')
+    """
+    return _scaled(size_bytes, _SIZE_UNITS) or f"{size_bytes} B"
+
+
+def latency_text(us: float, lo: float, hi: float) -> str:
+    """Write a latency in microseconds with the digits that its interval supports.
+
+    >>> latency_text(412.37, 409.0, 415.0), latency_text(152_345.0, 150_000.0, 154_000.0)
+    ('412 µs', '152 ms')
+    """
+    scale, unit = next((s for s in _TIME_UNITS if us >= s[0]), _TIME_UNITS[-1])
+    return f"{number_text(us / scale, lo / scale, hi / scale)} {unit}"
+
+
+def number_text(mid: float, lo: float, hi: float) -> str:
+    """Write a number with no more digits than its interval supports.
+
+    The last digit kept is that of the first digit of the half-width; without an interval, two
+    significant digits stay.
+
+    >>> number_text(0.75234, 0.7481, 0.7569), number_text(412.37, 380.0, 440.0)
+    ('0.752', '410')
+    >>> number_text(3.14159, float("-inf"), float("inf"))
+    '3.1'
+    """
+    decimals = _decimals(mid, lo, hi)
+    return f"{round(mid, decimals):.{max(decimals, 0)}f}"
+
+
+def interval_text(mid: float, lo: float, hi: float) -> str:
+    """Write an interval to the digits of its own middle; a missing one says so.
+
+    >>> interval_text(0.75234, 0.7481, 0.7569)
+    '0.748 to 0.757'
+    >>> interval_text(2.0, 0.0, float("inf"))
+    'no interval'
+    """
+    if not (math.isfinite(lo) and math.isfinite(hi)):
+        return "no interval"
+    decimals = _decimals(mid, lo, hi)
+    low, high = (f"{round(end, decimals):.{max(decimals, 0)}f}" for end in (lo, hi))
+    return f"{low} to {high}"
+
+
+def percent_text(share: float) -> str:
+    """Write a share as a percentage with at most two significant digits.
+
+    >>> percent_text(0.0173), percent_text(0.02), percent_text(0.005), percent_text(0.31)
+    ('1.7 %', '2 %', '0.5 %', '31 %')
+    """
+    return f"{100 * share:.2g} %"
+
+
+def parse_seconds(option: str, text: str) -> float:
+    """Read a duration: `10s`, `500ms`, `2m`, `1h`, or bare seconds.
+
+    Raises UsageError, which names the option, where the text is no duration above zero.
+
+    >>> parse_seconds("--max-time", "500ms"), parse_seconds("--max-time", "10")
+    (0.5, 10.0)
+    """
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)?", text.strip())
+    seconds = float(match[1]) * _SECONDS[match[2] or "s"] if match else 0.0
+    if seconds <= 0:
+        raise UsageError(f"{option} takes a time above zero such as 10s, 500ms or 2m, not {text!r}")
+    return seconds
+
+
+def parse_share(option: str, text: str) -> float:
+    """Read a share: `2%` or `0.02`.
+
+    Raises UsageError, which names the option, where the text is no share between 0 and 1.
+
+    >>> parse_share("--precision", "2%"), parse_share("--precision", "0.005")
+    (0.02, 0.005)
+    """
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(%)?", text.strip())
+    share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+    if not 0 < share < 1:
+        raise UsageError(f"{option} takes a share between 0 and 100 %, such as 2% or 0.02, not {text!r}")
+    return share
+
+
+def _scaled(number: float, units: tuple[tuple[float, str], ...]) -> str | None:
+    for scale, unit in units:
+        # 999.6 k would be written as 1000 k: it belongs to the next unit
+        if number >= scale * 0.9995:
+            value = number / scale
+            return f"{value:.{max(0, 2 - math.floor(math.log10(max(value, 1))))}f} {unit}"
+    return None
+
+
+def _decimals(mid: float, lo: float, hi: float) -> int:
+    half = (hi - lo) / 2
+    if math.isfinite(half) and half > 0:
+        return -math.floor(math.log10(half))
+    return 1 - math.floor(math.log10(abs(mid))) if mid else 1
