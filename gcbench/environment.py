@@ -8,6 +8,7 @@ import platform
 import re
 import socket
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -34,7 +35,7 @@ def manifest(run: str, seed: int) -> Manifest:
         seed=seed,
         gcbench_version=version("gcbench") or "unknown",
         python_version=platform.python_version(),
-        versions={name: version(name) for name in _LIBRARIES} | {"torch": torch.__version__},
+        versions={name: version(name) for name in _LIBRARIES} | {"torch": str(torch.__version__)},
         node=socket.gethostname(),
         system=platform.platform(),
         cpu=cpu_name(),
@@ -135,8 +136,6 @@ def version(package: str) -> str | None:
 
 
 def _with_warnings(record: Manifest) -> Manifest:
-    from dataclasses import replace
-
     warnings = []
     if record.governor not in (None, "performance"):
         warnings.append(

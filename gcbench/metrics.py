@@ -1,8 +1,8 @@
 """The table of what is counted of a case before it is timed.
 
 A metric is a function in a file of its own under `gcbench/counting/`: it takes a
-`gcbench.counting.Subject` and returns the cells of the columns that its line names here. The columns
-reach the CSV by this table alone: those that the CSV's fixed order does not name come last.
+`gcbench.counting.Subject` and returns the cells of the columns that its line names here. The
+columns reach the CSV by this table alone: those that the CSV's fixed order does not name come last.
 """
 
 from dataclasses import dataclass

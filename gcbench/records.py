@@ -89,6 +89,10 @@ class Effort:
     max_time_s: float
 
 
+QUICK, RIGOROUS = Effort(0.05, 2.0), Effort(0.005, 60.0)
+DEFAULT_EFFORT = {"cpu": Effort(0.02, 10.0), "cuda": Effort(0.01, 5.0)}
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """Where, when and with what a run was measured."""

@@ -4,12 +4,11 @@ Everything here is text and numbers; nothing imports torch, so that a mistake in
 at once.
 """
 
-import itertools
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
 
 from gcbench.errors import UsageError
 from gcbench.registry import suggestion
@@ -20,6 +19,14 @@ Mode = Literal["infer", "train", "backward"]
 Runtime = Literal["eager"]
 Cache = Literal["warm", "cold"]
 CounterName = Literal["auto", "fvcore", "torch", "formula"]
+
+CHOICES: dict[str, Any] = {
+    "dtype": Dtype,
+    "layout": Layout,
+    "mode": Mode,
+    "runtime": Runtime,
+    "cache": Cache,
+}
 
 Value = bool | int | float | str | None
 Shape = tuple[int, int, int, int]
@@ -40,7 +47,9 @@ class BlockSpec:
 
     def __str__(self) -> str:
         """Write the spec back, options in the order that they have here."""
-        return ":".join([self.target, *(f"{key}={value_text(value)}" for key, value in self.options)])
+        return ":".join(
+            [self.target, *(f"{key}={value_text(value)}" for key, value in self.options)]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,66 +128,83 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
-    """Every axis with the values that it takes."""
+class Axes:
+    """One value for each axis but the block. A device or cache of None is the machine's default."""
 
-    blocks: tuple[Block, ...]
-    batch: tuple[int, ...] = (1,)
-    channels: tuple[int, ...] = (256,)
-    sizes: tuple[tuple[int, int], ...] = ((56, 56),)
-    ratios: tuple[int, ...] = (16,)
-    dtypes: tuple[Dtype, ...] = ("float32",)
-    devices: tuple[str, ...] = ("cpu",)
-    layouts: tuple[Layout, ...] = ("contiguous",)
-    modes: tuple[Mode, ...] = ("infer",)
-    runtimes: tuple[Runtime, ...] = ("eager",)
-    caches: tuple[Cache, ...] = ("warm",)
-    threads: tuple[int | None, ...] = (None,)
-    baseline: Block | None = None
+    batch: int = 1
+    channels: int = 256
+    size: tuple[int, int] = (56, 56)
+    ratio: int = 16
+    dtype: Dtype = "float32"
+    device: str | None = None
+    layout: Layout = "contiguous"
+    mode: Mode = "infer"
+    runtime: Runtime = "eager"
+    cache: Cache | None = None
+    threads: int | None = None
 
 
-def grid(sweep: Sweep) -> list[Comparison]:
-    """List the comparisons of a sweep: one for each value of the axes that cases share.
+def axes_at(shape: Shape, named: Mapping[str, Any]) -> Axes:
+    """Make axes from a shape (B, C, H, W) and named values. Raises UsageError."""
+    known = [
+        field.name for field in fields(Axes) if field.name not in ("batch", "channels", "size")
+    ]
+    for name, value in named.items():
+        if name not in known:
+            raise UsageError(f"unknown axis {name!r}: {suggestion(name, known)}")
+        if name in CHOICES and value is not None:
+            parse_choice(name, str(value), CHOICES[name])
+        elif name == "device" and value is not None:
+            parse_device(name, str(value))
+        elif name in ("ratio", "threads") and value is not None:
+            parse_count(name, str(value))
+    batch, channels, height, width = (parse_count("shape", str(side)) for side in shape)
+    return Axes(batch=batch, channels=channels, size=(height, width), **named)
 
-    Raises UsageError where the baseline is not among the blocks.
+
+def compare(
+    blocks: Sequence[Block], axes: Axes, device: str, baseline: Block | None = None
+) -> Comparison:
+    """Put blocks side by side at one value of every axis.
+
+    `device` stands in where the axes leave it open, and decides the cache where they leave that
+    open: cold on CUDA, as the field's GPU tools have it, and warm on a CPU. The same case twice is
+    told apart by `copy`. Raises UsageError where the baseline is not among the blocks.
     """
-    shared = itertools.product(
-        sweep.batch,
-        sweep.channels,
-        sweep.sizes,
-        sweep.dtypes,
-        sweep.devices,
-        sweep.layouts,
-        sweep.modes,
-        sweep.runtimes,
-        sweep.caches,
-        sweep.threads,
-    )
-    return [_comparison(sweep, axes) for axes in shared]
-
-
-def _comparison(sweep: Sweep, axes: tuple[object, ...]) -> Comparison:
-    batch, channels, size, *rest = axes
-    height, width = size  # type: ignore[misc]
+    device = axes.device or device
+    height, width = axes.size
     cases: list[Case] = []
     seen: Counter[Case] = Counter()
-    for block in sweep.blocks:
-        for ratio in sweep.ratios if block.takes_ratio else (block.ratio,):
-            case = Case(block.name, block.spec, batch, channels, height, width, ratio, *rest)  # type: ignore[arg-type]
-            seen[case] += 1
-            cases.append(replace(case, copy=seen[case]))
-    return Comparison(tuple(cases), _baseline(sweep, cases))
+    for block in blocks:
+        case = Case(
+            block=block.name,
+            spec=block.spec,
+            batch=axes.batch,
+            channels=axes.channels,
+            height=height,
+            width=width,
+            ratio=axes.ratio if block.takes_ratio else block.ratio,
+            dtype=axes.dtype,
+            device=device,
+            layout=axes.layout,
+            mode=axes.mode,
+            runtime=axes.runtime,
+            cache=axes.cache or ("warm" if device == "cpu" else "cold"),
+            threads=axes.threads,
+        )
+        seen[case] += 1
+        cases.append(replace(case, copy=seen[case]))
+    return Comparison(tuple(cases), _baseline(cases, baseline))
 
 
-def _baseline(sweep: Sweep, cases: Sequence[Case]) -> int:
-    if sweep.baseline is None:
+def _baseline(cases: Sequence[Case], wanted: Block | None) -> int:
+    if wanted is None:
         return 0
-    wanted = sweep.baseline
     for index, case in enumerate(cases):
         if case.spec == wanted.spec and (wanted.takes_ratio or case.ratio == wanted.ratio):
             return index
-    known = ", ".join(dict.fromkeys(case.spec for case in cases))
-    raise UsageError(f"--baseline {wanted.spec!r} is not among the blocks that are measured: {known}")
+    known = ", ".join(dict.fromkeys(case.label for case in cases))
+    raise UsageError(f"--baseline {wanted.spec!r} is not among the blocks: {known}")
 
 
 def parse_block(text: str) -> BlockSpec:
@@ -237,15 +263,15 @@ def value_text(value: Value) -> str:
     return next((text for text, word in _WORDS.items() if value is word), str(value))
 
 
-def parse_count(option: str, text: str) -> int:
-    """Read a whole number of at least 1. Raises UsageError, which names the option.
+def parse_count(option: str, text: str, least: int = 1) -> int:
+    """Read a whole number from `least` on. Raises UsageError, which names the option.
 
     >>> parse_count("--batch", "8")
     8
     """
-    if re.fullmatch(r"\d{1,10}", text.strip()) and 1 <= int(text) <= LARGEST:
+    if re.fullmatch(r"\d{1,10}", text.strip()) and least <= int(text) <= LARGEST:
         return int(text)
-    raise _refused(option, text, f"a whole number from 1 to {LARGEST}")
+    raise _refused(option, text, f"a whole number from {least} to {LARGEST}")
 
 
 def parse_size(option: str, text: str) -> tuple[int, int]:
@@ -273,7 +299,7 @@ def parse_device(option: str, text: str) -> str:
     raise _refused(option, text, "cpu, cuda or cuda:INDEX")
 
 
-def parse_choice(option: str, text: str, choices: object) -> str:
+def parse_choice(option: str, text: str, choices: Any) -> Any:
     """Read one of a Literal's values. Raises UsageError with the nearest and all of them.
 
     >>> parse_choice("--mode", "infer", Mode)
@@ -294,7 +320,7 @@ def _is_list(text: str) -> bool:
 def _refused(option: str, text: str, allowed: str) -> UsageError:
     if _is_list(text):
         return UsageError(
-            f"{option} takes one value in bench, {allowed}, and {text!r} is a list or a range: "
-            "bench measures one shape, so run it once for each (a grid of shapes is a sweep)"
+            f"{option} takes one value in bench, not the list or range {text!r}: give {allowed}, "
+            "and run bench once for each (a grid of shapes is a sweep)"
         )
     return UsageError(f"{option} takes {allowed}, not {text!r}")

@@ -1,8 +1,9 @@
-"""From raw samples to medians, intervals, ratios and verdicts: pure, and the only place that derives.
+"""From raw samples to medians, intervals, ratios and verdicts, and only here.
 
-The table and the stopping rule share these functions. The unit of inference is the replicate: samples
-inside one replicate share their place in memory, so only replicates are independent (Kalibera and Jones,
-ISMM 2013). Intervals are exact order-statistic intervals of a median (Nair, 1940).
+The table and the stopping rule share these functions. The unit of inference is the replicate:
+samples inside one replicate share their place in memory, so only replicates are independent
+(Kalibera and Jones, ISMM 2013). Intervals are exact order-statistic intervals of a median (Nair,
+1940).
 """
 
 import math
@@ -49,7 +50,7 @@ class Interval(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """What a verdict is held against: the A/A interval of logarithms, and the precision asked for."""
+    """What a verdict is held against: the A/A interval (logarithms), the precision asked for."""
 
     aa: Interval
     precision: float
@@ -67,7 +68,11 @@ class Noise(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What the samples of one case say. Latencies are nanoseconds per call, ratios are plain."""
+    """What the samples of one case say. Latencies are nanoseconds per call, ratios are plain.
+
+    `far_out` counts samples outside Tukey's outer fence of their replicate; `drift` is the change
+    of the latency from the first third of the replicates to the last.
+    """
 
     latency: Interval
     minimum: float
@@ -75,7 +80,8 @@ class Summary(NamedTuple):
     samples: int
     calls: int
     far_out: int
-    copies: float | None
+    drift: float
+    copies: float
     relative: Interval | None
     noise: Noise | None
     verdict: Verdict | None
@@ -94,8 +100,8 @@ def median_interval(values: Sequence[float], error_rate: float = ERROR_RATE) -> 
     """Median of the values, and the shortest symmetric rank interval that covers the true median.
 
     The interval from the r-th smallest to the r-th largest of n covers it with probability
-    1 - 2 P(Binomial(n, 1/2) < r), whatever the distribution. With too few values for the error rate the
-    ends are infinite.
+    1 - 2 P(Binomial(n, 1/2) < r), whatever the distribution. With too few values for the error rate
+    the ends are infinite.
 
     >>> median_interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     Interval(mid=3.5, lo=1.0, hi=6.0)
@@ -103,7 +109,7 @@ def median_interval(values: Sequence[float], error_rate: float = ERROR_RATE) -> 
     False
     """
     ordered = sorted(values)
-    mid = float(np.median(ordered))
+    mid = float(np.median(ordered)) if ordered else math.nan
     rank = _rank(len(ordered), error_rate)
     if rank == 0:
         return Interval(mid, -math.inf, math.inf)
@@ -111,7 +117,7 @@ def median_interval(values: Sequence[float], error_rate: float = ERROR_RATE) -> 
 
 
 def medians(timing: Timing, arm: int) -> NDArray[np.float64]:
-    """Median duration of one call of an arm, in nanoseconds, for each replicate; nan where not timed."""
+    """Median duration of a call of an arm, in ns, for each replicate; nan where not timed."""
     calls = timing.arms[arm].calls
     return np.array(
         [
@@ -139,8 +145,8 @@ def log_ratios(timing: Timing, arm: int, base: int) -> list[float]:
 def verdict(relative: Interval, noise: Noise) -> Verdict:
     """Judge an interval of log ratios against the noise floor.
 
-    faster or slower where it lies wholly outside the floor, same where wholly inside, untrusted where two
-    copies of one thing differ; otherwise unresolved.
+    faster or slower where it lies wholly outside the floor, same where wholly inside, untrusted
+    where two copies of one thing differ; otherwise unresolved.
     """
     if noise.excludes_one:
         return "untrusted"
@@ -154,7 +160,7 @@ def verdict(relative: Interval, noise: Noise) -> Verdict:
 
 
 def relatives(timing: Timing, baseline: int) -> dict[int, Interval]:
-    """Interval of log(case / baseline) for every timed case but the baseline, Bonferroni among them."""
+    """Interval of log(case / baseline) for every other timed case, Bonferroni among them."""
     arms = case_arms(timing)
     if baseline not in arms:
         return {}
@@ -167,7 +173,7 @@ def relatives(timing: Timing, baseline: int) -> dict[int, Interval]:
 
 
 def settled(timing: Timing, baseline: int, precision: float) -> bool:
-    """Whether every relative is known to the precision: the only reason to stop before time is up."""
+    """Whether every relative is known to the precision: the only reason to stop early."""
     return widest(timing, baseline) <= math.log1p(precision)
 
 
@@ -190,7 +196,7 @@ def case_arms(timing: Timing) -> dict[int, int]:
 
 
 def aa_intervals(timing: Timing) -> dict[int, Interval]:
-    """For each group the interval of log(A/A arm / the arm that it copies), at the plain error rate."""
+    """For each group the interval of log(A/A arm / what it copies), at the plain error rate."""
     arms = case_arms(timing)
     return {
         arm.group: median_interval(log_ratios(timing, position, arms[arm.case]))
@@ -204,37 +210,63 @@ def summarise(record: ComparisonRecord) -> dict[int, Summary]:
     timing = record.timing
     if timing is None or not timing.replicates:
         return {}
-    arms = case_arms(timing)
-    aa = aa_intervals(timing)
     logs = relatives(timing, record.baseline)
-    copy_arm = next((i for i, arm in enumerate(timing.arms) if arm.role == "copy"), None)
-    summaries = {}
-    for case, arm in arms.items():
-        noise = relative = judged = None
-        if record.baseline in arms:
-            groups = {timing.arms[arm].group, timing.arms[arms[record.baseline]].group}
-            noise = Noise(max((aa[group] for group in groups), key=Interval.reach), record.precision)
-            relative = logs.get(case, Interval(0.0, 0.0, 0.0))
-            judged = verdict(relative, noise) if case != record.baseline else "baseline"
-        durations = medians(timing, arm)
-        calls = timing.arms[arm].calls
-        samples = [replicate.samples_ns[arm] for replicate in timing.replicates]
-        timed = [replicate for replicate in samples if replicate]
-        summaries[case] = Summary(
-            latency=median_interval([float(d) for d in durations if not math.isnan(d)]),
-            minimum=min(min(replicate) for replicate in timed) / calls,
-            replicates=len(timed),
-            samples=sum(len(replicate) for replicate in timed),
-            calls=calls,
-            far_out=sum(_far_out(replicate) for replicate in timed),
-            copies=None
-            if copy_arm is None
-            else math.exp(float(np.median(log_ratios(timing, arm, copy_arm)))),
-            relative=relative.exp() if relative else None,
-            noise=noise,
-            verdict=judged,
-        )
-    return summaries
+    aa = aa_intervals(timing)
+    return {
+        case: _summary(timing, arm, *_judged(record, timing, case, logs, aa))
+        for case, arm in case_arms(timing).items()
+    }
+
+
+def _judged(
+    record: ComparisonRecord,
+    timing: Timing,
+    case: int,
+    logs: dict[int, Interval],
+    aa: dict[int, Interval],
+) -> tuple[Interval | None, Noise | None, Verdict | None]:
+    arms = case_arms(timing)
+    if record.baseline not in arms:
+        return None, None, None
+    groups = {timing.arms[arms[position]].group for position in (case, record.baseline)}
+    noise = Noise(max((aa[group] for group in groups), key=Interval.reach), record.precision)
+    if case == record.baseline:
+        return Interval(1.0, 1.0, 1.0), noise, "baseline"
+    return logs[case].exp(), noise, verdict(logs[case], noise)
+
+
+def _summary(
+    timing: Timing,
+    arm: int,
+    relative: Interval | None,
+    noise: Noise | None,
+    judged: Verdict | None,
+) -> Summary:
+    durations = [float(d) for d in medians(timing, arm) if not math.isnan(d)]
+    samples = [r.samples_ns[arm] for r in timing.replicates if r.samples_ns[arm]]
+    copy_arm = next(i for i, other in enumerate(timing.arms) if other.role == "copy")
+    calls = timing.arms[arm].calls
+    return Summary(
+        latency=median_interval(durations),
+        minimum=min(map(min, samples)) / calls,
+        replicates=len(samples),
+        samples=sum(map(len, samples)),
+        calls=calls,
+        far_out=sum(map(_far_out, samples)),
+        drift=_drift(durations),
+        copies=math.exp(float(np.median(log_ratios(timing, arm, copy_arm)))),
+        relative=relative,
+        noise=noise,
+        verdict=judged,
+    )
+
+
+def _drift(durations: Sequence[float]) -> float:
+    """Change from the first third of the replicates to the last, as a share; 0 with under six."""
+    third = len(durations) // 3
+    if third < 2:
+        return 0.0
+    return float(np.median(durations[-third:]) / np.median(durations[:third]) - 1)
 
 
 @lru_cache(maxsize=4096)

@@ -1,4 +1,4 @@
-"""Numbers to text for people, and text from people to numbers. The only place that scales a unit."""
+"""Numbers to text for people, and back. The only place that scales a unit."""
 
 import math
 import re
@@ -42,8 +42,8 @@ def latency_text(us: float, lo: float, hi: float) -> str:
 def number_text(mid: float, lo: float, hi: float) -> str:
     """Write a number with no more digits than its interval supports.
 
-    The last digit kept is that of the first digit of the half-width; without an interval, two
-    significant digits stay.
+    The last digit kept is that of the first digit of the half-width, one more where that is a 1;
+    without an interval, two significant digits stay.
 
     >>> number_text(0.75234, 0.7481, 0.7569), number_text(412.37, 380.0, 440.0)
     ('0.752', '410')
@@ -67,6 +67,15 @@ def interval_text(mid: float, lo: float, hi: float) -> str:
     decimals = _decimals(mid, lo, hi)
     low, high = (f"{round(end, decimals):.{max(decimals, 0)}f}" for end in (lo, hi))
     return f"{low} to {high}"
+
+
+def factor_text(factor: float) -> str:
+    """Write a factor with no more digits than one reading supports.
+
+    >>> factor_text(5.2517), factor_text(41.84), factor_text(341.8), factor_text(5341.8)
+    ('5.3', '42', '342', '5342')
+    """
+    return f"{factor:.1f}" if factor < 10 else f"{factor:.0f}"
 
 
 def percent_text(share: float) -> str:
@@ -104,7 +113,9 @@ def parse_share(option: str, text: str) -> float:
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(%)?", text.strip())
     share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
     if not 0 < share < 1:
-        raise UsageError(f"{option} takes a share between 0 and 100 %, such as 2% or 0.02, not {text!r}")
+        raise UsageError(
+            f"{option} takes a share between 0 and 100 %, such as 2% or 0.02, not {text!r}"
+        )
     return share
 
 
@@ -120,5 +131,6 @@ def _scaled(number: float, units: tuple[tuple[float, str], ...]) -> str | None:
 def _decimals(mid: float, lo: float, hi: float) -> int:
     half = (hi - lo) / 2
     if math.isfinite(half) and half > 0:
-        return -math.floor(math.log10(half))
+        place = math.floor(math.log10(half))
+        return 1 - place if half < 2 * 10.0**place else -place
     return 1 - math.floor(math.log10(abs(mid))) if mid else 1

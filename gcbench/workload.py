@@ -66,7 +66,7 @@ class Workload:
         return None
 
     def elsewhere(self, rng: random.Random) -> Self:
-        """Rebuild the module from the same weights and the input from the same values, elsewhere."""
+        """Rebuild the module from the same weights and the input from the same values."""
         # without a spacer, small weights would fall back into the hole that the last copy left
         spacer = torch.empty(rng.randrange(_SHIFT_BYTES), dtype=torch.uint8, device=self.x.device)
         moved = type(self)(
@@ -125,11 +125,11 @@ def make_workload(
 ) -> Workload:
     """Bring a module to the case's dtype, layout and a device, and give it its input.
 
-    The input is drawn from `seed`, the gradient of the output, where the mode needs one, from the next.
+    The input is drawn from `seed`, the gradient of the output, where the mode needs one, from the
+    next.
     """
-    module = module.to(
-        device=device, dtype=torch_dtype(case), memory_format=_memory_format(case.layout)
-    )
+    module = module.to(device=device, dtype=torch_dtype(case))
+    module = module.to(memory_format=_memory_format(case.layout))
     gradient = None if case.mode == "infer" else make_input(case, device, seed + 1)
     return Workload(module, make_input(case, device, seed), case.mode, gradient, before)
 
@@ -148,7 +148,7 @@ def elsewhere(x: Tensor, rng: random.Random) -> Tensor:
 
 
 def cache_flush(size_bytes: int, device: str) -> Prepare:
-    """Make a preparation that writes a buffer of 1.5 times the cache: what follows finds it cold."""
+    """Make a preparation that writes 1.5 times the cache, so that what follows is cold."""
     buffer = torch.empty(size_bytes * 3 // 2, dtype=torch.uint8, device=device)
 
     def flush() -> None:

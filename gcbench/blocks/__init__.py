@@ -1,15 +1,16 @@
 """The table of blocks, and the way from a block spec to a module.
 
-A block is an `nn.Module` that maps (B, C, H, W) to (B, C, H, W). Its constructor takes the channels, and
-keyword options with defaults; where one of them is `ratio`, the ratio axis varies it. A block of the
-table also carries its closed forms (`letters` and `closed_form`); any other module needs nothing.
+A block is an `nn.Module` that maps (B, C, H, W) to (B, C, H, W). Its constructor takes the
+channels, and keyword options with defaults; where one of them is `ratio`, the ratio axis varies it.
+A block of the table also carries its closed forms (`letters` and `closed_form`); any other module
+needs nothing.
 """
 
 import importlib
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ from gcbench.spec import Block, BlockSpec, Case, Shape, Value, parse_block, valu
 
 if TYPE_CHECKING:
     from torch import nn
+
+# a class or a function that makes a module from the channels and options
+Factory = Any
 
 CHANNEL_NAMES = ("channels", "in_channels", "num_channels", "dim", "in_dim", "planes", "inplanes")
 
@@ -65,11 +69,12 @@ BLOCKS: Registry[BlockEntry] = Registry(
 def resolve(text: str) -> Block:
     """Look at a block spec's target and options without building it.
 
-    Raises UsageError where the target cannot be imported, or an option is unknown or of a wrong type.
+    Raises UsageError where the target cannot be imported, or an option is unknown or of a wrong
+    type.
     """
     spec = parse_block(text)
-    factory = _factory(spec)
-    parameters = _options_of(factory)
+    factory = factory_of(spec)
+    parameters = options_of(factory)
     options = _checked(spec, factory, parameters)
     takes_ratio = _takes_ratio(factory, parameters, options)
     if "ratio" in options and not takes_ratio:
@@ -105,61 +110,74 @@ def build_case(case: Case, seed: int) -> "nn.Module":
 
 def build_meta(case: Case) -> "nn.Module":
     """Build the block of a case on the meta device: shapes without numbers or memory."""
+    return build_at(case.spec, case.channels, case.ratio)
+
+
+def build_at(spec: str, channels: int, ratio: int | None = None) -> "nn.Module":
+    """Build a block on the meta device; raises as `build` does."""
     import torch
 
     with torch.device("meta"):
-        return _construct(case.spec, case.channels, case.ratio)
+        return _construct(spec, channels, ratio)
 
 
 def closed_form(module: "nn.Module", shape: Shape) -> dict[str, int] | None:
     """Evaluate the block's closed forms at (B, C, H, W); None where it has none."""
-    if not hasattr(module, "closed_form"):
+    block: Any = module
+    if not hasattr(block, "closed_form"):
         return None
-    cells: dict[str, int] = module.closed_form(**module.letters(shape))
+    cells: dict[str, int] = block.closed_form(**block.letters(shape))
     return cells
 
 
 def flags(module: "nn.Module") -> tuple[str, ...]:
     """What the block itself finds special about its configuration."""
-    named: tuple[str, ...] = module.flags() if hasattr(module, "flags") else ()
-    return named
-
-
-def options(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The options that a block spec may give, by name: every parameter but the channels."""
-    return _options_of(factory)
+    block: Any = module
+    return tuple(block.flags()) if hasattr(block, "flags") else ()
 
 
 def _construct(text: str, channels: int, ratio: int | None) -> "nn.Module":
     from torch import nn
 
     spec = parse_block(text)
-    factory = _factory(spec)
+    factory = factory_of(spec)
     arguments = dict(spec.options)
     if ratio is not None:
         arguments.setdefault("ratio", ratio)
     name = _channels_name(factory)
     try:
-        module = factory(channels, **arguments) if name is None else factory(**{name: channels}, **arguments)
+        module = (
+            factory(channels, **arguments)
+            if name is None
+            else factory(**{name: channels}, **arguments)
+        )
     except Exception as error:
-        raise UsageError(f"block {text!r} cannot be built at {channels} channels: {_told(error)}") from error
+        raise UsageError(
+            f"block {text!r} cannot be built at {channels} channels: {_told(error)}"
+        ) from error
     if not isinstance(module, nn.Module):
         raise UsageError(f"block {text!r} makes a {type(module).__name__}, not a torch.nn.Module")
     return module
 
 
-def _factory(spec: BlockSpec) -> Callable[..., Any]:
+def factory_of(spec: BlockSpec) -> Factory:
+    """Import what a block spec names: a class or a function that makes the module.
+
+    Modules are looked for in the working directory too. Raises UsageError where there is none.
+    """
     module, separator, attribute = spec.target.partition(":")
     if not separator:
-        entry: Callable[..., Any] = BLOCKS[module].load()
-        return entry
+        listed: Factory = BLOCKS[module].load()
+        return listed
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         found = importlib.import_module(module)
     except Exception as error:
-        raise UsageError(f"block {str(spec)!r}: cannot import {module!r}: {_told(error)}") from error
-    factory = getattr(found, attribute, None)
+        raise UsageError(
+            f"block {str(spec)!r}: cannot import {module!r}: {_told(error)}"
+        ) from error
+    factory: Factory | None = getattr(found, attribute, None)
     if not callable(factory):
         known = [name for name, value in vars(found).items() if inspect.isclass(value)]
         raise UsageError(
@@ -169,23 +187,24 @@ def _factory(spec: BlockSpec) -> Callable[..., Any]:
     return factory
 
 
-def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+def _parameters(factory: Factory) -> dict[str, inspect.Parameter]:
     return dict(inspect.signature(factory).parameters)
 
 
-def _channels_name(factory: Callable[..., Any]) -> str | None:
+def _channels_name(factory: Factory) -> str | None:
     parameters = _parameters(factory)
     return next((name for name in CHANNEL_NAMES if name in parameters), None)
 
 
-def _options_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+def options_of(factory: Factory) -> dict[str, inspect.Parameter]:
+    """The options that a block spec may give, by name: every parameter but the channels."""
     parameters = _parameters(factory)
     channels = _channels_name(factory) or next(iter(parameters), None)
     return {name: p for name, p in parameters.items() if name != channels}
 
 
 def _takes_ratio(
-    factory: Callable[..., Any],
+    factory: Factory,
     parameters: Mapping[str, inspect.Parameter],
     options: Mapping[str, Value],
 ) -> bool:
@@ -198,13 +217,15 @@ def _takes_ratio(
 
 
 def _checked(
-    spec: BlockSpec, factory: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
+    spec: BlockSpec, factory: Factory, parameters: Mapping[str, inspect.Parameter]
 ) -> dict[str, Any]:
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     kinds = _scalar_kinds(factory)
     for name, value in spec.options:
         if name not in parameters and not open_ended:
-            raise UsageError(f"block {str(spec)!r}: unknown option {name!r}: {suggestion(name, parameters)}")
+            raise UsageError(
+                f"block {str(spec)!r}: unknown option {name!r}: {suggestion(name, parameters)}"
+            )
         kind = kinds.get(name)
         if kind and not (type(value) is kind or (kind is float and type(value) is int)):
             raise UsageError(
@@ -216,7 +237,7 @@ def _checked(
 _KIND_WORDS = {int: "a whole number", bool: "true or false", float: "a number"}
 
 
-def _scalar_kinds(factory: Callable[..., Any]) -> dict[str, type]:
+def _scalar_kinds(factory: Factory) -> dict[str, type]:
     target = factory.__init__ if inspect.isclass(factory) else factory
     try:
         hints = typing.get_type_hints(target)
@@ -227,4 +248,8 @@ def _scalar_kinds(factory: Callable[..., Any]) -> dict[str, type]:
 
 def _told(error: Exception) -> str:
     message = " ".join(str(error).split())
-    return message if isinstance(error, ValueError) and message else f"{type(error).__name__}: {message}"
+    return (
+        message
+        if isinstance(error, ValueError) and message
+        else f"{type(error).__name__}: {message}"
+    )

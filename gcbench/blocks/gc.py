@@ -89,8 +89,8 @@ class GlobalContext(nn.Module):
         self.channel_add_conv = transform() if fusion != "scale" else None
         if zero_init:
             for fuse in filter(None, (self.channel_mul_conv, self.channel_add_conv)):
-                nn.init.zeros_(fuse[-1].weight)
-                nn.init.zeros_(fuse[-1].bias)
+                for parameter in fuse[-1].parameters():
+                    nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
@@ -137,5 +137,5 @@ class GlobalContext(nn.Module):
         }
 
     def flags(self) -> tuple[str, ...]:
-        """Name what makes this configuration special: one hidden channel normalises to a constant."""
+        """Name what is special here: one hidden channel normalises to a constant."""
         return ("constant_norm",) if self.hidden == 1 and self.norm == "layer" else ()

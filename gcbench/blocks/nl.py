@@ -9,14 +9,14 @@ Wang, Girshick, Gupta, He: "Non-local Neural Networks", 2018, arXiv 1711.07971, 
     f = theta_i . phi_j / K                           similarity=dot_product
     f = relu(w . [theta_i, phi_j]) / K                similarity=concatenation
 
-over K keys, with theta, phi and g 1x1 convolutions to d = C // reduction channels. `subsample` takes a
-2x2 maximum over the keys and values: before their convolutions, as the Caffe2 original and SlowFast
-do, or after them, as mmcv and AlexHex7's repository do.
+over K keys, with theta, phi and g 1x1 convolutions to d = C // reduction channels. `subsample`
+takes a 2x2 maximum over the keys and values: before their convolutions, as the Caffe2 original and
+SlowFast do, or after them, as mmcv and AlexHex7's repository do.
 
 Reference code consulted: mmcv's `NonLocal2d`. Differences: 1/sqrt(d) and 1/K multiply theta (d x N)
 and, for concatenation, the two halves of w . [theta, phi], instead of the N x K map, which is the
-same function up to rounding and spares one pass over the map; with norm=batch, z keeps its bias (mmcv
-drops it); scale=false leaves the logits as the paper's equation 3 writes them.
+same function up to rounding and spares one pass over the map; with norm=batch, z keeps its bias
+(mmcv drops it); scale=false leaves the logits as the paper's equation 3 writes them.
 """
 
 from typing import Literal, get_args
@@ -74,12 +74,11 @@ class NonLocal(nn.Module):
         self.z = nn.Conv2d(self.inner, channels, 1)
         self.bn = nn.BatchNorm2d(channels) if norm == "batch" else nn.Identity()
         if zero_init:
-            last = self.bn if isinstance(self.bn, nn.BatchNorm2d) else self.z
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+            for parameter in (self.z if norm is None else self.bn).parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W). Raises ValueError where H or W is too small to sub-sample."""
+        """(B, C, H, W) -> (B, C, H, W). Raises ValueError where it is too small to sub-sample."""
         B, _, H, W = x.shape
         if self.subsample is not None and min(H, W) < 2:
             raise ValueError(f"subsample={self.subsample} needs H and W of 2 or more, not {H}x{W}")

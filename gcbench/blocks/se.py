@@ -44,8 +44,8 @@ class SqueezeExcitation(nn.Module):
     def closed_form(self, B: int, C: int, N: int, p: int) -> dict[str, int]:
         """Parameters, MACs of a forward pass, and elements that must move.
 
-        Two biased convolutions on one position; the average is no matrix product. Every gate depends
-        on all of its channel, so x is read twice and z written once: 3 BCN elements.
+        Two biased convolutions on one position; the average is no matrix product. Every gate
+        depends on all of its channel, so x is read twice and z written once: 3 BCN elements.
         """
         params = 2 * C * p + p + C
         return {"params": params, "macs": B * 2 * C * p, "min_elements": 3 * B * C * N + params}

@@ -23,8 +23,8 @@ class SimplifiedNonLocal(nn.Module):
         self.key = nn.Conv2d(channels, 1, 1)
         self.value = nn.Conv2d(channels, channels, 1)
         if zero_init:
-            nn.init.zeros_(self.value.weight)
-            nn.init.zeros_(self.value.bias)
+            for parameter in self.value.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a metric is computed of: a case, its module on the meta device, and the counter asked for.
+    """What a metric is computed of: a case, its module on the meta device, the counter.
 
     `build` makes the module with its weights, on the CPU. Metrics add to `flags` what is special.
     """

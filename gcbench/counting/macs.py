@@ -1,7 +1,7 @@
 """Multiply-accumulates of one forward pass, by three counters that must agree.
 
-A MAC is one multiply-accumulate of a convolution, a linear layer or a matrix product. fvcore and the
-GCNet paper print MACs under the name FLOPs; here `flops = 2 x macs`.
+A MAC is one multiply-accumulate of a convolution, a linear layer or a matrix product. fvcore and
+the GCNet paper print MACs under the name FLOPs; here `flops = 2 x macs`.
 """
 
 import logging

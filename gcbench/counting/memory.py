@@ -13,8 +13,8 @@ def memory(subject: "Subject") -> dict[str, Cell]:
 
     `peak_memory_bytes` counts weights, input and every tensor that the call makes;
     `activation_memory_bytes` is the same less weights and input. What a kernel takes for itself
-    (packed weights, reordered inputs) is not in it. Empty in modes with a backward pass, whose kernels
-    make tensors on a real device that they do not make on the meta device.
+    (packed weights, reordered inputs) is not in it. Empty in modes with a backward pass, whose
+    kernels make tensors on a real device that they do not make on the meta device.
     """
     if subject.case.mode != "infer":
         return {"peak_memory_bytes": None, "activation_memory_bytes": None}

@@ -28,8 +28,8 @@ _MOVES = frozenset({"_unsafe_view", "_to_copy", "clone", "copy_", "detach", "emp
 class MetaPass:
     """What one call did. `uncounted` are the operators that compute but have no MAC formula.
 
-    `held_bytes` are the weights, buffers and input; `activation_bytes` the peak of all that the call
-    made beside them.
+    `held_bytes` are the weights, buffers and input; `activation_bytes` the peak of all that the
+    call made beside them.
     """
 
     macs: int
@@ -59,7 +59,9 @@ def meta_pass(module: nn.Module, case: Case) -> MetaPass:
                 work.call()
         except Exception as error:  # the module may raise anything
             message = " ".join(str(error).split())[:200]
-            raise CountingError(f"{case.label} does not run on the meta device: {message}") from error
+            raise CountingError(
+                f"{case.label} does not run on the meta device: {message}"
+            ) from error
     return MetaPass(
         macs=counter.get_total_flops() // 2,
         uncounted=tuple(sorted(account.uncounted)),
@@ -71,19 +73,24 @@ def meta_pass(module: nn.Module, case: Case) -> MetaPass:
 class LiveBytes(TorchDispatchMode):
     """Follow every storage that operators make until it dies; keep the peak of what lives.
 
-    Storages of `held` tensors are not counted. Works on any device; on the meta device it costs nothing.
+    Storages of `held` tensors are not counted. Works on any device; on the meta device it costs
+    nothing.
     """
 
     def __init__(self, held: Iterable[Tensor]) -> None:
         """Start with nothing alive but what is held."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._seen = weakref.WeakSet(tensor.untyped_storage() for tensor in held)
         self._live_bytes = 0
         self.peak_bytes = 0
         self.uncounted: set[str] = set()
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run the operator, then enter the storages that are new."""
         result = func(*args, **(kwargs or {}))

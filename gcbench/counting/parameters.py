@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING
 from gcbench.records import Cell
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from gcbench.counting import Subject
 
 
 def parameters(subject: "Subject") -> dict[str, Cell]:
     """Count the parameters of the module, trainable or not, each once."""
-    return {"params": int(fvcore_nn().parameter_count(subject.meta)[""])}
+    return {"params": parameter_count(subject.meta)}
+
+
+def parameter_count(module: "nn.Module") -> int:
+    """Count the parameters of a module by fvcore."""
+    return int(fvcore_nn().parameter_count(module)[""])
 
 
 def fvcore_nn() -> ModuleType:

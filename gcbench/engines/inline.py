@@ -21,7 +21,7 @@ from gcbench.workload import Copy, Prepare, Workload, cache_flush, make_input, m
 
 @dataclass(frozen=True)
 class Setting:
-    """What the cases of a comparison share: seeds, the counter, and what runs before a cold sample."""
+    """What the cases of a comparison share; `before` runs before each cold sample."""
 
     seed: int
     counter: CounterName
@@ -37,9 +37,9 @@ def measure(
 ) -> ComparisonRecord:
     """Count every case of a comparison and time those that run, side by side.
 
-    A case that cannot be built or called, or that would not fit in memory, becomes a measurement with a
-    status and a reason; the others go on. The global number of threads and gradient mode are set while
-    this runs and left as they were.
+    A case that cannot be built or called, or that would not fit in memory, becomes a measurement
+    with a status and a reason; the others go on. The global number of threads and gradient mode are
+    set while this runs and left as they were.
     """
     first = comparison.cases[0]
     baseline = comparison.baseline
@@ -64,14 +64,8 @@ def measure(
     return ComparisonRecord(found, baseline, effort.precision, timing)
 
 
-def require_buildable(comparison: Comparison) -> None:
-    """Build every case without memory. Raises UsageError with the reason of the first that refuses."""
-    for case in comparison.cases:
-        blocks.build_meta(case)
-
-
 def _try(case: Case, setting: Setting) -> tuple[Measurement, Workload | None]:
-    """Count a case, see whether it fits, and call it once: its measurement, and the work to time."""
+    """Count a case, see whether it fits, and call it once: a measurement, and work to time."""
     try:
         meta = blocks.build_meta(case)
     except UsageError as error:
@@ -119,9 +113,9 @@ def _require_same_shape(output: object, case: Case) -> None:
 
 
 def _is_oom(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(
-        error
-    )
+    return isinstance(
+        error, torch.OutOfMemoryError | MemoryError
+    ) or "can't allocate memory" in str(error)
 
 
 def _clock(device: str) -> Clock:

@@ -1,7 +1,7 @@
 """Clocks: a batch of samples goes in, durations in nanoseconds come out.
 
-A batch is what may be queued ahead of the device: the CPU's clock runs it sample by sample, a CUDA clock
-enqueues all of it and synchronises once.
+A batch is what may be queued ahead of the device: the CPU's clock runs it sample by sample, a CUDA
+clock enqueues all of it and synchronises once.
 """
 
 import gc
@@ -31,7 +31,7 @@ class Sample(NamedTuple):
 
 
 class Clock(Protocol):
-    """Where time comes from. `burst_ns` is the longest batch that it wants, None where any will do."""
+    """Where time comes from. `burst_ns` is the longest batch that it wants; None is any."""
 
     burst_ns: int | None
 
@@ -48,7 +48,7 @@ class Clock(Protocol):
 class CpuClock:
     """Durations by a monotonic clock around each sample, the garbage collector off."""
 
-    burst_ns = None
+    burst_ns: int | None = None
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class CudaClock:
     """Durations by CUDA events around each sample, one synchronisation for a batch."""
 
     # long bursts heat the part until its clocks droop
-    burst_ns = 20_000_000
+    burst_ns: int | None = 20_000_000
 
     def __init__(self, device: str) -> None:
         """Time on the current stream of a CUDA device."""

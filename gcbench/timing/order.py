@@ -6,12 +6,12 @@ import random
 def balanced_rounds(arms: int, count: int, rng: random.Random) -> list[list[int]]:
     """Draw `count` rounds, each a permutation of range(arms), balanced for who follows whom.
 
-    Rounds are the rows of Williams squares, in which every arm follows every other equally often, with
-    arms and rows shuffled anew for each square. Williams, Australian Journal of Scientific Research A 2,
-    1949.
+    Rounds are the rows of Williams squares, in which every arm follows every other equally often,
+    with arms and rows shuffled anew for each square. Williams, Australian Journal of Scientific
+    Research A 2, 1949.
 
     >>> balanced_rounds(3, 2, random.Random(0))
-    [[1, 2, 0], [0, 2, 1]]
+    [[0, 2, 1], [1, 0, 2]]
     """
     rounds: list[list[int]] = []
     while len(rounds) < count:

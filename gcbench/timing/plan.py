@@ -1,7 +1,8 @@
 """Which arms share rounds, how many calls a sample holds, and how the time is shared out.
 
-A heavy arm between two light ones evicts their caches and pulls their samples apart, so arms of like
-cost form a group with rounds of its own; a heavy group gets few rounds, apart, before the light ones.
+A heavy arm between two light ones evicts their caches and pulls their samples apart, so arms of
+like cost form a group with rounds of its own; a heavy group gets few rounds, apart, before the
+light ones.
 """
 
 import math
@@ -21,7 +22,7 @@ MIN_SAMPLE_NS = 100_000
 # the share of the time that all heavy groups together may take
 HEAVY_SHARE = 0.6
 # more rounds inside one replicate narrow little: what differs between replicates stays
-MIN_ROUNDS, MAX_ROUNDS = 5, 60
+MAX_ROUNDS = 60
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Group:
     of: int
 
     def takes_part(self, replicate: int) -> bool:
-        """Whether this group is timed in a replicate; its turns are spread evenly."""
-        return (replicate + 1) * self.due // self.of > replicate * self.due // self.of
+        """Whether this group is timed in a replicate: the first, and then evenly spread."""
+        return replicate * self.due % self.of < self.due
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ def make_plan(
 ) -> Plan:
     """Share `budget_ns` out among cases of known cost per call, by their position.
 
-    Every group has an A/A arm: another copy of the baseline, or, where that is in another group, of the
-    group's lightest case. The copy arm rides with the lightest group. Samples hold one call where the
-    works are not `repeatable`.
+    Every group has an A/A arm: another copy of the baseline, or, where that is in another group, of
+    the group's lightest case. The copy arm rides with the lightest group. Samples hold one call
+    where the works are not `repeatable`.
     """
     clusters = cost_groups(costs_ns)
     arms: list[Arm] = []
@@ -114,6 +115,6 @@ def _share_out(
         groups.append(Group(members[number], calls[number], rounds, due, replicates))
         spent_ns += rounds * due * round_ns[number]
     left = int((budget_ns - spent_ns) / replicates / max(round_ns[0], 1))
-    rounds = min(MAX_ROUNDS, max(MIN_ROUNDS, left))
+    rounds = min(MAX_ROUNDS, max(1, left))
     groups.append(Group(members[0], calls[0], rounds, replicates, replicates))
     return tuple(groups)

@@ -1,11 +1,10 @@
-"""The loop: rebuild every arm, time its rounds, stop when the precision is reached or time is up."""
+"""The loop: rebuild every arm, time its rounds, stop on precision or on time."""
 
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
-from gcbench.records import Arm, Disturbance, Effort, Replicate, Role, StoppedBy, Timing
+from gcbench.records import Disturbance, Effort, Replicate, Role, StoppedBy, Timing
 from gcbench.statistics import settled, widest
 from gcbench.timing.clocks import Clock, Sample, Work
 from gcbench.timing.order import balanced_rounds
@@ -19,7 +18,8 @@ WARM_UP_CALLS, WARM_UP_NS = 3, 100_000_000
 # warming one arm up may take this share of the budget; a heavy arm is content with a single call
 WARM_UP_SHARE = 0.02
 UNTIMED_CALLS = 2
-# each replicate begins at a random phase of what the machine does periodically, such as quota periods
+# each replicate begins at a random phase of what the machine does periodically, such as quota
+# periods
 PHASE_S = 0.01
 
 
@@ -56,9 +56,7 @@ def time_comparison(
         timing = Timing(plan.arms, tuple(replicates), "time")
         elapsed_ns = clock.now() - start_ns
         on_progress(
-            Progress(
-                elapsed_ns / 1e9, effort.max_time_s, len(replicates), widest(timing, baseline)
-            )
+            Progress(elapsed_ns / 1e9, effort.max_time_s, len(replicates), widest(timing, baseline))
         )
         reason = _reason_to_stop(timing, plan, baseline, effort.precision, elapsed_ns >= budget_ns)
         if reason:

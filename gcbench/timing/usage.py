@@ -8,7 +8,7 @@ from gcbench.environment import steal_ns
 
 
 class Usage(NamedTuple):
-    """Totals since some fixed moment: wall and CPU time, time stolen by the host, forced switches."""
+    """Totals since some moment: wall and CPU time, time stolen by the host, forced switches."""
 
     wall_ns: int
     cpu_ns: int

@@ -1,0 +1,92 @@
+"""What a global-context block costs: parameters, MACs and latency, with an honest interval.
+
+>>> import gcbench
+>>> block = gcbench.build("gc:ratio=8", channels=64)
+>>> gcbench.count(block, (1, 64, 28, 28)).macs
+101376
+"""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+__all__ = ["Counts", "bench", "build", "count", "load"]
+
+
+class Counts(NamedTuple):
+    """What was counted of a module. A MAC is one multiply-accumulate; FLOPs are twice as many."""
+
+    parameters: int
+    macs: int
+    uncounted: tuple[str, ...]
+
+
+def build(spec: str, channels: int, seed: int = 0) -> "nn.Module":
+    """Build a block for inputs (B, channels, H, W) on the CPU in float32, weights from `seed`.
+
+    Raises gcbench.errors.UsageError where the spec or its options are wrong.
+    """
+    from gcbench import blocks
+
+    blocks.resolve(spec)
+    return blocks.build(spec, channels, seed=seed)
+
+
+def bench(
+    specs: Sequence[str],
+    shape: tuple[int, int, int, int],
+    *,
+    baseline: str | None = None,
+    precision: float | None = None,
+    max_time_s: float | None = None,
+    seed: int = 0,
+    counter: str = "auto",
+    **axes: Any,
+) -> "pd.DataFrame":
+    """Measure blocks side by side at a shape (B, C, H, W), as `gcbench bench` does.
+
+    `axes` are those of `gcbench.spec.Axes`: ratio, dtype, device, layout, mode, runtime, cache,
+    threads. Returns the CSV's columns, one row a block; latencies in microseconds. Raises
+    gcbench.errors.UsageError where something cannot be done as it was asked for.
+    """
+    from gcbench import engines, tables
+    from gcbench.records import DEFAULT_EFFORT, Effort
+    from gcbench.spec import CounterName, axes_at, parse_choice
+
+    comparison = engines.compare(specs, axes_at(shape, axes), baseline)
+    default = DEFAULT_EFFORT[comparison.cases[0].device.partition(":")[0]]
+    effort = Effort(precision or default.precision, max_time_s or default.max_time_s)
+    who = parse_choice("counter", counter, CounterName)
+    return tables.frame(engines.run([comparison], effort, seed, who))
+
+
+def count(module: "nn.Module", shape: tuple[int, int, int, int]) -> Counts:
+    """Count the parameters and MACs of any module at an input shape (B, C, H, W), in eval mode.
+
+    Counted on the meta device: no memory is taken and the module is not touched. Raises
+    gcbench.errors.CountingError where the module cannot run there.
+    """
+    from gcbench.counting.meta import meta_pass
+    from gcbench.counting.parameters import parameter_count
+    from gcbench.spec import Axes, Block, compare
+
+    batch, channels, *size = shape
+    block = Block(type(module).__name__, type(module).__name__, None, False)
+    axes = Axes(batch=batch, channels=channels, size=(size[0], size[1]))
+    account = meta_pass(module, compare([block], axes, "cpu").cases[0])
+    return Counts(parameter_count(module), account.macs, account.uncounted)
+
+
+def load(run: str | PathLike[str]) -> "pd.DataFrame":
+    """Read a stored run: the CSV's columns, one row a case.
+
+    Raises gcbench.errors.RunError where the file is not a run.
+    """
+    from gcbench import store, tables
+
+    return tables.frame(store.load(Path(run)))

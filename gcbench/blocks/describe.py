@@ -1,0 +1,69 @@
+"""One block in words: what it is, its options with what they may be, and its closed forms."""
+
+import inspect
+from typing import Any, Literal, get_args, get_origin
+
+from gcbench.blocks import BLOCKS, build_at, factory_of, options_of, resolve
+from gcbench.spec import parse_block, value_text
+
+_MEANING = {
+    "params": "parameters",
+    "macs": "MACs",
+    "min_elements": "elements that must move",
+}
+_LETTERS = {
+    "B": "batch",
+    "C": "channels",
+    "N": "positions H*W",
+    "K": "keys",
+    "M": "positions at which phi and g act",
+    "p": "hidden width C // ratio",
+    "d": "inner width C // reduction",
+}
+
+
+def describe(text: str) -> str:
+    """Describe a block spec: the module's own documentation, its options and its closed forms.
+
+    Raises UsageError where the spec is wrong.
+    """
+    block = resolve(text)
+    spec = parse_block(text)
+    factory = factory_of(spec)
+    module = inspect.getmodule(factory)
+    source = [f"source: {BLOCKS[spec.target].source}"] if spec.target in BLOCKS else []
+    lines = [block.spec, *source, "", inspect.getdoc(module) or inspect.getdoc(factory) or ""]
+    lines += ["", "Options:", *(_option(p) for p in options_of(factory).values())]
+    return "\n".join([*lines, *_forms(text)])
+
+
+def _option(parameter: inspect.Parameter) -> str:
+    hint = parameter.annotation
+    if get_origin(hint) is Literal:
+        allowed = "|".join(value_text(value) for value in get_args(hint))
+    else:
+        allowed = {int: "a whole number", bool: "true|false", float: "a number"}.get(
+            hint, "a value"
+        )
+    default = (
+        ""
+        if parameter.default is parameter.empty
+        else f" (default {value_text(parameter.default)})"
+    )
+    return f"  {parameter.name}={allowed}{default}"
+
+
+def _forms(text: str) -> list[str]:
+    """Write the closed forms: the functions that compute the numbers, given symbols."""
+    import sympy
+
+    module: Any = build_at(text, channels=256)
+    if not hasattr(module, "closed_form"):
+        return []
+    names = module.letters((1, 256, 8, 8))
+    symbols = {name: sympy.Symbol(name, positive=True) for name in names}
+    lines = ["", "Closed forms:"]
+    for quantity, form in module.closed_form(**symbols).items():
+        lines.append(f"  {_MEANING[quantity]:<24} {sympy.expand(form)}")
+    lines.append("  with " + ", ".join(f"{name} {_LETTERS[name]}" for name in names))
+    return lines

@@ -1,0 +1,60 @@
+"""One program for every door: the commands, and how it ends."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from gcbench.cli import faults
+from gcbench.cli.bench import bench
+from gcbench.cli.blocks import blocks
+from gcbench.cli.env import env
+
+app = typer.Typer(
+    name="gcbench",
+    epilog=faults.EXIT_CODES,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (bench, blocks, env):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from gcbench.environment import version
+
+        print(f"gcbench {version('gcbench')}")
+        raise typer.Exit
+
+
+@app.callback(
+    help="What a global-context block costs, at your shapes, on your machine: "
+    "parameters, MACs, and latency with an honest interval."
+)
+def door(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version.",
+            callback=_version,
+            is_eager=True,
+            show_default=False,
+        ),
+    ] = False,
+) -> None:
+    """Hold the options that stand before a command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run gcbench with these arguments, or the process's own, and exit with its code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(args=arguments or ["--help"], prog_name="gcbench", standalone_mode=False)
+    except Exception as error:
+        code = faults.told(error)
+    if code == faults.INTERRUPTED:
+        faults.say("interrupted: nothing was kept, since one comparison was under way")
+    sys.exit(code)

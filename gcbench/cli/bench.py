@@ -1,0 +1,74 @@
+"""`gcbench bench`: blocks side by side at one shape."""
+
+import typer
+
+from gcbench.cli import faults, options
+
+
+def bench(
+    blocks: options.Blocks = None,
+    batch: options.Batch = "1",
+    channels: options.Channels = "256",
+    size: options.Size = "56",
+    ratio: options.Ratio = "16",
+    dtype: options.Dtype = "float32",
+    device: options.Device = None,
+    layout: options.Layout = "contiguous",
+    mode: options.Mode = "infer",
+    runtime: options.Runtime = "eager",
+    cache: options.Cache = None,
+    threads: options.Threads = None,
+    precision: options.Precision = None,
+    max_time: options.MaxTime = None,
+    quick: options.Quick = False,
+    rigorous: options.Rigorous = False,
+    seed: options.Seed = "0",
+    baseline: options.Baseline = None,
+    counter: options.Counter = "auto",
+    csv: options.Csv = None,
+    output: options.Output = None,
+    strict: options.Strict = False,
+    traceback: faults.Traceback = False,
+) -> None:
+    """Measure blocks side by side at one shape: a table, and a CSV."""
+    from gcbench import spec
+    from gcbench.cli.output import require_writable, show, write_whole
+
+    axes = options.read_axes(
+        batch=batch,
+        channels=channels,
+        size=size,
+        ratio=ratio,
+        dtype=dtype,
+        device=device,
+        layout=layout,
+        mode=mode,
+        runtime=runtime,
+        cache=cache,
+        threads=threads,
+    )
+    effort = options.read_effort(precision, max_time, quick, rigorous)
+    drawn_from = spec.parse_count("--seed", seed, least=0)
+    who = spec.parse_choice("--counter", counter, spec.CounterName)
+    named = blocks or list(spec.DEFAULT_BLOCKS)
+    for text in named:
+        spec.parse_block(text)
+    require_writable("--csv", csv)
+    require_writable("--output", output, new=True)
+    faults.say(f"comparing {', '.join(named)}; loading torch")
+
+    from gcbench import engines, formats, store, tables
+    from gcbench.cli.progress import timing_bar
+
+    comparison = engines.compare(named, axes, baseline)
+    budget = effort(comparison.cases[0].device)
+    faults.say(f"counting, then timing for up to {budget.max_time_s:g} s")
+    with timing_bar() as move:
+        run = engines.run([comparison], budget, drawn_from, who, move)
+    table = tables.frame(run)
+    show(table)
+    if output:
+        store.save(run, output)
+    if csv:
+        write_whole(csv, formats.FORMATS["csv"].load()(table))
+    raise typer.Exit(faults.code_of(table, strict))

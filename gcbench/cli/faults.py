@@ -1,0 +1,64 @@
+"""How what went wrong reaches the person: one line on stderr, and an exit code."""
+
+import sys
+import traceback
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gcbench.errors import GcbenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+USAGE, SOME_FAILED, NOTHING_MEASURED, UNTRUSTED, INTERNAL, INTERRUPTED = 2, 3, 4, 5, 70, 130
+
+EXIT_CODES = (
+    "Exit codes: 0 done · 2 usage, also a block that cannot be imported or built · "
+    "3 some cases failed, the results are written · 4 nothing could be measured · "
+    "5 not trustworthy (--strict) · 70 internal error · 130 interrupted"
+)
+
+_traceback: ContextVar[bool] = ContextVar("traceback", default=False)
+
+Traceback = Annotated[
+    bool,
+    typer.Option(
+        "--traceback",
+        help="Show where an error came from.",
+        show_default=False,
+        callback=lambda value: _traceback.set(value) and value,
+    ),
+]
+
+
+def say(message: str) -> None:
+    """Tell the person something that is not the result."""
+    print(f"gcbench: {message}", file=sys.stderr, flush=True)
+
+
+def told(error: Exception) -> int:
+    """Tell an error in one line, its traceback first where asked for; return the exit code."""
+    if _traceback.get():
+        traceback.print_exception(error)
+    if isinstance(error, GcbenchError):
+        say(str(error))
+        return error.exit_code
+    if isinstance(error, typer.TyperException):
+        say(" ".join(error.format_message().split()))
+        return USAGE
+    say(f"internal error, {type(error).__name__}: {error} (--traceback shows where)")
+    return INTERNAL
+
+
+def code_of(table: "pd.DataFrame", strict: bool) -> int:
+    """Say by an exit code what became of the cases of a table."""
+    failed = table["status"] != "ok"
+    if failed.all():
+        return NOTHING_MEASURED
+    if failed.any():
+        return SOME_FAILED
+    if strict and (table["verdict"] == "untrusted").any():
+        return UNTRUSTED
+    return 0

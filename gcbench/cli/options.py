@@ -1,0 +1,179 @@
+"""Options that commands share: their names, their help, and how their text becomes axes.
+
+Only text is read here, so that a mistake is told before torch is imported.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+from gcbench import spec
+from gcbench.errors import UsageError
+from gcbench.records import DEFAULT_EFFORT, QUICK, RIGOROUS, Effort
+from gcbench.units import parse_seconds, parse_share
+
+AXES, EFFORT, OUTPUT = "Axes", "How long", "Output"
+
+
+def _words(choices: object) -> str:
+    return "|".join(get_args(choices))
+
+
+def _option(*names: str, help: str, metavar: str | None = None, panel: str | None = None) -> Any:
+    return typer.Option(
+        *names, help=help, metavar=metavar, rich_help_panel=panel, show_default=False
+    )
+
+
+def _axis(*names: str, help: str, metavar: str) -> Any:
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=AXES)
+
+
+Blocks = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[BLOCK]...",
+        help="Block specs, TARGET[:key=value]..., such as gc:ratio=8 or my.module:MyBlock:width=3. "
+        f"Default: {' '.join(spec.DEFAULT_BLOCKS)}.",
+        show_default=False,
+    ),
+]
+Batch = Annotated[str, _axis("-B", "--batch", help="Images in the input.", metavar="N")]
+Channels = Annotated[str, _axis("-C", "--channels", help="Channels of the input.", metavar="N")]
+Size = Annotated[
+    str, _axis("-s", "--size", help="Height and width: 56, or 50x80.", metavar="H[xW]")
+]
+Ratio = Annotated[
+    str, _axis("-r", "--ratio", help="Bottleneck reduction where a block has one.", metavar="N")
+]
+Dtype = Annotated[str, _axis("--dtype", help="Element type.", metavar=_words(spec.Dtype))]
+Device = Annotated[
+    str | None,
+    _axis("--device", help="Default: the accelerator, if there is one.", metavar="cpu|cuda[:I]"),
+]
+Layout = Annotated[str, _axis("--layout", help="Memory layout.", metavar=_words(spec.Layout))]
+Mode = Annotated[
+    str,
+    _axis(
+        "--mode",
+        help="infer: no gradients; train: forward and backward; backward: that pass alone.",
+        metavar=_words(spec.Mode),
+    ),
+]
+Runtime = Annotated[str, _axis("--runtime", help="How it runs.", metavar=_words(spec.Runtime))]
+Cache = Annotated[
+    str | None,
+    _axis(
+        "--cache",
+        help="cold: the last-level cache is flushed before each sample. "
+        "Default: warm on a CPU, cold on CUDA.",
+        metavar=_words(spec.Cache),
+    ),
+]
+Threads = Annotated[
+    str | None, _axis("--threads", help="CPU threads. Default: PyTorch's own.", metavar="N")
+]
+Precision = Annotated[
+    str | None,
+    _option(
+        "--precision",
+        help="Half-width asked of every relative. Default: 2% on a CPU, 1% on CUDA.",
+        metavar="SHARE",
+        panel=EFFORT,
+    ),
+]
+MaxTime = Annotated[
+    str | None,
+    _option(
+        "--max-time",
+        help="Time that a comparison may take. Default: 10s on a CPU, 5s on CUDA.",
+        metavar="TIME",
+        panel=EFFORT,
+    ),
+]
+Quick = Annotated[
+    bool, _option("--quick", help="Same as --precision 5% --max-time 2s.", panel=EFFORT)
+]
+Rigorous = Annotated[
+    bool, _option("--rigorous", help="Same as --precision 0.5% --max-time 60s.", panel=EFFORT)
+]
+Seed = Annotated[str, typer.Option("--seed", help="Of weights, inputs and order.", metavar="N")]
+Baseline = Annotated[
+    str | None,
+    _option(
+        "--baseline",
+        help="What the others are divided by. Default: the first block.",
+        metavar="BLOCK",
+    ),
+]
+Counter = Annotated[
+    str, typer.Option("--counter", help="Who counts MACs.", metavar=_words(spec.CounterName))
+]
+Csv = Annotated[
+    Path | None, _option("--csv", help="Write the rows here.", metavar="FILE", panel=OUTPUT)
+]
+Output = Annotated[
+    Path | None,
+    _option(
+        "-o",
+        "--output",
+        help="Keep the run, raw samples and all, in this new file.",
+        metavar="RUN",
+        panel=OUTPUT,
+    ),
+]
+Strict = Annotated[
+    bool, _option("--strict", help="Exit 5 where a verdict is untrusted.", panel=OUTPUT)
+]
+
+
+def read_axes(
+    *,
+    batch: str,
+    channels: str,
+    size: str,
+    ratio: str,
+    dtype: str,
+    device: str | None,
+    layout: str,
+    mode: str,
+    runtime: str,
+    cache: str | None,
+    threads: str | None,
+) -> spec.Axes:
+    """Read one value for every axis. Raises UsageError, which names the option."""
+    return spec.Axes(
+        batch=spec.parse_count("--batch", batch),
+        channels=spec.parse_count("--channels", channels),
+        size=spec.parse_size("--size", size),
+        ratio=spec.parse_count("--ratio", ratio),
+        dtype=spec.parse_choice("--dtype", dtype, spec.Dtype),
+        device=None if device is None else spec.parse_device("--device", device),
+        layout=spec.parse_choice("--layout", layout, spec.Layout),
+        mode=spec.parse_choice("--mode", mode, spec.Mode),
+        runtime=spec.parse_choice("--runtime", runtime, spec.Runtime),
+        cache=None if cache is None else spec.parse_choice("--cache", cache, spec.Cache),
+        threads=None if threads is None else spec.parse_count("--threads", threads),
+    )
+
+
+def read_effort(
+    precision: str | None, max_time: str | None, quick: bool, rigorous: bool
+) -> Callable[[str], Effort]:
+    """Read how long to measure, as a function of the device, whose default fills what is not given.
+
+    Raises UsageError, which names the option, where one is wrong or both presets are given.
+    """
+    if quick and rigorous:
+        raise UsageError("--quick and --rigorous ask for different things: give one of them")
+    preset = QUICK if quick else RIGOROUS if rigorous else None
+    share = None if precision is None else parse_share("--precision", precision)
+    seconds = None if max_time is None else parse_seconds("--max-time", max_time)
+
+    def effort(device: str) -> Effort:
+        default = preset or DEFAULT_EFFORT[device.partition(":")[0]]
+        return Effort(share or default.precision, seconds or default.max_time_s)
+
+    return effort
