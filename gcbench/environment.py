@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from gcbench.errors import UsageError
-from gcbench.records import Manifest
+from gcbench.records import Cell, Manifest
 
 _LIBRARIES = ("torch", "torchvision", "fvcore", "numpy", "pandas", "triton")
 _VARIABLES = re.compile(
@@ -155,7 +155,7 @@ def _with_warnings(record: Manifest) -> Manifest:
     return replace(record, warnings=tuple(warnings))
 
 
-def _torch_flags() -> dict[str, bool | str | int | float | None]:
+def _torch_flags() -> dict[str, bool | Cell]:
     import torch
 
     return {

@@ -116,7 +116,7 @@ class Manifest:
     governor: str | None
     cpu_quota: float | None
     load_1min: float | None
-    flags: dict[str, Cell]
+    flags: dict[str, bool | Cell]
     variables: dict[str, str]
     warnings: tuple[str, ...] = ()
     schema: int = SCHEMA

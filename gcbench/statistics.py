@@ -21,6 +21,8 @@ Verdict = Literal["baseline", "faster", "slower", "same", "unresolved", "untrust
 ERROR_RATE = 0.05
 # Tukey's outer fence: told, never trimmed
 FAR_OUT_QUARTILES = 3.0
+# where samples are so alike that the fence vanishes, a clock's step is not far out
+FAR_OUT_SHARE = 0.05
 
 
 class Interval(NamedTuple):
@@ -50,21 +52,32 @@ class Interval(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """What a verdict is held against: the A/A interval (logarithms), the precision asked for."""
+    """What a verdict is held against: the A/A intervals of the groups involved (logarithms)."""
 
-    aa: Interval
+    intervals: tuple[Interval, ...]
     precision: float
+
+    @property
+    def aa(self) -> Interval:
+        """The A/A interval that reaches farthest from zero."""
+        return max(self.intervals, key=Interval.reach)
+
+    @property
+    def limit(self) -> float:
+        """The precision asked for, as a logarithm."""
+        return math.log1p(self.precision)
 
     @property
     def floor(self) -> float:
         """The logarithm of a ratio below which no difference is believed."""
-        return max(math.log1p(self.precision), self.aa.reach())
+        return max(self.limit, self.aa.reach())
 
     @property
     def excludes_one(self) -> bool:
-        """Whether two copies of one thing differ by more than the precision."""
-        limit = math.log1p(self.precision)
-        return self.aa.known and (self.aa.lo > limit or self.aa.hi < -limit)
+        """Whether two copies of one thing differ by more than the precision, in any group."""
+        return any(
+            aa.known and (aa.lo > self.limit or aa.hi < -self.limit) for aa in self.intervals
+        )
 
 
 class Summary(NamedTuple):
@@ -145,8 +158,9 @@ def log_ratios(timing: Timing, arm: int, base: int) -> list[float]:
 def verdict(relative: Interval, noise: Noise) -> Verdict:
     """Judge an interval of log ratios against the noise floor.
 
-    faster or slower where it lies wholly outside the floor, same where wholly inside, untrusted
-    where two copies of one thing differ; otherwise unresolved.
+    faster or slower where it lies wholly outside the floor; same where it lies wholly inside the
+    precision that was asked for, since a noisy machine must not make things equal; untrusted where
+    two copies of one thing differ; otherwise unresolved.
     """
     if noise.excludes_one:
         return "untrusted"
@@ -154,7 +168,7 @@ def verdict(relative: Interval, noise: Noise) -> Verdict:
         return "slower"
     if relative.hi < -noise.floor:
         return "faster"
-    if relative.known and relative.reach() < noise.floor:
+    if relative.reach() < noise.limit and noise.aa.known:
         return "same"
     return "unresolved"
 
@@ -170,11 +184,6 @@ def relatives(timing: Timing, baseline: int) -> dict[int, Interval]:
         case: median_interval(log_ratios(timing, arms[case], arms[baseline]), rate)
         for case in others
     }
-
-
-def settled(timing: Timing, baseline: int, precision: float) -> bool:
-    """Whether every relative is known to the precision: the only reason to stop early."""
-    return widest(timing, baseline) <= math.log1p(precision)
 
 
 def widest(timing: Timing, baseline: int) -> float:
@@ -229,7 +238,7 @@ def _judged(
     if record.baseline not in arms:
         return None, None, None
     groups = {timing.arms[arms[position]].group for position in (case, record.baseline)}
-    noise = Noise(max((aa[group] for group in groups), key=Interval.reach), record.precision)
+    noise = Noise(tuple(aa[group] for group in sorted(groups)), record.precision)
     if case == record.baseline:
         return Interval(1.0, 1.0, 1.0), noise, "baseline"
     return logs[case].exp(), noise, verdict(logs[case], noise)
@@ -273,10 +282,9 @@ def _drift(durations: Sequence[float]) -> float:
 def _rank(n: int, error_rate: float) -> int:
     """Largest r with 2 P(Binomial(n, 1/2) < r) <= error_rate; 0 where there is none."""
     tail, rank = 0, 0
-    limit = error_rate / 2 * 2**n
     while rank < n // 2:
         tail += math.comb(n, rank)
-        if tail > limit:
+        if tail / 2**n > error_rate / 2:
             break
         rank += 1
     return rank
@@ -284,5 +292,6 @@ def _rank(n: int, error_rate: float) -> int:
 
 def _far_out(samples: Sequence[int]) -> int:
     low, high = np.percentile(samples, [25, 75])
-    fence = FAR_OUT_QUARTILES * (high - low)
-    return int(np.sum((np.asarray(samples) > high + fence) | (np.asarray(samples) < low - fence)))
+    fence = max(FAR_OUT_QUARTILES * (high - low), FAR_OUT_SHARE * high)
+    values = np.asarray(samples)
+    return int(np.sum((values > high + fence) | (values < low - fence)))

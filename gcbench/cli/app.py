@@ -57,4 +57,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = faults.told(error)
     if code == faults.INTERRUPTED:
         faults.say("interrupted: nothing was kept, since one comparison was under way")
-    sys.exit(code)
+    sys.exit(code or 0)

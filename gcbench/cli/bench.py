@@ -65,6 +65,7 @@ def bench(
     faults.say(f"counting, then timing for up to {budget.max_time_s:g} s")
     with timing_bar() as move:
         run = engines.run([comparison], budget, drawn_from, who, move)
+    faults.warn(run.manifest.warnings)
     table = tables.frame(run)
     show(table)
     if output:

@@ -19,5 +19,4 @@ def env(json: Json = False, traceback: faults.Traceback = False) -> None:
         return
     for name, text in store.lines_of(manifest):
         print(f"{name:<18} {text}")
-    for warning in manifest.warnings:
-        faults.say(f"warning: {warning}")
+    faults.warn(manifest.warnings)

@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +37,12 @@ Traceback = Annotated[
 def say(message: str) -> None:
     """Tell the person something that is not the result."""
     print(f"gcbench: {message}", file=sys.stderr, flush=True)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Tell the person what may spoil the result."""
+    for warning in warnings:
+        say(f"warning: {warning}")
 
 
 def told(error: Exception) -> int:

@@ -132,12 +132,11 @@ def _footing(rows: pd.DataFrame) -> Iterator[Text]:
 def _ending(timed: pd.DataFrame) -> str:
     replicates = timed["replicates"]
     fewest, most = int(replicates.min()), int(replicates.max())
-    number = str(most) if fewest == most else f"{fewest} to {most}"
+    number = f"{fewest} to {most} replicates" if fewest < most else f"{most} replicates"
+    number = "one replicate" if most == 1 else number
     if timed.iloc[0]["stopped_by"] == "precision":
-        return f"stopped when the precision was reached, after {number} replicates"
-    return (
-        f"stopped when time was up, after {number} replicates: --max-time gives narrower intervals"
-    )
+        return f"stopped when the precision was reached, after {number}"
+    return f"stopped when time was up, after {number}: --max-time gives narrower intervals"
 
 
 def _label(row: "pd.Series[Any]") -> str:

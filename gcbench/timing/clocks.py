@@ -80,17 +80,16 @@ class CudaClock:
     # long bursts heat the part until its clocks droop
     burst_ns: int | None = 20_000_000
 
-    def __init__(self, device: str) -> None:
-        """Time on the current stream of a CUDA device."""
+    def __init__(
+        self,
+        device: str,
+        now: Callable[[], int] = time.perf_counter_ns,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Time on the current stream of a CUDA device; host time as for `CpuClock`."""
         self._device = device
-
-    def now(self) -> int:
-        """Host time in nanoseconds; see `Clock`."""
-        return time.perf_counter_ns()
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass; see `Clock`."""
-        time.sleep(seconds)
+        self.now = now
+        self.sleep = sleep
 
     def time(self, batch: Sequence[Sample]) -> list[int]:
         """Enqueue the samples, then wait for all of them; see `Clock`."""

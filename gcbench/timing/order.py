@@ -11,7 +11,7 @@ def balanced_rounds(arms: int, count: int, rng: random.Random) -> list[list[int]
     Research A 2, 1949.
 
     >>> balanced_rounds(3, 2, random.Random(0))
-    [[0, 2, 1], [1, 0, 2]]
+    [[1, 2, 0], [2, 1, 0]]
     """
     rounds: list[list[int]] = []
     while len(rounds) < count:

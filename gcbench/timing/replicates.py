@@ -1,11 +1,12 @@
 """The loop: rebuild every arm, time its rounds, stop on precision or on time."""
 
+import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from gcbench.records import Disturbance, Effort, Replicate, Role, StoppedBy, Timing
-from gcbench.statistics import settled, widest
+from gcbench.records import Disturbance, Effort, Replicate, Role, Timing
+from gcbench.statistics import widest
 from gcbench.timing.clocks import Clock, Sample, Work
 from gcbench.timing.order import balanced_rounds
 from gcbench.timing.plan import Group, Plan, make_plan
@@ -17,7 +18,8 @@ Make = Callable[[Role, int | None], Work]
 WARM_UP_CALLS, WARM_UP_NS = 3, 100_000_000
 # warming one arm up may take this share of the budget; a heavy arm is content with a single call
 WARM_UP_SHARE = 0.02
-UNTIMED_CALLS = 2
+# the intervals are looked at after each of so many replicates, then after every so many
+LOOK_ALWAYS, LOOK_EVERY = 50, 10
 # each replicate begins at a random phase of what the machine does periodically, such as quota
 # periods
 PHASE_S = 0.01
@@ -51,25 +53,20 @@ def time_comparison(
     budget_ns = round(effort.max_time_s * 1e9)
     plan = _calibrated(make, cases, baseline, budget_ns, clock)
     replicates: list[Replicate] = []
+    half_width = math.inf
     while True:
         replicates.append(_replicate(plan, len(replicates), make, clock, rng, usage))
         timing = Timing(plan.arms, tuple(replicates), "time")
+        number = len(replicates)
+        if number <= LOOK_ALWAYS or number % LOOK_EVERY == 0:
+            half_width = widest(timing, baseline)
         elapsed_ns = clock.now() - start_ns
-        on_progress(
-            Progress(elapsed_ns / 1e9, effort.max_time_s, len(replicates), widest(timing, baseline))
-        )
-        reason = _reason_to_stop(timing, plan, baseline, effort.precision, elapsed_ns >= budget_ns)
-        if reason:
-            return replace(timing, stopped_by=reason)
-
-
-def _reason_to_stop(
-    timing: Timing, plan: Plan, baseline: int, precision: float, time_is_up: bool
-) -> StoppedBy | None:
-    # never because an interval excludes 1: looking for that is how false verdicts are made
-    if len(timing.replicates) >= plan.min_replicates and settled(timing, baseline, precision):
-        return "precision"
-    return "time" if time_is_up else None
+        on_progress(Progress(elapsed_ns / 1e9, effort.max_time_s, number, half_width))
+        # never because an interval excludes 1: looking for that is how false verdicts are made
+        if number >= plan.min_replicates and half_width <= math.log1p(effort.precision):
+            return replace(timing, stopped_by="precision")
+        if elapsed_ns >= budget_ns:
+            return timing
 
 
 def _calibrated(
@@ -122,17 +119,25 @@ def _time_group(
     group: Group, works: dict[int, Work], clock: Clock, rng: random.Random
 ) -> dict[int, list[int]]:
     """Run the rounds of a group; return the durations of each arm, by round."""
-    if group.rounds > 1:
-        # the first calls at a new place pay for page faults, and for what a heavy group evicted
-        for _ in range(UNTIMED_CALLS):
-            clock.time([Sample(works[arm], 1) for arm in group.arms])
+    for _ in range(group.untimed):
+        clock.time([Sample(works[arm], 1) for arm in group.arms])
     orders = balanced_rounds(len(group.arms), group.rounds, rng)
-    turns = [group.arms[place] for order in orders for place in order]
     durations: dict[int, list[int]] = {arm: [] for arm in group.arms}
-    batch_ns = clock.time([Sample(works[arm], group.calls) for arm in turns])
-    for arm, duration in zip(turns, batch_ns, strict=True):
-        durations[arm].append(duration)
+    for batch in _bursts(orders, group, clock):
+        turns = [group.arms[place] for order in batch for place in order]
+        batch_ns = clock.time([Sample(works[arm], group.calls) for arm in turns])
+        for arm, duration in zip(turns, batch_ns, strict=True):
+            durations[arm].append(duration)
     return durations
+
+
+def _bursts(orders: list[list[int]], group: Group, clock: Clock) -> Iterator[list[list[int]]]:
+    """Cut rounds into batches no longer than the clock wants them, of whole rounds."""
+    size = len(orders)
+    if clock.burst_ns is not None:
+        size = max(1, clock.burst_ns // max(group.round_ns, 1))
+    for start in range(0, len(orders), size):
+        yield orders[start : start + size]
 
 
 def _disturbance(before: Usage, after: Usage) -> Disturbance:

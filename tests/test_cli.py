@@ -1,0 +1,228 @@
+"""The command line: what a person meets, good and bad input, and what the doors load."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gcbench.cli.app import main
+
+ROOT = Path(__file__).parent.parent
+SMALL = ["-C", "16", "-s", "6x5", "-r", "4", "--precision", "50%", "--max-time", "300ms"]
+DOORS = (
+    [str(Path(sys.executable).with_name("gcbench"))],
+    [sys.executable, "-m", "gcbench"],
+    [sys.executable, str(ROOT / "cli.py")],
+)
+
+
+def ran(*arguments, capsys):
+    """Run the program in this process; return its exit code, stdout and stderr."""
+    with pytest.raises(SystemExit) as exit_info:
+        main(arguments)
+    out, err = capsys.readouterr()
+    return exit_info.value.code, out, err
+
+
+def assert_refused(result, *words):
+    """One clear line on stderr behind the first words, nothing on stdout, exit code 2."""
+    code, out, err = result
+    assert code == 2
+    assert out == ""
+    last = err.splitlines()[-1]
+    assert len([line for line in err.splitlines() if "loading torch" not in line]) == 1
+    assert "Traceback" not in err
+    for word in words:
+        assert word in last
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["gcc"], ["unknown block 'gcc'", "did you mean 'gc'"]),
+        (["gc:pooing=avg"], ["unknown option 'pooing'", "did you mean 'pooling'"]),
+        (["gc:pooling=max"], ["pooling=max is not one of att, avg"]),
+        (["gc:relu=3"], ["relu takes true or false, not '3'"]),
+        (["gc:ratio=8:bottleneck=false"], ["with bottleneck=false there is no ratio"]),
+        (["--ratio", "0"], ["--ratio takes a whole number from 1", "'0'"]),
+        (["gc", "-C", "8"], ["ratio=16 leaves no channel of 8", "1 to 8"]),
+        (["--size", "0"], ["--size takes a size such as 56", "'0'"]),
+        (["--size", "56x"], ["--size", "'56x'", "50x80 (height x width)"]),
+        (["--size", "14,28"], ["--size takes one value in bench", "'14,28'", "sweep"]),
+        (["--size", "14:56:14"], ["--size takes one value in bench"]),
+        (["--size", "7..56x2"], ["--size takes one value in bench"]),
+        (["--dtype", "float13"], ["--dtype 'float13' is unknown", "did you mean 'float32'"]),
+        (["--device", "tpu"], ["--device takes cpu, cuda or cuda:INDEX, not 'tpu'"]),
+        (["--device", "cuda:99"], ["--device cuda:99: this machine has"]),
+        (["--csv", "/no/such/folder/x.csv"], ["--csv", "there is no folder /no/such/folder"]),
+        (["--csv", "/tmp"], ["--csv /tmp: that is a folder"]),
+        (["-o", "/no/such/folder/x"], ["--output", "there is no folder"]),
+        (["-o", __file__], ["that file exists already"]),
+        (["--precision", "0"], ["--precision takes a share between 0 and 100 %", "'0'"]),
+        (["--precision", "200%"], ["--precision", "'200%'"]),
+        (["--max-time", "0"], ["--max-time takes a time above zero", "'0'"]),
+        (["--max-time", "soon"], ["--max-time", "'soon'"]),
+        (["--threads", "0"], ["--threads takes a whole number from 1"]),
+        (["--seed", "x"], ["--seed takes a whole number from 0", "'x'"]),
+        (["--counter", "abacus"], ["--counter 'abacus' is unknown", "fvcore"]),
+        (["--runtime", "warp"], ["--runtime 'warp' is unknown"]),
+        (["gc", "--baseline", "se"], ["--baseline 'se' is not among the blocks"]),
+        (["no.such.module:Block"], ["cannot import 'no.such.module'"]),
+        (["--quick", "--rigorous"], ["--quick and --rigorous"]),
+        (["--banana"], ["--banana"]),
+        (["--batch"], ["--batch"]),
+    ],
+)
+def test_bad_input_is_one_clear_line(arguments, words, capsys):
+    assert_refused(ran("bench", *arguments, capsys=capsys), *words)
+
+
+def test_an_unknown_command_is_one_clear_line(capsys):
+    assert_refused(ran("bnech", capsys=capsys), "bnech")
+
+
+def test_bench_prints_a_table_and_writes_a_csv_and_a_run(capsys, tmp_path):
+    files = ["--csv", str(tmp_path / "a.csv"), "-o", str(tmp_path / "a.jsonl")]
+    code, out, err = ran("bench", "gc", "se", "gc", *SMALL, *files, capsys=capsys)
+    assert code == 0
+    assert [line.split()[:3] for line in out.splitlines()[5:8]] == [
+        ["gc", "r4", "173"],
+        ["se", "r4", "148"],
+        ["gc", "r4", "#2"],
+    ]
+    assert err.splitlines()[0] == "gcbench: comparing gc, se, gc; loading torch"
+    with (tmp_path / "a.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["block"] for row in rows] == ["gc", "se", "gc"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.jsonl"]
+
+
+def test_a_case_that_does_not_fit_is_a_row_and_exit_code_3(capsys, tmp_path):
+    path = tmp_path / "a.csv"
+    shape = ["-C", "16", "-s", "4096x2048", "-r", "4", "--max-time", "1ms", "--threads", "1"]
+    code, out, _ = ran("bench", "se", "nl", *shape, "--csv", str(path), capsys=capsys)
+    assert code == 3
+    assert "nl oom: needs 512 TiB" in out
+    with path.open() as file:
+        statuses = [row["status"] for row in csv.DictReader(file)]
+    assert statuses == ["ok", "oom"]
+
+
+def test_nothing_that_could_be_measured_is_exit_code_4(capsys):
+    code, out, _ = ran("bench", "nl", "-s", "9999", capsys=capsys)
+    assert code == 4
+    assert "oom" in out
+
+
+def test_an_error_inside_is_one_line_and_exit_code_70(capsys, monkeypatch):
+    def broken(*arguments):
+        raise ZeroDivisionError("by accident")
+
+    monkeypatch.setattr("gcbench.engines.run", broken)
+    code, out, err = ran("bench", "gc", *SMALL, capsys=capsys)
+    assert (code, out) == (70, "")
+    assert "internal error, ZeroDivisionError: by accident" in err
+    assert "Traceback" not in err
+    _, _, err = ran("bench", "gc", *SMALL, "--traceback", capsys=capsys)
+    assert "Traceback" in err
+
+
+def test_an_interrupt_ends_with_130_and_a_word(capsys, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gcbench.engines.run", interrupted)
+    code, _, err = ran("bench", "gc", *SMALL, capsys=capsys)
+    assert code == 130
+    assert "interrupted" in err
+
+
+def test_untrusted_verdicts_exit_5_only_when_strict(capsys, monkeypatch):
+    from gcbench import tables
+
+    frame = tables.frame
+
+    def doubted(run):
+        table = frame(run)
+        table.loc[1, "verdict"] = "untrusted"
+        return table
+
+    monkeypatch.setattr(tables, "frame", doubted)
+    assert ran("bench", "gc", "se", *SMALL, capsys=capsys)[0] == 0
+    assert ran("bench", "gc", "se", *SMALL, "--strict", capsys=capsys)[0] == 5
+
+
+def test_one_block_is_described_with_options_closed_forms_and_source(capsys):
+    code, out, _ = ran("blocks", "gc:fusion=both", capsys=capsys)
+    assert code == 0
+    for words in ("arXiv 1904.11492", "pooling=att|avg", "2*B*C*N + 4*B*C*p"):
+        assert words in out
+
+
+def test_env_prints_the_manifest_as_text_and_as_json(capsys):
+    import json
+
+    code, out, _ = ran("env", "--json", capsys=capsys)
+    record = json.loads(out)
+    assert code == 0
+    assert {"cpu", "cores", "versions", "flags", "threads", "warnings"} <= record.keys()
+    code, out, _ = ran("env", capsys=capsys)
+    assert code == 0
+    assert record["cpu"] in out
+
+
+def test_the_doors_print_the_same_help():
+    plain = {**os.environ, "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "100"}
+    for arguments in ([], ["--help"], ["bench", "--help"]):
+        helps = {
+            subprocess.run(
+                [*door, *arguments], env=plain, cwd=ROOT, capture_output=True, text=True, check=True
+            ).stdout
+            for door in DOORS
+        }
+        assert len(helps) == 1
+        assert "Usage: gcbench" in helps.pop()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["bench", "--help"], ["blocks"]])
+def test_help_and_the_list_of_blocks_import_neither_torch_nor_pandas(arguments):
+    code = (
+        "import sys\n"
+        "from gcbench.cli.app import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "except SystemExit:\n    pass\n"
+        "found = {'torch', 'pandas', 'fvcore', 'numpy', 'sympy'} & set(sys.modules)\n"
+        "assert not found, found\n"
+    )
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_a_mistake_is_told_before_torch_is_loaded():
+    code = (
+        "import sys\n"
+        "from gcbench.cli.app import main\n"
+        "try:\n    main(['bench', '--size', '56x'])\n"
+        "except SystemExit as end:\n    assert end.code == 2\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
+
+
+def test_reading_a_run_imports_no_torch(tmp_path):
+    reference = next(iter(sorted((ROOT / "results").glob("*.jsonl"))))
+    code = (
+        f"import sys, gcbench; gcbench.load({str(reference)!r}); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_closed_pipe_is_no_traceback():
+    door = subprocess.Popen(
+        [sys.executable, "-m", "gcbench", "blocks"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    door.stdout.close()
+    _, err = door.communicate()
+    assert b"Traceback" not in err

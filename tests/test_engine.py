@@ -1,0 +1,199 @@
+"""From a comparison to records, on the CPU, with real blocks of the smallest shapes."""
+
+import pytest
+import torch
+
+import gcbench
+from gcbench import engines, environment, tables
+from gcbench.errors import UsageError
+from gcbench.records import Effort
+from gcbench.spec import Axes
+
+SMALL = Axes(channels=16, size=(6, 5), ratio=4)
+SHORT = Effort(precision=0.5, max_time_s=0.3)
+
+BOMBS = """
+import torch
+from torch import nn
+
+class Raises(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+    def forward(self, x):
+        raise RuntimeError("the fuse is lit")
+
+class Shrinks(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+    def forward(self, x):
+        return x[..., 1:]
+
+class Pair(nn.Module):
+    def __init__(self, in_channels):
+        super().__init__()
+    def forward(self, x):
+        return x, x
+
+class Refuses(nn.Module):
+    def __init__(self, channels):
+        raise ValueError("no such luck")
+
+class Scale(nn.Module):
+    def __init__(self, width, factor: float = 1.0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((width, 1, 1), factor))
+    def forward(self, x):
+        return x * self.weight
+
+def not_a_module(channels):
+    return 7
+"""
+
+
+@pytest.fixture
+def bombs(tmp_path, monkeypatch):
+    (tmp_path / "bombs.py").write_text(BOMBS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def measured(names, axes=SMALL, effort=SHORT, **more):
+    return tables.frame(engines.run([engines.compare(names, axes)], effort, **more))
+
+
+def test_every_block_is_measured_in_every_mode_and_dtype():
+    names = ["gc", "se", "snl", "nl"]
+    for mode in ("infer", "train", "backward"):
+        table = measured(names, Axes(channels=16, size=(6, 5), ratio=4, mode=mode))
+        assert list(table["status"]) == ["ok"] * 4, table["reason"].tolist()
+        assert (table["latency_us"] > 0).all()
+    for dtype in ("float64", "bfloat16"):
+        table = measured(names, Axes(channels=16, size=(6, 5), ratio=4, dtype=dtype))
+        assert list(table["status"]) == ["ok"] * 4, table["reason"].tolist()
+
+
+def test_channels_last_is_measured_and_counted_alike():
+    layouts = [
+        measured(["gc", "nl"], Axes(channels=16, size=(6, 5), ratio=4, layout=layout))
+        for layout in ("contiguous", "channels_last")
+    ]
+    assert layouts[0]["macs"].tolist() == layouts[1]["macs"].tolist()
+    assert (layouts[1]["status"] == "ok").all()
+
+
+def test_a_block_that_fails_when_called_is_a_row_with_its_reason_and_the_rest_go_on(bombs):
+    names = ["gc", "bombs:Raises", "bombs:Shrinks", "bombs:Pair", "se"]
+    table = measured(names).set_index("spec")
+    assert table.loc[["gc", "se"], "status"].tolist() == ["ok", "ok"]
+    failed = table.loc[["bombs:Raises", "bombs:Shrinks", "bombs:Pair"]]
+    assert failed["status"].tolist() == ["error"] * 3
+    assert "the fuse is lit" in failed["reason"].iloc[0]
+    assert "(1, 16, 6, 4)" in failed["reason"].iloc[1]
+    assert "tuple, not a tensor" in failed["reason"].iloc[2]
+    for column in ("latency_us", "relative", "verdict"):
+        assert failed[column].isna().all()
+
+
+def test_a_failed_baseline_leaves_latencies_and_no_relative(bombs):
+    table = measured(["bombs:Raises", "gc", "se"])
+    assert table["latency_us"].notna().tolist() == [False, True, True]
+    assert table["relative"].isna().all()
+    assert table["verdict"].isna().all()
+    assert table["flags"].str.contains("baseline_failed").all()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bombs:Refuses", "cannot be built at 16 channels: no such luck"),
+        ("bombs:not_a_module", r"makes a int, not a torch.nn.Module"),
+        ("bombs:Scal", "has no class or function 'Scal': did you mean 'Scale'"),
+        ("bombs:Scale:factor=big", "factor takes a number, not 'big'"),
+    ],
+)
+def test_a_block_that_cannot_be_built_is_refused_before_anything_is_measured(bombs, name, message):
+    with pytest.raises(UsageError, match=message):
+        engines.compare(["gc", name], SMALL)
+
+
+def test_a_module_of_the_users_own_is_counted_and_timed(bombs):
+    row = measured(["gc", "bombs:Scale:factor=2.0"]).iloc[1]
+    assert row["status"] == "ok"
+    assert (row["params"], row["macs"], row["uncounted_ops"]) == (16, 0, "mul")
+    assert row["spec"] == "bombs:Scale:factor=2.0"
+
+
+def test_a_shape_too_large_for_memory_is_a_row_that_says_what_it_needs(monkeypatch):
+    monkeypatch.setattr(environment, "free_bytes", lambda device: 30_000)
+    table = measured(["gc", "nl"], Axes(channels=16, size=(12, 12), ratio=4))
+    assert table["status"].tolist() == ["ok", "oom"]
+    needed = int(table["peak_memory_bytes"].iloc[1])
+    assert needed > 30_000
+    assert table["reason"].iloc[1] == f"needs {needed / 1024:.0f} KiB, and 29.3 KiB are free on cpu"
+
+
+def test_threads_and_gradient_mode_are_left_as_they_were():
+    threads = torch.get_num_threads()
+    measured(["gc"], Axes(channels=16, size=(4, 4), ratio=4, threads=1, mode="train"))
+    assert torch.get_num_threads() == threads
+    assert torch.is_grad_enabled()
+
+
+def test_the_table_says_which_threads_were_used():
+    table = measured(["gc"], Axes(channels=16, size=(4, 4), ratio=4, threads=1))
+    assert table["threads"].tolist() == [1]
+
+
+def test_cold_cache_calls_each_sample_once_after_a_flush(monkeypatch):
+    monkeypatch.setattr(environment, "last_level_cache_bytes", lambda device: 2**16)
+    table = measured(["gc"], Axes(channels=16, size=(4, 4), ratio=4, cache="cold"))
+    assert table["calls_per_sample"].tolist() == [1]
+    assert table["status"].tolist() == ["ok"]
+
+
+def test_cold_cache_of_unknown_size_is_refused(monkeypatch):
+    monkeypatch.setattr(environment, "last_level_cache_bytes", lambda device: None)
+    with pytest.raises(UsageError, match="--cache cold: the size of the last cache of cpu"):
+        measured(["gc"], Axes(channels=16, size=(4, 4), ratio=4, cache="cold"))
+
+
+def test_a_device_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="--device cuda:9: this machine has no CUDA device"):
+        engines.compare(["gc"], Axes(device="cuda:9"))
+    assert environment.default_device() == "cpu"
+
+
+def test_a_constant_norm_is_flagged():
+    table = measured(["gc"], Axes(channels=16, size=(4, 4), ratio=16))
+    assert "constant_norm" in table["flags"].iloc[0].split()
+
+
+def test_the_python_door_measures_like_the_command():
+    table = gcbench.bench(["gc", "se"], (1, 16, 6, 5), ratio=4, precision=0.5, max_time_s=0.3)
+    assert table["block"].tolist() == ["gc", "se"]
+    assert table["verdict"].iloc[0] == "baseline"
+    assert table["params"].tolist() == [
+        sum(p.numel() for p in gcbench.build(f"{name}:ratio=4", 16).parameters())
+        for name in ("gc", "se")
+    ]
+
+
+def test_counting_a_module_leaves_it_alone():
+    block = gcbench.build("nl", channels=8)
+    before = {name: value.clone() for name, value in block.state_dict().items()}
+    counts = gcbench.count(block, (2, 8, 5, 4))
+    assert counts.parameters == sum(p.numel() for p in block.parameters())
+    assert counts.macs == 2 * (4 * 8 * 4 * 20 + 2 * 20 * 20 * 4)
+    assert block.training
+    assert all(torch.equal(value, before[name]) for name, value in block.state_dict().items())
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_same_engine_runs_on_cuda():
+    table = measured(
+        ["gc", "se", "snl", "nl"], Axes(channels=16, size=(6, 5), ratio=4, device="cuda")
+    )
+    assert table["status"].tolist() == ["ok"] * 4
+    assert table["cache"].tolist() == ["cold"] * 4

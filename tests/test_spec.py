@@ -1,0 +1,152 @@
+"""What the user writes: block specs, axes, keys, comparisons."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gcbench import spec
+from gcbench.errors import UsageError
+
+FUZZ = settings(derandomize=True, deadline=None, max_examples=200)
+GC = spec.Block("gc", "gc", None, True)
+GC8 = spec.Block("gc", "gc", 8, False)
+SE = spec.Block("se", "se", None, True)
+NL = spec.Block("nl", "nl", None, False)
+
+texts = st.text(st.characters(codec="ascii", exclude_characters=""), max_size=20) | st.text(
+    alphabet="gcx:=,.@-_/0123456789e#", max_size=20
+)
+
+
+def refusal(read, text):
+    """What a reader says against a text, or None where it takes it; anything else goes through."""
+    try:
+        read(text)
+    except UsageError as error:
+        return str(error)
+    return None
+
+
+@FUZZ
+@given(texts)
+def test_any_text_is_a_block_spec_or_one_clear_error(text):
+    told = refusal(spec.parse_block, text)
+    if told is None:
+        parsed = spec.parse_block(text)
+        assert spec.parse_block(str(parsed)) == parsed
+    else:
+        assert repr(text) in told
+        assert "\n" not in told
+
+
+@FUZZ
+@given(texts)
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda text: spec.parse_count("--batch", text),
+        lambda text: spec.parse_size("--batch", text),
+        lambda text: spec.parse_device("--batch", text),
+        lambda text: spec.parse_choice("--batch", text, spec.Mode),
+    ],
+    ids=["count", "size", "device", "choice"],
+)
+def test_any_text_is_an_axis_value_or_an_error_that_names_the_option(read, text):
+    told = refusal(read, text)
+    assert told is None or (told.startswith("--batch") and repr(text) in told)
+
+
+@FUZZ
+@given(
+    st.booleans()
+    | st.none()
+    | st.integers(-(10**17), 10**17)
+    | st.floats(-1e15, 1e15, allow_nan=False).map(lambda number: round(number, 6))
+)
+def test_a_value_survives_writing_and_reading(value):
+    text = spec.value_text(value)
+    if "e" not in text or value is True or value is False or value is None:
+        again = spec.parse_value(text)
+        assert again == value
+        assert type(again) is type(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":",
+        "gc:",
+        "gc:=3",
+        "gc:a=",
+        "gc:a=1:b",
+        "gc:a=1:a=2",
+        "gc:a=1,2",
+        "a:b:c",
+        "g c",
+        "gc@c4",
+    ],
+)
+def test_a_spec_outside_the_grammar_is_refused(text):
+    with pytest.raises(UsageError, match="block "):
+        spec.parse_block(text)
+
+
+def test_a_key_says_every_axis_and_only_the_kind_of_the_device():
+    axes = spec.Axes(batch=2, size=(50, 80), threads=4)
+    case = spec.compare([GC8], axes, "cuda:1").cases[0]
+    assert case.key == ("gc|ratio=8|2x256x50x80|float32|cuda|contiguous|infer|eager|cold|threads=4")
+
+
+def test_a_block_without_ratio_has_none_in_its_key():
+    case = spec.compare([NL], spec.Axes(), "cpu").cases[0]
+    assert case.key == "nl|1x256x56x56|float32|cpu|contiguous|infer|eager|warm|threads=auto"
+
+
+def test_the_ratio_axis_passes_by_a_ratio_that_the_spec_fixes():
+    cases = spec.compare([GC, GC8, NL], spec.Axes(ratio=4), "cpu").cases
+    assert [case.ratio for case in cases] == [4, 8, None]
+
+
+def test_the_same_block_twice_is_two_arms():
+    cases = spec.compare([GC, GC8, GC], spec.Axes(ratio=8), "cpu").cases
+    assert [case.copy for case in cases] == [1, 2, 3]
+    assert len({case.key for case in cases}) == 3
+    assert cases[1].key == cases[0].key + "#2"
+
+
+def test_the_baseline_is_the_first_block_or_the_one_named():
+    blocks = [GC, SE, GC8]
+    assert spec.compare(blocks, spec.Axes(), "cpu").baseline == 0
+    assert spec.compare(blocks, spec.Axes(), "cpu", SE).baseline == 1
+    assert spec.compare(blocks, spec.Axes(), "cpu", GC8).baseline == 2
+    with pytest.raises(
+        UsageError, match=r"--baseline 'nl' is not among the blocks: gc r16, se r16"
+    ):
+        spec.compare(blocks, spec.Axes(), "cpu", NL)
+
+
+def test_the_cache_is_warm_on_a_cpu_and_cold_on_cuda_unless_it_is_said():
+    assert spec.compare([GC], spec.Axes(), "cpu").cases[0].cache == "warm"
+    assert spec.compare([GC], spec.Axes(), "cuda").cases[0].cache == "cold"
+    assert spec.compare([GC], spec.Axes(cache="warm"), "cuda").cases[0].cache == "warm"
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"mod": "infer"}, "unknown axis 'mod': did you mean 'mode'"),
+        ({"mode": "infre"}, "mode 'infre' is unknown: did you mean 'infer'"),
+        ({"ratio": 0}, "ratio takes a whole number from 1"),
+        ({"threads": 0}, "threads takes a whole number from 1"),
+        ({"device": "tpu"}, "device takes cpu, cuda or cuda:INDEX"),
+    ],
+)
+def test_named_axes_are_checked(named, message):
+    with pytest.raises(UsageError, match=message):
+        spec.axes_at((1, 8, 4, 4), named)
+
+
+def test_a_shape_with_a_zero_is_refused():
+    with pytest.raises(UsageError, match="shape takes a whole number from 1"):
+        spec.axes_at((1, 8, 0, 4), {})
