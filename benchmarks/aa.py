@@ -1,8 +1,8 @@
 """Does a block differ from itself? A/A trials by gcbench, and by timing one after the other.
 
 Each trial compares gc with an ordinary second copy of gc, and with se, at 1x256x56x56. A verdict
-of faster or slower on the copy is false. Beside it the same two copies are timed one after the
-other with torch.utils.benchmark. With --known, 34 calls of gc are compared with 33: slower is right.
+of faster or slower on the copy is false. Beside it the two copies are timed one after the
+other with torch.utils.benchmark. With --known, 34 calls of gc meet 33: slower is right.
 """
 
 import argparse

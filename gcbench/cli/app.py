@@ -1,5 +1,7 @@
 """One program for every door: the commands, and how it ends."""
 
+import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -51,8 +53,17 @@ def door(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run gcbench with these arguments, or the process's own, and exit with its code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal that cannot show a letter gets a question mark, not a traceback
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         code = app(args=arguments or ["--help"], prog_name="gcbench", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader has what it wanted; the interpreter must not try to flush again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
     except Exception as error:
         code = faults.told(error)
     if code == faults.INTERRUPTED:
