@@ -10,7 +10,7 @@ lint: wheel
 	$(PYTHON) -m ruff check .
 	$(BIN)lint-imports
 	$(PYTHON) -m mypy
-	$(PYTHON) -m cogapp --check --diff -p "import sys" README.md
+	$(PYTHON) -m cogapp --check --diff README.md docs/design.md
 
 test:
 	$(PYTHON) -m pytest
@@ -20,7 +20,7 @@ format:
 	$(PYTHON) -m ruff check --fix .
 
 docs:
-	$(PYTHON) -m cogapp -r README.md
+	$(PYTHON) -m cogapp -r README.md docs/design.md
 
 # the wheel alone must hold the program, and not the checkout's door
 wheel:

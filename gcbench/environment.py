@@ -72,8 +72,10 @@ def require_device(device: str) -> None:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     index = int(device.partition(":")[2] or 0)
     if index >= count:
-        found = f"cuda:0 to cuda:{count - 1}" if count else "no CUDA device"
-        raise UsageError(f"--device {device}: this machine has {found} that torch can use, and cpu")
+        known = [f"cuda:{known}" for known in range(count)]
+        found = f"{count} CUDA devices" if count else "no CUDA device that torch can use"
+        allowed = ", ".join(["cpu", *known])
+        raise UsageError(f"--device {device}: this machine has {found}; allowed: {allowed}")
 
 
 def device_name(device: str) -> str:
@@ -208,6 +210,6 @@ def _cache_size(folder: Path) -> int | None:
 
 def _load() -> float | None:
     try:
-        return os.getloadavg()[0]
+        return round(os.getloadavg()[0], 2)
     except OSError:
         return None

@@ -52,6 +52,10 @@ class Registry(Generic[E_co]):
         """Go through the entries in the table's order."""
         return iter(self._entries.values())
 
+    def __len__(self) -> int:
+        """Count the entries."""
+        return len(self._entries)
+
     def __contains__(self, name: object) -> bool:
         """Tell whether an entry has this name."""
         return name in self._entries

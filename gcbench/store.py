@@ -46,8 +46,9 @@ def lines_of(record: Manifest) -> Iterator[tuple[str, str]]:
     for name, value in msgspec.to_builtins(record).items():
         if isinstance(value, dict):
             yield from ((f"{name}.{key}", str(text)) for key, text in value.items())
-        elif name not in ("run", "command", "warnings", "schema") and value is not None:
-            yield name, size_text(value) if name.endswith("_bytes") else str(value)
+        elif name not in ("run", "seed", "command", "warnings", "schema") and value is not None:
+            size = name.endswith("_bytes")
+            yield name.removesuffix("_bytes"), size_text(value) if size else str(value)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

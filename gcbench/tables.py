@@ -50,6 +50,7 @@ FAR_OUT_SHARE = 0.02
 LOW_CPU_SHARE = 0.9
 STEAL_SHARE = 0.02
 DRIFT = 0.10
+CONTENDED = 3.0
 
 
 def frame(run: Run) -> pd.DataFrame:
@@ -93,6 +94,8 @@ def machine_flags(record: ComparisonRecord, summaries: dict[int, Summary]) -> li
         flags.append("low_cpu_share")
     if any(abs(summary.drift) > DRIFT for summary in summaries.values()):
         flags.append("drift")
+    if any(summary.latency.mid > CONTENDED * summary.minimum for summary in summaries.values()):
+        flags.append("contended")
     return flags
 
 

@@ -43,29 +43,30 @@ def number_text(mid: float, lo: float, hi: float) -> str:
     """Write a number with no more digits than its interval supports.
 
     The last digit kept is that of the first digit of the half-width, one more where that is a 1;
-    without an interval, two significant digits stay.
+    one digit of the number stays in any case, two without an interval.
 
     >>> number_text(0.75234, 0.7481, 0.7569), number_text(412.37, 380.0, 440.0)
     ('0.752', '410')
-    >>> number_text(3.14159, float("-inf"), float("inf"))
-    '3.1'
+    >>> number_text(3.14159, float("-inf"), float("inf")), number_text(0.4, 0.1, 30.0)
+    ('3.1', '0.4')
     """
-    decimals = _decimals(mid, lo, hi)
-    return f"{round(mid, decimals):.{max(decimals, 0)}f}"
+    return _rounded(mid, _decimals(mid, lo, hi))
 
 
 def interval_text(mid: float, lo: float, hi: float) -> str:
-    """Write an interval to the digits of its own middle; a missing one says so.
+    """Write an interval to the digits of its middle, an end of it to one digit at least.
 
     >>> interval_text(0.75234, 0.7481, 0.7569)
     '0.748 to 0.757'
+    >>> interval_text(1.0, 0.03, 40.0)
+    '0.03 to 40'
     >>> interval_text(2.0, 0.0, float("inf"))
     'no interval'
     """
     if not (math.isfinite(lo) and math.isfinite(hi)):
         return "no interval"
     decimals = _decimals(mid, lo, hi)
-    low, high = (f"{round(end, decimals):.{max(decimals, 0)}f}" for end in (lo, hi))
+    low, high = (_rounded(end, max(decimals, _first_digit(end))) for end in (lo, hi))
     return f"{low} to {high}"
 
 
@@ -84,7 +85,7 @@ def percent_text(share: float) -> str:
     >>> percent_text(0.0173), percent_text(0.02), percent_text(0.005), percent_text(0.31)
     ('1.7 %', '2 %', '0.5 %', '31 %')
     """
-    return f"{100 * share:.2g} %"
+    return f"{100 * share:.2g} %" if share < 1 else f"{100 * share:.0f} %"
 
 
 def parse_seconds(option: str, text: str) -> float:
@@ -132,5 +133,14 @@ def _decimals(mid: float, lo: float, hi: float) -> int:
     half = (hi - lo) / 2
     if math.isfinite(half) and half > 0:
         place = math.floor(math.log10(half))
-        return 1 - place if half < 2 * 10.0**place else -place
-    return 1 - math.floor(math.log10(abs(mid))) if mid else 1
+        return max(_first_digit(mid), 1 - place if half < 2 * 10.0**place else -place)
+    return 1 + _first_digit(mid)
+
+
+def _first_digit(number: float) -> int:
+    """The decimal place of the first digit that is not zero: 0 for ones, 1 for tenths."""
+    return -math.floor(math.log10(abs(number))) if number else 0
+
+
+def _rounded(number: float, decimals: int) -> str:
+    return f"{round(number, decimals):.{max(decimals, 0)}f}"

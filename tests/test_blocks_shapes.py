@@ -35,7 +35,7 @@ def assert_same_state(one, other):
         assert torch.equal(tensor, other.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("entry", BLOCKS, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", list(BLOCKS), ids=lambda entry: entry.name)
 def test_every_line_of_the_table_loads_a_module_class_and_names_its_source(entry):
     assert issubclass(entry.load(), nn.Module)
     assert entry.summary

@@ -67,5 +67,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         code = faults.told(error)
     if code == faults.INTERRUPTED:
-        faults.say("interrupted: nothing was kept, since one comparison was under way")
+        faults.say("interrupted: no comparison was finished, so nothing is kept")
     sys.exit(code or 0)

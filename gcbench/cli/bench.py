@@ -27,12 +27,14 @@ def bench(
     counter: options.Counter = "auto",
     csv: options.Csv = None,
     output: options.Output = None,
+    format: options.Format = "table",
     strict: options.Strict = False,
     traceback: faults.Traceback = False,
 ) -> None:
     """Measure blocks side by side at one shape: a table, and a CSV."""
     from gcbench import spec
     from gcbench.cli.output import require_writable, show, write_whole
+    from gcbench.formats import FORMATS
 
     axes = options.read_axes(
         batch=batch,
@@ -53,11 +55,12 @@ def bench(
     named = blocks or list(spec.DEFAULT_BLOCKS)
     for text in named:
         spec.parse_block(text)
+    shown = FORMATS[format]
     require_writable("--csv", csv)
     require_writable("--output", output, new=True)
     faults.say(f"comparing {', '.join(named)}; loading torch")
 
-    from gcbench import engines, formats, store, tables
+    from gcbench import engines, store, tables
     from gcbench.cli.progress import timing_bar
 
     comparison = engines.compare(named, axes, baseline)
@@ -67,9 +70,9 @@ def bench(
         run = engines.run([comparison], budget, drawn_from, who, move)
     faults.warn(run.manifest.warnings)
     table = tables.frame(run)
-    show(table)
+    show(table, shown)
     if output:
         store.save(run, output)
     if csv:
-        write_whole(csv, formats.FORMATS["csv"].load()(table))
+        write_whole(csv, FORMATS["csv"].load()(table))
     raise typer.Exit(faults.code_of(table, strict))

@@ -21,6 +21,6 @@ def blocks(block: Block = None, traceback: faults.Traceback = False) -> None:
         for entry in BLOCKS:
             print(f"{entry.name:<{width}}  {entry.summary} ({entry.source})")
         return
-    from gcbench.blocks.describe import describe
+    from gcbench.cli.describe import describe
 
     print(describe(block))

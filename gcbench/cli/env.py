@@ -18,5 +18,5 @@ def env(json: Json = False, traceback: faults.Traceback = False) -> None:
         print(store.to_json(manifest))
         return
     for name, text in store.lines_of(manifest):
-        print(f"{name:<18} {text}")
+        print(f"{name:<34} {text}")
     faults.warn(manifest.warnings)

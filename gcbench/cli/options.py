@@ -11,6 +11,7 @@ import typer
 
 from gcbench import spec
 from gcbench.errors import UsageError
+from gcbench.formats import FORMATS
 from gcbench.records import DEFAULT_EFFORT, QUICK, RIGOROUS, Effort
 from gcbench.units import parse_seconds, parse_share
 
@@ -34,7 +35,7 @@ def _axis(*names: str, help: str, metavar: str) -> Any:
 Blocks = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[BLOCK]...",
+        metavar="BLOCK",
         help="Block specs, TARGET[:key=value]..., such as gc:ratio=8 or my.module:MyBlock:width=3. "
         f"Default: {' '.join(spec.DEFAULT_BLOCKS)}.",
         show_default=False,
@@ -122,6 +123,15 @@ Output = Annotated[
         help="Keep the run, raw samples and all, in this new file.",
         metavar="RUN",
         panel=OUTPUT,
+    ),
+]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="What stdout carries.",
+        metavar="|".join(entry.name for entry in FORMATS),
+        rich_help_panel=OUTPUT,
     ),
 ]
 Strict = Annotated[

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcbench.errors import UsageError
+from gcbench.registry import Entry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,13 +40,14 @@ def write_whole(path: Path, text: str) -> None:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
-def show(table: "pd.DataFrame") -> None:
-    """Print tables on stdout: in colour on a terminal, as plain text of full width in a pipe."""
-    from rich.console import Console
+def show(table: "pd.DataFrame", shown: Entry) -> None:
+    """Print a table on stdout in a format; the table for people in colour on a terminal."""
+    if shown.name == "table" and sys.stdout.isatty():
+        from rich.console import Console
 
-    from gcbench.formats import terminal
+        from gcbench.formats.terminal import renderable
 
-    if sys.stdout.isatty():
-        Console().print(terminal.renderable(table))
+        console = Console()
+        console.print(renderable(table, console.width))
     else:
-        print(terminal.render(table), end="")
+        print(shown.load()(table), end="")

@@ -24,8 +24,13 @@ def timing_bar() -> Iterator["Callable[[Step], None]"]:
         TimeRemainingColumn(),
         TextColumn("{task.description}"),
     )
+    # no refreshing thread: it would take time from what is being timed
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns,
+        console=console,
+        transient=True,
+        auto_refresh=False,
+        disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task("warming up", total=None)
 
@@ -38,5 +43,6 @@ def timing_bar() -> Iterator["Callable[[Step], None]"]:
                 completed=min(step.elapsed_s, step.budget_s),
                 description=f"replicate {step.replicates}{widest}",
             )
+            bar.refresh()
 
         yield move

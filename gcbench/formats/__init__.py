@@ -8,7 +8,7 @@ from gcbench.registry import Entry, Registry
 FORMATS: Registry[Entry] = Registry(
     "format",
     (
-        Entry("terminal", "gcbench.formats.terminal:render", "a table for people"),
+        Entry("table", "gcbench.formats.terminal:render", "a table for people"),
         Entry("csv", "gcbench.formats.csv:render", "one row a case, every column"),
     ),
 )

@@ -2,8 +2,8 @@
 
 import io
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Collection, Iterator
+from typing import Any, Literal
 
 import pandas as pd
 from rich import box
@@ -22,10 +22,14 @@ from gcbench.units import (
 )
 
 _COLOURS = {"faster": "green", "slower": "red", "unresolved": "yellow", "untrusted": "bold red"}
+# the order in which columns are left out of a narrow terminal, last first
+_OPTIONAL = ("params", "MACs", "x copy", "peak memory")
 _FLAG_WORDS = {
     "steal": "the host took more than 2 % of the time for others (steal): expect wide intervals",
     "low_cpu_share": "the process had under 90 % of a core (low_cpu_share): something else ran",
     "drift": "latencies drifted by more than 10 % (drift): the ratios are paired and stand it",
+    "contended": "a median latency is over 3 times the fastest sample (contended): "
+    "threads waited for cores, so free the machine or try a smaller --threads",
     "constant_norm": "one hidden channel makes LayerNorm constant (constant_norm)",
     "counters_disagree": "fvcore and torch count different MACs (counters_disagree)",
     "baseline_failed": "the baseline failed, so nothing is divided by it (baseline_failed)",
@@ -40,15 +44,28 @@ def render(table: pd.DataFrame) -> str:
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def renderable(table: pd.DataFrame) -> RenderableType:
-    """Lay the tables out for a rich console, one for each comparison."""
+def renderable(table: pd.DataFrame, width: int = 200) -> RenderableType:
+    """Lay the tables out for a rich console of so many columns, one for each comparison.
+
+    Where the width does not hold all columns, the last ones are left out, and that is said: numbers
+    are never cut.
+    """
     shared = list(SHARED_AXES)
     comparisons = table.groupby(shared, sort=False, dropna=False)
-    return Group(*(_comparison(rows) for _, rows in comparisons))
+    return Group(*(_comparison(rows, width) for _, rows in comparisons))
 
 
-def _comparison(rows: pd.DataFrame) -> RenderableType:
-    return Group(_heading(rows), _body(rows), *_footing(rows))
+def _comparison(rows: pd.DataFrame, width: int) -> RenderableType:
+    console = Console(width=1000)
+    left_out: list[str] = []
+    body = _body(rows, left_out)
+    for name in (*reversed(_OPTIONAL), ""):
+        if not name or console.measure(body).maximum <= width:
+            break
+        left_out.append(name)
+        body = _body(rows, left_out)
+    notes = [Text(f"too narrow for {', '.join(left_out)}: --csv has them")] if left_out else []
+    return Group(_heading(rows), body, *_footing(rows), *notes)
 
 
 def _heading(rows: pd.DataFrame) -> Text:
@@ -70,38 +87,36 @@ def _heading(rows: pd.DataFrame) -> Text:
     return Text("\n").join(lines)
 
 
-def _body(rows: pd.DataFrame) -> Table:
+def _body(rows: pd.DataFrame, left_out: Collection[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     baseline = rows[rows["key"] == rows.iloc[0]["baseline"]].iloc[0]
-    table.add_column("block")
-    for name in ("params", "MACs", "latency", f"vs {_label(baseline)}", "95 % interval"):
-        table.add_column(name, justify="right")
-    table.add_column("verdict")
-    for name in ("x copy", "peak memory"):
-        table.add_column(name, justify="right")
-    for _, row in rows.iterrows():
-        table.add_row(*_cells(row))
+    lines = [_cells(row) for _, row in rows.iterrows()]
+    names = [name for name in lines[0] if name not in left_out]
+    for name in names:
+        heading = f"vs {_label(baseline)}" if name == "relative" else name
+        side: Literal["left", "right"] = "left" if name in ("block", "verdict") else "right"
+        table.add_column(heading, justify=side, no_wrap=True)
+    for line in lines:
+        table.add_row(*(line[name] for name in names))
     return table
 
 
-def _cells(row: "pd.Series[Any]") -> list[Text | str]:
-    counted = [_scaled(row["params"], count_text), _scaled(row["macs"], count_text)]
-    memory = _scaled(row["peak_memory_bytes"], size_text)
-    if row["status"] != "ok":
-        return [_label(row), *counted, Text(row["status"], style="red"), "", "", "", "", memory]
+def _cells(row: "pd.Series[Any]") -> dict[str, Text | str]:
+    failed = row["status"] != "ok"
     latency, relative = _estimate(row, "latency_us"), _estimate(row, "relative")
     judged = row["verdict"] if isinstance(row["verdict"], str) else ""
     divided = judged not in ("", "baseline")
-    return [
-        _label(row),
-        *counted,
-        latency_text(*latency),
-        (number_text(*relative) if divided else "1" if judged else ""),
-        interval_text(*relative) if divided else "",
-        Text(judged, style=_COLOURS.get(judged, "")),
-        factor_text(row["copies"]),
-        memory,
-    ]
+    return {
+        "block": _label(row),
+        "params": _scaled(row["params"], count_text),
+        "MACs": _scaled(row["macs"], count_text),
+        "latency": Text(row["status"], style="red") if failed else latency_text(*latency),
+        "relative": number_text(*relative) if divided else "1" if judged else "",
+        "95 % interval": interval_text(*relative) if divided else "",
+        "verdict": Text(judged, style=_COLOURS.get(judged, "")),
+        "x copy": "" if failed else factor_text(row["copies"]),
+        "peak memory": _scaled(row["peak_memory_bytes"], size_text),
+    }
 
 
 def _footing(rows: pd.DataFrame) -> Iterator[Text]:
@@ -111,6 +126,8 @@ def _footing(rows: pd.DataFrame) -> Iterator[Text]:
     for counter, group in rows.groupby("macs_counter", sort=False):
         operators = sorted(set(" ".join(group["uncounted_ops"].fillna("")).split()))
         yield Text(f"MACs by {counter}; not counted: {', '.join(operators) or 'nothing'}")
+    if rows.iloc[0]["mode"] != "infer":
+        yield Text("MACs are of one forward pass; peak memory is predicted in mode infer only")
     timed = rows[rows["stopped_by"].notna()]
     if len(timed):
         yield Text(_ending(timed))

@@ -30,10 +30,15 @@ def describe(text: str) -> str:
     block = resolve(text)
     spec = parse_block(text)
     factory = factory_of(spec)
-    module = inspect.getmodule(factory)
-    source = [f"source: {BLOCKS[spec.target].source}"] if spec.target in BLOCKS else []
-    lines = [block.spec, *source, "", inspect.getdoc(module) or inspect.getdoc(factory) or ""]
-    lines += ["", "Options:", *(_option(p) for p in options_of(factory).values())]
+    lines = [block.spec]
+    if spec.target in BLOCKS:
+        lines += [f"source: {BLOCKS[spec.target].source}"]
+    # its own words only: a class without any would inherit those of nn.Module
+    page = getattr(inspect.getmodule(factory), "__doc__", None) or factory.__doc__
+    if page:
+        lines += ["", inspect.cleandoc(page)]
+    options = [_option(parameter) for parameter in options_of(factory).values()]
+    lines += ["", "Options:", *(options or ["  none"])]
     return "\n".join([*lines, *_forms(text)])
 
 

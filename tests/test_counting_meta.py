@@ -1,0 +1,226 @@
+"""Counting on the meta device: no memory, no exception, no trace in the process."""
+
+import resource
+
+import pytest
+import torch
+from oracles import cost, randomise, subject_at
+from torch import nn
+
+import gcbench.counting.macs as macs_module
+from gcbench.blocks import BLOCKS
+from gcbench.counting import Subject, count
+from gcbench.counting.meta import meta_pass
+from gcbench.metrics import METRICS
+
+NAMES = [entry.name for entry in BLOCKS]
+COLUMNS = [column for metric in METRICS for column in metric.columns]
+SHAPE = (2, 12, 5, 7)
+
+
+def resident_peak():
+    """The most memory that this process has held so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def subject_of(make, shape=SHAPE, counter="auto", **axes):
+    """A subject around a module of the test's own, under the case of `snl`."""
+    with torch.device("meta"):
+        meta = make()
+    return Subject(subject_at("snl", shape, **axes).case, meta, make, counter)
+
+
+class Plain(nn.Module):
+    """A convolution with no closed form."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(12, 12, 1)
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+class Reads(Plain):
+    """Looks at a number, which the meta device does not have."""
+
+    def forward(self, x):
+        return x * float(x.sum())
+
+
+def refuse(*_):
+    raise RuntimeError("no trace today\nnor tomorrow")
+
+
+def test_a_map_of_hundreds_of_gibibytes_costs_nothing_to_count():
+    small = subject_at("nl", (1, 256, 8, 8))
+    count(small)  # what is imported once is not what the large map costs
+    before = resident_peak()
+    shape = (1, 256, 512, 512)
+    subject = subject_at("nl", shape)
+    cells, reasons = count(subject)
+    assert reasons == []
+    assert cells["macs_counter"] == "torch"
+    assert (cells["params"], cells["macs"]) == cost("nl", shape)
+    assert cells["activation_memory_bytes"] >= 2 * 4 * (512 * 512) ** 2
+    assert resident_peak() - before < 300 * 2**20
+
+
+def test_auto_takes_fvcore_where_its_trace_is_cheap_and_torch_past_that(monkeypatch):
+    subject = subject_at("nl", SHAPE)
+    macs = cost("nl", SHAPE)[1]
+    monkeypatch.setattr(macs_module, "FVCORE_LARGEST_MACS", macs)
+    assert count(subject)[0]["macs_counter"] == "fvcore"
+    monkeypatch.setattr(macs_module, "FVCORE_LARGEST_MACS", macs - 1)
+    assert count(subject)[0]["macs_counter"] == "torch"
+
+
+def test_auto_takes_torch_where_a_trace_would_not_fit_in_memory(monkeypatch):
+    subject = subject_at("nl", SHAPE)
+    free = 2 * subject.forward.peak_bytes
+    monkeypatch.setattr(macs_module, "free_bytes", lambda device: free)
+    assert count(subject)[0]["macs_counter"] == "torch"
+    monkeypatch.setattr(macs_module, "free_bytes", lambda device: free + 2)
+    assert count(subject)[0]["macs_counter"] == "fvcore"
+    monkeypatch.setattr(macs_module, "free_bytes", lambda device: None)
+    assert count(subject)[0]["macs_counter"] == "fvcore"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_fvcore_fails_auto_goes_on_with_torch_and_the_column_says_so(name, monkeypatch):
+    monkeypatch.setattr(macs_module, "fvcore_products", refuse)
+    subject = subject_at(name, SHAPE, ratio=3)
+    cells, reasons = count(subject)
+    assert reasons == []
+    assert cells["macs_counter"] == "torch"
+    assert cells["macs"] == cost(name, SHAPE, 3)[1]
+    assert "counters_disagree" not in subject.flags
+
+
+def test_where_fvcore_fails_and_is_asked_for_macs_are_empty_with_its_reason(monkeypatch):
+    monkeypatch.setattr(macs_module, "fvcore_products", refuse)
+    cells, reasons = count(subject_at("gc", SHAPE, "fvcore", ratio=3))
+    assert reasons == ["fvcore cannot trace gc r3: no trace today nor tomorrow"]
+    for column in ("macs", "macs_counter", "uncounted_ops"):
+        assert cells[column] is None
+    for column in ("params", "min_bytes", "peak_memory_bytes"):
+        assert cells[column] is not None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_the_counters_differ_the_subject_is_flagged(name, monkeypatch):
+    right = cost(name, SHAPE, 3)[1]
+    monkeypatch.setattr(macs_module, "fvcore_products", lambda *_: (right + 1, ()))
+    subject = subject_at(name, SHAPE, ratio=3)
+    assert count(subject)[0]["macs"] == right + 1
+    assert subject.flags == ["counters_disagree"]
+    monkeypatch.setattr(macs_module, "fvcore_products", lambda *_: (right, ()))
+    subject = subject_at(name, SHAPE, ratio=3)
+    count(subject)
+    assert subject.flags == []
+
+
+def test_without_a_closed_form_the_formula_is_empty_with_a_reason():
+    cells, reasons = count(subject_of(Plain, counter="formula"))
+    assert cells["macs"] is None
+    assert cells["min_bytes"] is None
+    assert len(reasons) == 1
+    assert "no closed form" in reasons[0]
+    assert "--counter auto" in reasons[0]
+
+
+@pytest.mark.parametrize("counter", ["auto", "fvcore", "torch"])
+def test_without_a_closed_form_the_counters_still_count(counter):
+    cells, reasons = count(subject_of(Plain, counter=counter))
+    assert reasons == []
+    assert cells["macs"] == 2 * 35 * 12 * 12
+    assert cells["params"] == 12 * 12 + 12
+    assert cells["min_bytes"] is None
+
+
+@pytest.mark.parametrize("counter", ["auto", "torch", "formula", "fvcore"])
+def test_a_module_that_does_not_run_on_meta_gives_reasons_and_no_exception(counter):
+    cells, reasons = count(subject_of(Reads, counter=counter))
+    assert list(cells) == COLUMNS
+    assert cells["params"] == 12 * 12 + 12
+    assert cells["peak_memory_bytes"] is None
+    assert cells["activation_memory_bytes"] is None
+    assert any("does not run on the meta device" in reason for reason in reasons)
+    assert len(reasons) == len(set(reasons))
+    assert all("\n" not in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_column_of_the_table_is_filled(name):
+    cells, reasons = count(subject_at(name, SHAPE, ratio=3))
+    assert reasons == []
+    assert list(cells) == COLUMNS
+    assert all(value is not None for value in cells.values())
+
+
+@pytest.mark.parametrize("mode", ["infer", "train", "backward"])
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("counter", ["auto", "torch", "formula"])
+def test_counting_leaves_the_random_state_and_the_grad_mode_alone(counter, gradients, mode):
+    before = torch.get_rng_state()
+    with torch.set_grad_enabled(gradients):
+        for name in NAMES:
+            subject = subject_at(name, SHAPE, counter, ratio=3, mode=mode)
+            count(subject)
+            assert subject.call.macs >= subject.forward.macs
+            assert torch.is_grad_enabled() is gradients
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_the_grad_mode_is_left_alone_where_a_module_does_not_run(gradients):
+    with torch.set_grad_enabled(gradients):
+        assert count(subject_of(Reads))[1]
+        assert torch.is_grad_enabled() is gradients
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_counting_leaves_the_module_as_it_was(name):
+    subject = subject_at(name, SHAPE, ratio=3, dtype="float16", mode="train")
+    state = {key: (t.dtype, t.shape) for key, t in subject.meta.state_dict().items()}
+    training = subject.meta.training
+    count(subject)
+    assert subject.call
+    assert subject.meta.training is training
+    assert {key: (t.dtype, t.shape) for key, t in subject.meta.state_dict().items()} == state
+    assert all(p.device.type == "meta" and p.grad is None for p in subject.meta.parameters())
+
+
+def test_a_training_call_costs_the_products_of_its_backward_pass_too():
+    # a convolution's backward pass has two products: for its input and for its weights
+    forward = 2 * 35 * 12 * 12
+    train = subject_of(Plain, mode="train").call
+    backward = subject_of(Plain, mode="backward").call
+    assert (train.macs, backward.macs) == (3 * forward, 2 * forward)
+
+
+def test_weights_and_statistics_are_held_and_shared_ones_only_once():
+    class Shared(Plain):
+        def __init__(self):
+            super().__init__()
+            self.again = self.conv
+            self.register_buffer("statistics", torch.zeros(3))
+
+    subject = subject_of(Shared)
+    assert subject.forward.held_bytes == 4 * (12 * 12 + 12 + 3 + 2 * 12 * 35)
+    assert count(subject)[0]["params"] == 12 * 12 + 12
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_counts_do_not_depend_on_the_weights(name):
+    subject = subject_at(name, SHAPE, "fvcore", ratio=3)
+    other = Subject(subject.case, subject.meta, lambda: randomise(subject.build()), "fvcore")
+    assert count(subject) == count(other)
+
+
+def test_a_pass_on_the_meta_device_counts_what_it_is_given_in_half_precision_too():
+    for dtype, size in (("float32", 4), ("float16", 2), ("bfloat16", 2), ("float64", 8)):
+        subject = subject_of(Plain, dtype=dtype)
+        made = meta_pass(subject.meta, subject.case)
+        assert made.activation_bytes == size * 2 * 12 * 35
+        assert made.macs == 2 * 35 * 12 * 12
