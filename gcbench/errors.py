@@ -5,6 +5,12 @@ the exit code that the kind carries.
 """
 
 
+def told(error: BaseException) -> str:
+    """Say in one line what a block's own code raised: the kind, and the start of the message."""
+    message = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
 class GcbenchError(Exception):
     """Anything that gcbench itself finds wrong. The message is one sentence for a person."""
 
@@ -21,6 +27,15 @@ class RunError(GcbenchError):
     """A stored run cannot be read or written; the message names the file."""
 
     exit_code = 2
+
+
+class CaseError(GcbenchError):
+    """A case raised while it was timed. `case` is its position; the cause is what it raised."""
+
+    def __init__(self, case: int | None) -> None:
+        """Name the case by its position in the comparison."""
+        super().__init__(f"case {case} failed while it was timed")
+        self.case = case
 
 
 class CountingError(GcbenchError):

@@ -27,6 +27,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneD
 SHAPES = [(1, 64, 28, 28), (2, 32, 9, 13), (1, 96, 20, 11)]
 
 
+@pytest.fixture(autouse=True)
+def single_thread():
+    """Small tensors on one thread: several would only wait for each other on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def at(shape):
     return "x".join(map(str, shape))
 

@@ -224,3 +224,43 @@ def test_a_pass_on_the_meta_device_counts_what_it_is_given_in_half_precision_too
         made = meta_pass(subject.meta, subject.case)
         assert made.activation_bytes == size * 2 * 12 * 35
         assert made.macs == 2 * 35 * 12 * 12
+
+
+class Multiplies(Plain):
+    """Multiplies matrices outside any layer, in one of torch's ways."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.way = way
+        self.linear = nn.Linear(7, 7)
+
+    def forward(self, x):
+        rows = x.flatten(2)  # (2, 12, 35)
+        y = {
+            "linear": lambda: self.linear(x),
+            "matmul": lambda: rows @ rows.transpose(1, 2),
+            "bmm": lambda: torch.bmm(rows, rows.transpose(1, 2)),
+            "einsum": lambda: torch.einsum("bcn,bdn->bcd", rows, rows),
+            "mm": lambda: torch.mm(rows[0], rows[0].t()),
+            "addmm": lambda: torch.addmm(rows[0, :, :12], rows[0], rows[0].t()),
+        }[self.way]()
+        return x + y.sum()
+
+
+@pytest.mark.parametrize("counter", ["fvcore", "torch"])
+@pytest.mark.parametrize(
+    ("way", "macs"),
+    [
+        ("linear", 2 * 12 * 5 * 7 * 7),
+        ("matmul", 2 * 12 * 12 * 35),
+        ("bmm", 2 * 12 * 12 * 35),
+        ("einsum", 2 * 12 * 12 * 35),
+        ("mm", 12 * 12 * 35),
+        ("addmm", 12 * 12 * 35),
+    ],
+)
+def test_a_product_of_matrices_is_counted_however_it_is_written(way, macs, counter):
+    cells, reasons = count(subject_of(lambda: Multiplies(way), counter=counter))
+    assert reasons == []
+    assert cells["macs"] == macs
+    assert "sum" in cells["uncounted_ops"]

@@ -45,6 +45,40 @@ class Scale(nn.Module):
     def forward(self, x):
         return x * self.weight
 
+class Late(nn.Module):
+    calls = 0
+    def __init__(self, channels):
+        super().__init__()
+    def forward(self, x):
+        Late.calls += 1
+        if Late.calls >= 20:
+            raise RuntimeError("that was call 20")
+        return x + 1
+
+class Single(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+    def forward(self, x):
+        return x
+    def __deepcopy__(self, memo):
+        raise TypeError("there is but one")
+
+class Leaves(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+    def forward(self, x):
+        raise SystemExit(0)
+
+class LeavesAtOnce(nn.Module):
+    def __init__(self, channels):
+        raise SystemExit(0)
+
+class Peeks(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+    def forward(self, x):
+        return x * 2 if x.sum().item() > 0 else x
+
 def not_a_module(channels):
     return 7
 """
@@ -197,3 +231,30 @@ def test_the_same_engine_runs_on_cuda():
     )
     assert table["status"].tolist() == ["ok"] * 4
     assert table["cache"].tolist() == ["cold"] * 4
+
+
+def test_a_block_that_fails_while_it_is_timed_is_a_row_and_the_rest_are_timed(bombs):
+    table = measured(["gc", "bombs:Late", "se"], effort=Effort(0.01, 0.3))
+    assert table["status"].tolist() == ["ok", "error", "ok"]
+    assert table["reason"].iloc[1] == "RuntimeError: that was call 20"
+    assert table["latency_us"].notna().tolist() == [True, False, True]
+
+
+def test_a_block_that_cannot_be_copied_is_a_row_with_its_reason(bombs):
+    table = measured(["gc", "bombs:Single"])
+    assert table["status"].tolist() == ["ok", "error"]
+    assert table["reason"].iloc[1] == "TypeError: there is but one"
+
+
+def test_a_block_that_leaves_the_program_is_a_row_or_refused(bombs):
+    table = measured(["gc", "bombs:Leaves"])
+    assert table["status"].tolist() == ["ok", "error"]
+    with pytest.raises(UsageError, match="cannot be built at 16 channels: SystemExit: 0"):
+        engines.compare(["bombs:LeavesAtOnce"], SMALL)
+
+
+def test_a_block_that_cannot_be_counted_is_timed_all_the_same(bombs):
+    row = measured(["gc", "bombs:Peeks"]).iloc[1]
+    assert row["status"] == "ok"
+    assert row["latency_us"] > 0
+    assert "does not run on the meta device" in row["reason"]

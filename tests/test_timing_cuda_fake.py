@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gcbench.timing.clocks import CudaClock, Sample
+from gcbench.timing.clocks import CudaClock, Sample, WorkError
 
 
 class FakeCuda:
@@ -102,8 +102,11 @@ def test_the_collector_is_restored_when_a_call_raises(cuda):
         def call(self):
             raise MemoryError("out of device memory")
 
-    with pytest.raises(MemoryError, match="out of device memory"):
-        CudaClock("cuda").time([Sample(Failing(cuda, "a", 1), 1)])
+    work = Failing(cuda, "a", 1)
+    with pytest.raises(WorkError) as raised:
+        CudaClock("cuda").time([Sample(work, 1)])
+    assert raised.value.work is work
+    assert isinstance(raised.value.__cause__, MemoryError)
     assert gc.isenabled()
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from fakes import FakeClock, FakeMake, FakeWork, compare
 
+from gcbench.errors import CaseError
 from gcbench.statistics import fewest_replicates, summarise, widest
 from gcbench.timing.plan import MIN_REPLICATES
 
@@ -136,7 +137,7 @@ def test_without_its_baseline_a_comparison_has_latencies_and_no_relatives():
         assert (summary.relative, summary.noise, summary.verdict) == (None, None, None)
 
 
-def test_an_exception_in_a_work_goes_through_and_the_collector_is_back_on():
+def test_a_work_that_raises_is_named_with_its_case_and_the_collector_is_back_on():
     make = light_pair()
 
     def failing(role, case):
@@ -146,8 +147,10 @@ def test_an_exception_in_a_work_goes_through_and_the_collector_is_back_on():
         return work
 
     failing.costs_ns, failing.clock, failing.seed = make.costs_ns, make.clock, 0
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(CaseError) as raised:
         compare(failing)
+    assert raised.value.case == 1
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
     assert gc.isenabled()
 
 

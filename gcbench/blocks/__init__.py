@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gcbench.errors import UsageError
+from gcbench.errors import UsageError, told
 from gcbench.registry import Entry, Registry, suggestion
 from gcbench.spec import Block, BlockSpec, Case, Shape, Value, parse_block, value_text
 
@@ -124,7 +124,7 @@ def build_at(spec: str, channels: int, ratio: int | None = None) -> "nn.Module":
 def closed_form(module: "nn.Module", shape: Shape) -> dict[str, int] | None:
     """Evaluate the block's closed forms at (B, C, H, W); None where it has none."""
     block: Any = module
-    if not hasattr(block, "closed_form"):
+    if not _has_closed_form(block):
         return None
     cells: dict[str, int] = block.closed_form(**block.letters(shape))
     return cells
@@ -133,7 +133,12 @@ def closed_form(module: "nn.Module", shape: Shape) -> dict[str, int] | None:
 def flags(module: "nn.Module") -> tuple[str, ...]:
     """What the block itself finds special about its configuration."""
     block: Any = module
-    return tuple(block.flags()) if hasattr(block, "flags") else ()
+    return tuple(block.flags()) if _has_closed_form(block) and hasattr(block, "flags") else ()
+
+
+def _has_closed_form(block: object) -> bool:
+    # both, so that an attribute of a user's module that happens to have one name is left alone
+    return all(callable(getattr(block, name, None)) for name in ("letters", "closed_form"))
 
 
 def _construct(text: str, channels: int, ratio: int | None) -> "nn.Module":
@@ -151,7 +156,7 @@ def _construct(text: str, channels: int, ratio: int | None) -> "nn.Module":
             if name is None
             else factory(**{name: channels}, **arguments)
         )
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"block {text!r} cannot be built at {channels} channels: {_told(error)}"
         ) from error
@@ -173,7 +178,7 @@ def factory_of(spec: BlockSpec) -> Factory:
         sys.path.insert(0, str(Path.cwd()))
     try:
         found = importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"block {str(spec)!r}: cannot import {module!r}: {_told(error)}"
         ) from error
@@ -188,7 +193,10 @@ def factory_of(spec: BlockSpec) -> Factory:
 
 
 def _parameters(factory: Factory) -> dict[str, inspect.Parameter]:
-    return dict(inspect.signature(factory).parameters)
+    try:
+        return dict(inspect.signature(factory).parameters)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{factory!r} does not say what it takes: {told(error)}") from error
 
 
 def _channels_name(factory: Factory) -> str | None:
@@ -246,10 +254,6 @@ def _scalar_kinds(factory: Factory) -> dict[str, type]:
     return {name: hint for name, hint in hints.items() if hint in _KIND_WORDS}
 
 
-def _told(error: Exception) -> str:
-    message = " ".join(str(error).split())
-    return (
-        message
-        if isinstance(error, ValueError) and message
-        else f"{type(error).__name__}: {message}"
-    )
+def _told(error: BaseException) -> str:
+    # a block's own ValueError is written for the person who gave the option
+    return str(error) if isinstance(error, ValueError) and str(error) else told(error)

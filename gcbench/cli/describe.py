@@ -3,7 +3,7 @@
 import inspect
 from typing import Any, Literal, get_args, get_origin
 
-from gcbench.blocks import BLOCKS, build_at, factory_of, options_of, resolve
+from gcbench.blocks import BLOCKS, build_at, closed_form, factory_of, options_of, resolve
 from gcbench.spec import parse_block, value_text
 
 _MEANING = {
@@ -63,7 +63,7 @@ def _forms(text: str) -> list[str]:
     import sympy
 
     module: Any = build_at(text, channels=256)
-    if not hasattr(module, "closed_form"):
+    if closed_form(module, (1, 256, 8, 8)) is None:
         return []
     names = module.letters((1, 256, 8, 8))
     symbols = {name: sympy.Symbol(name, positive=True) for name in names}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from gcbench.errors import CountingError
+from gcbench.errors import CountingError, told
 from gcbench.metrics import METRICS
 from gcbench.records import Cell
 from gcbench.spec import Case, CounterName
@@ -60,4 +60,7 @@ def count(subject: Subject) -> tuple[dict[str, Cell], list[str]]:
         except CountingError as error:
             cells |= dict.fromkeys(metric.columns)
             reasons.append(str(error))
+        except Exception as error:  # counting runs the block's own code, which may raise anything
+            cells |= dict.fromkeys(metric.columns)
+            reasons.append(f"{metric.name} not counted: {told(error)}")
     return cells, list(dict.fromkeys(reasons))

@@ -15,7 +15,7 @@ from torch import nn
 from gcbench.blocks import closed_form
 from gcbench.counting.parameters import fvcore_nn
 from gcbench.environment import free_bytes
-from gcbench.errors import CountingError
+from gcbench.errors import CountingError, told
 from gcbench.records import Cell
 from gcbench.spec import CounterName
 
@@ -72,8 +72,7 @@ def by_fvcore(subject: "Subject") -> Count:
     try:
         products, others = fvcore_products(module, x)
     except Exception as error:  # the tracer and the module may raise anything
-        message = " ".join(str(error).split())[:200]
-        raise CountingError(f"fvcore cannot trace {subject.case.label}: {message}") from error
+        raise CountingError(f"fvcore cannot trace {subject.case.label}: {told(error)}") from error
     return Count(products, "fvcore", others)
 
 

@@ -16,9 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from gcbench.errors import CountingError
+from gcbench.errors import CountingError, told
 from gcbench.spec import Case
-from gcbench.workload import make_workload
+from gcbench.workload import Workload, make_workload
 
 # operators that make or move tensors and compute nothing
 _MOVES = frozenset({"_unsafe_view", "_to_copy", "clone", "copy_", "detach", "empty", "empty_like"})
@@ -48,20 +48,22 @@ def meta_pass(module: nn.Module, case: Case) -> MetaPass:
 
     Raises CountingError where the module cannot run there, with what it raised.
     """
-    work = make_workload(copy.deepcopy(module), case, "meta")
+    try:
+        return _called(make_workload(copy.deepcopy(module), case, "meta"))
+    except (Exception, SystemExit) as error:  # the module may raise anything
+        raise CountingError(
+            f"{case.label} does not run on the meta device: {told(error)}"
+        ) from error
+
+
+def _called(work: Workload) -> MetaPass:
     held = [*work.module.parameters(), *work.module.buffers(), work.x]
     account = LiveBytes(held)
     counter = FlopCounterMode(display=False)
     with torch.set_grad_enabled(torch.is_grad_enabled()), account:
         work.prepare()
-        try:
-            with counter:
-                work.call()
-        except Exception as error:  # the module may raise anything
-            message = " ".join(str(error).split())[:200]
-            raise CountingError(
-                f"{case.label} does not run on the meta device: {message}"
-            ) from error
+        with counter:
+            work.call()
     return MetaPass(
         macs=counter.get_total_flops() // 2,
         uncounted=tuple(sorted(account.uncounted)),

@@ -1,7 +1,7 @@
 """Measure a comparison in this process: count its cases, try them, then time what can be timed."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from gcbench import blocks, environment
 from gcbench.counting import Subject, count
-from gcbench.errors import CountingError, UsageError
-from gcbench.records import ComparisonRecord, Effort, Measurement, Role, Status
+from gcbench.errors import CaseError, CountingError, UsageError, told
+from gcbench.records import ComparisonRecord, Effort, Measurement, Role, Status, Timing
 from gcbench.spec import Case, Comparison, CounterName
 from gcbench.timing.clocks import Clock, CpuClock, CudaClock, Work
 from gcbench.timing.replicates import Progress, time_comparison
@@ -49,19 +49,44 @@ def measure(
         found = tuple(measurement for measurement, _ in tried)
         works = {i: work for i, (_, work) in enumerate(tried) if work is not None}
         timing = None
-        if works:
-            copy = Copy(make_input(first, first.device, seed), setting.before)
-            rng = random.Random(seed)
-
-            def make(role: Role, case: int | None) -> Work:
-                return (copy if case is None else works[case]).elsewhere(rng)
-
-            timing = time_comparison(
-                make, list(works), baseline, effort, _clock(first.device), rng, on_progress
-            )
+        while works and timing is None:
+            try:
+                timing = _time(works, first, baseline, effort, setting, on_progress)
+            except CaseError as failure:
+                if failure.case is None:
+                    raise
+                # it is blamed, and the others start anew without it
+                found = tuple(
+                    _failed(measurement, failure.__cause__) if i == failure.case else measurement
+                    for i, measurement in enumerate(found)
+                )
+                works = {i: work for i, work in works.items() if i != failure.case}
     if baseline not in works:
         found = tuple(replace(m, flags=(*m.flags, "baseline_failed")) for m in found)
     return ComparisonRecord(found, baseline, effort.precision, timing)
+
+
+def _time(
+    works: Mapping[int, Workload],
+    first: Case,
+    baseline: int,
+    effort: Effort,
+    setting: Setting,
+    on_progress: Callable[[Progress], None],
+) -> Timing:
+    copy = Copy(make_input(first, first.device, setting.seed), setting.before)
+    rng = random.Random(setting.seed)
+
+    def make(role: Role, case: int | None) -> Work:
+        return (copy if case is None else works[case]).elsewhere(rng)
+
+    clock = _clock(first.device)
+    return time_comparison(make, list(works), baseline, effort, clock, rng, on_progress)
+
+
+def _failed(measurement: Measurement, error: BaseException | None) -> Measurement:
+    status: Status = "oom" if _is_oom(error) else "error"
+    return replace(measurement, status=status, reason=told(error) if error else None)
 
 
 def _try(case: Case, setting: Setting) -> tuple[Measurement, Workload | None]:
@@ -85,10 +110,9 @@ def _try(case: Case, setting: Setting) -> tuple[Measurement, Workload | None]:
         _require_same_shape(work.module(work.x), case)
         work.prepare()
         work.call()
-    except Exception as error:  # a block may raise anything; the others go on
-        status: Status = "oom" if _is_oom(error) else "error"
-        message = " ".join(str(error).split())[:300]
-        return outcome(status, f"{type(error).__name__}: {message}"), None
+        work.elsewhere(random.Random(setting.seed))
+    except (Exception, SystemExit) as error:  # a block may raise anything; the others go on
+        return _failed(outcome("ok", None), error), None
     return outcome("ok", "; ".join(reasons) or None), work
 
 
@@ -112,7 +136,7 @@ def _require_same_shape(output: object, case: Case) -> None:
         raise ValueError(f"the output has shape {tuple(output.shape)}, the input {case.shape}")
 
 
-def _is_oom(error: Exception) -> bool:
+def _is_oom(error: BaseException | None) -> bool:
     return isinstance(
         error, torch.OutOfMemoryError | MemoryError
     ) or "can't allocate memory" in str(error)

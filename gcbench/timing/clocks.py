@@ -30,6 +30,15 @@ class Sample(NamedTuple):
     calls: int
 
 
+class WorkError(Exception):
+    """A work raised while it was timed; the cause is what it raised."""
+
+    def __init__(self, work: Work) -> None:
+        """Name the work."""
+        super().__init__(work)
+        self.work = work
+
+
 class Clock(Protocol):
     """Where time comes from. `burst_ns` is the longest batch that it wants; None is any."""
 
@@ -42,7 +51,10 @@ class Clock(Protocol):
         """Let time pass without working."""
 
     def time(self, batch: Sequence[Sample]) -> list[int]:
-        """Run the samples in order and return the duration of each in nanoseconds."""
+        """Run the samples in order and return the duration of each in nanoseconds.
+
+        Raises WorkError, which names the work, with what it raised as the cause.
+        """
 
 
 class CpuClock:
@@ -65,12 +77,13 @@ class CpuClock:
         durations = []
         with collector_off():
             for work, calls in batch:
-                work.prepare()
-                call = work.call
-                start = now()
-                for _ in range(calls):
-                    call()
-                durations.append(now() - start)
+                with blaming(work):
+                    work.prepare()
+                    call = work.call
+                    start = now()
+                    for _ in range(calls):
+                        call()
+                    durations.append(now() - start)
         return durations
 
 
@@ -99,14 +112,24 @@ class CudaClock:
         with collector_off(), torch.cuda.device(self._device):
             for work, calls in batch:
                 start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-                work.prepare()
-                start.record()
-                for _ in range(calls):
-                    work.call()
-                end.record()
+                with blaming(work):
+                    work.prepare()
+                    start.record()
+                    for _ in range(calls):
+                        work.call()
+                    end.record()
                 events.append((start, end))
             torch.cuda.synchronize()
         return [round(1e6 * start.elapsed_time(end)) for start, end in events]
+
+
+@contextmanager
+def blaming(work: Work) -> Iterator[None]:
+    """Turn what a work raises into WorkError."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise WorkError(work) from error
 
 
 @contextmanager

@@ -5,9 +5,10 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from gcbench.errors import CaseError
 from gcbench.records import Disturbance, Effort, Replicate, Role, Timing
 from gcbench.statistics import widest
-from gcbench.timing.clocks import Clock, Sample, Work
+from gcbench.timing.clocks import Clock, Sample, Work, WorkError
 from gcbench.timing.order import balanced_rounds
 from gcbench.timing.plan import Group, Plan, make_plan
 from gcbench.timing.usage import Usage, read_usage
@@ -47,7 +48,7 @@ def time_comparison(
 ) -> Timing:
     """Time cases, given by their position, against the baseline until the effort is spent.
 
-    Returns every sample. Whatever a work raises goes through.
+    Returns every sample. Raises CaseError, which names the case, where one of them raises.
     """
     start_ns = clock.now()
     budget_ns = round(effort.max_time_s * 1e9)
@@ -75,13 +76,13 @@ def _calibrated(
     start_ns = clock.now()
     copy = make("copy", None)
     limit_ns = WARM_UP_SHARE * budget_ns
-    copy_ns = _cost(copy, clock, limit_ns)
-    costs_ns = {case: _cost(make("case", case), clock, limit_ns) for case in cases}
+    copy_ns = _cost(copy, None, clock, limit_ns)
+    costs_ns = {case: _cost(make("case", case), case, clock, limit_ns) for case in cases}
     left_ns = max(0, budget_ns - (clock.now() - start_ns))
     return make_plan(costs_ns, copy_ns, baseline, left_ns, copy.repeatable)
 
 
-def _cost(work: Work, clock: Clock, limit_ns: float) -> int:
+def _cost(work: Work, case: int | None, clock: Clock, limit_ns: float) -> int:
     """Warm a work up; return the duration of its fastest call in nanoseconds."""
     durations: list[int] = []
     spent_ns = 0
@@ -89,7 +90,10 @@ def _cost(work: Work, clock: Clock, limit_ns: float) -> int:
         spent_ns < limit_ns and (len(durations) < WARM_UP_CALLS or spent_ns < WARM_UP_NS)
     ):
         start_ns = clock.now()
-        durations += clock.time([Sample(work, 1)])
+        try:
+            durations += clock.time([Sample(work, 1)])
+        except WorkError as failure:
+            raise CaseError(case) from failure.__cause__
         spent_ns += clock.now() - start_ns
     return min(durations)
 
@@ -109,9 +113,13 @@ def _replicate(
     works = {arm: make(plan.arms[arm].role, plan.arms[arm].case) for arm in order}
     samples: list[tuple[int, ...]] = [()] * len(plan.arms)
     before = usage()
-    for group in due:
-        for arm, durations in _time_group(group, works, clock, rng).items():
-            samples[arm] = tuple(durations)
+    try:
+        for group in due:
+            for arm, durations in _time_group(group, works, clock, rng).items():
+                samples[arm] = tuple(durations)
+    except WorkError as failure:
+        guilty = next(arm for arm, work in works.items() if work is failure.work)
+        raise CaseError(plan.arms[guilty].case) from failure.__cause__
     return Replicate(tuple(samples), _disturbance(before, usage()))
 
 
