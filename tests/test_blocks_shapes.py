@@ -102,6 +102,13 @@ def test_a_block_that_starts_at_zero_adds_nothing_and_halves_where_it_scales(spe
     assert torch.equal(out, x * 0.5 if scales else x)
 
 
+def test_a_block_that_starts_at_zero_does_so_in_its_last_layer_whatever_a_norm_has_seen():
+    module, x = made("nl:norm=batch:zero_init=true"), drawn(2, 12, 7, 5)
+    module.bn.running_mean.fill_(3.0)
+    assert module.z.weight.any()
+    assert torch.equal(module.eval()(x), x)
+
+
 @pytest.mark.parametrize("name", [n for n in NAMES if "zero_init" in choices(n)])
 def test_a_block_does_something_unless_it_is_told_to_start_at_zero(name):
     x = drawn(2, 12, 7, 5)
