@@ -57,8 +57,11 @@ def frame(run: Run) -> pd.DataFrame:
     """Make the table of a run: every column, missing where it was not measured."""
     rows = [row for record in run.comparisons for row in rows_of(record, run.manifest)]
     table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
-    # object columns keep integers whole; nullable integers keep them so beside missing cells
-    return table.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64")).infer_objects()
+    for column in WHOLE_NUMBERS:
+        # nullable integers stay whole beside missing cells; what 64 bits do not hold stays an object
+        if table[column].dropna().abs().max() < 2**63 or table[column].isna().all():
+            table[column] = table[column].astype("Int64")
+    return table.infer_objects()
 
 
 def rows_of(record: ComparisonRecord, manifest: Manifest) -> Iterator[dict[str, Any]]:

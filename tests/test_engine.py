@@ -258,3 +258,10 @@ def test_a_block_that_cannot_be_counted_is_timed_all_the_same(bombs):
     assert row["status"] == "ok"
     assert row["latency_us"] > 0
     assert "does not run on the meta device" in row["reason"]
+
+
+def test_a_shape_beyond_what_torch_can_count_is_refused_before_memory_is_taken():
+    sides = 2**31 - 1
+    table = measured(["gc"], Axes(channels=sides, size=(sides, sides), ratio=99999))
+    assert table["status"].tolist() == ["oom"]
+    assert table["reason"].iloc[0].startswith("needs ")

@@ -1,5 +1,6 @@
 """Measure a comparison in this process: count its cases, try them, then time what can be timed."""
 
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from gcbench import blocks, environment
 from gcbench.counting import Subject, count
 from gcbench.errors import CaseError, CountingError, UsageError, told
 from gcbench.records import ComparisonRecord, Effort, Measurement, Role, Status, Timing
-from gcbench.spec import Case, Comparison, CounterName
+from gcbench.spec import ELEMENT_BYTES, Case, Comparison, CounterName
 from gcbench.timing.clocks import Clock, CpuClock, CudaClock, Work
 from gcbench.timing.replicates import Progress, time_comparison
 from gcbench.units import size_text
@@ -121,8 +122,10 @@ def _shortage(subject: Subject) -> str | None:
     free = environment.free_bytes(subject.case.device)
     try:
         needed = subject.call.peak_bytes
-    except CountingError:  # no prediction: trying it will tell
-        return None
+    except CountingError:  # no prediction: weights and input are needed in any case
+        element = ELEMENT_BYTES[subject.case.dtype]
+        weights = sum(parameter.numel() for parameter in subject.meta.parameters())
+        needed = element * (weights + math.prod(subject.case.shape))
     if free is None or needed <= free:
         return None
     device = subject.case.device
