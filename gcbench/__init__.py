@@ -57,10 +57,14 @@ def bench(
     from gcbench import engines, tables
     from gcbench.records import DEFAULT_EFFORT, Effort
     from gcbench.spec import CounterName, axes_at, parse_choice
+    from gcbench.units import parse_seconds, parse_share
 
     comparison = engines.compare(specs, axes_at(shape, axes), baseline)
     default = DEFAULT_EFFORT[comparison.cases[0].device.partition(":")[0]]
-    effort = Effort(precision or default.precision, max_time_s or default.max_time_s)
+    effort = Effort(
+        default.precision if precision is None else parse_share("precision", str(precision)),
+        default.max_time_s if max_time_s is None else parse_seconds("max_time_s", str(max_time_s)),
+    )
     who = parse_choice("counter", counter, CounterName)
     return tables.frame(engines.run([comparison], effort, seed, who))
 
@@ -73,11 +77,11 @@ def count(module: "nn.Module", shape: tuple[int, int, int, int]) -> Counts:
     """
     from gcbench.counting.meta import meta_pass
     from gcbench.counting.parameters import parameter_count
-    from gcbench.spec import Axes, Block, compare
+    from gcbench.spec import Axes, Block, compare, parse_shape
 
-    batch, channels, *size = shape
+    batch, channels, height, width = parse_shape("shape", shape)
     block = Block(type(module).__name__, type(module).__name__, None, False)
-    axes = Axes(batch=batch, channels=channels, size=(size[0], size[1]))
+    axes = Axes(batch=batch, channels=channels, size=(height, width))
     account = meta_pass(module, compare([block], axes, "cpu").cases[0])
     return Counts(parameter_count(module), account.macs, account.uncounted)
 

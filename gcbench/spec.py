@@ -144,6 +144,14 @@ class Axes:
     threads: int | None = None
 
 
+def parse_shape(name: str, shape: Sequence[int]) -> Shape:
+    """Check a shape (B, C, H, W). Raises UsageError, which says what came."""
+    if len(shape) != 4:
+        raise UsageError(f"{name} takes four sizes (B, C, H, W), not {tuple(shape)!r}")
+    batch, channels, height, width = (parse_count(name, str(side)) for side in shape)
+    return batch, channels, height, width
+
+
 def axes_at(shape: Shape, named: Mapping[str, Any]) -> Axes:
     """Make axes from a shape (B, C, H, W) and named values. Raises UsageError."""
     known = [
@@ -152,13 +160,13 @@ def axes_at(shape: Shape, named: Mapping[str, Any]) -> Axes:
     for name, value in named.items():
         if name not in known:
             raise UsageError(f"unknown axis {name!r}: {suggestion(name, known)}")
-        if name in CHOICES and value is not None:
+        if name in CHOICES and (value is not None or name != "cache"):
             parse_choice(name, str(value), CHOICES[name])
         elif name == "device" and value is not None:
             parse_device(name, str(value))
         elif name in ("ratio", "threads") and value is not None:
             parse_count(name, str(value))
-    batch, channels, height, width = (parse_count("shape", str(side)) for side in shape)
+    batch, channels, height, width = parse_shape("shape", shape)
     return Axes(batch=batch, channels=channels, size=(height, width), **named)
 
 
@@ -171,6 +179,8 @@ def compare(
     open: cold on CUDA, as the field's GPU tools have it, and warm on a CPU. The same case twice is
     told apart by `copy`. Raises UsageError where the baseline is not among the blocks.
     """
+    if not blocks:
+        raise UsageError("name at least one block")
     device = axes.device or device
     height, width = axes.size
     cases: list[Case] = []
@@ -247,9 +257,9 @@ def parse_value(text: str) -> Value:
     """
     if text in _WORDS:
         return _WORDS[text]
-    if re.fullmatch(r"[+-]?\d{1,18}", text):
+    if re.fullmatch(r"[+-]?[0-9]{1,18}", text):
         return int(text)
-    if re.fullmatch(r"[+-]?(\d{1,18}\.\d{0,18}|\.?\d{1,18})(e[+-]?\d{1,2})?", text):
+    if re.fullmatch(r"[+-]?([0-9]{1,18}\.[0-9]{0,18}|\.?[0-9]{1,18})(e[+-]?[0-9]{1,2})?", text):
         return float(text)
     return text
 
@@ -269,7 +279,7 @@ def parse_count(option: str, text: str, least: int = 1) -> int:
     >>> parse_count("--batch", "8")
     8
     """
-    if re.fullmatch(r"\d{1,10}", text.strip()) and least <= int(text) <= LARGEST:
+    if re.fullmatch(r"[0-9]{1,10}", text.strip()) and least <= int(text) <= LARGEST:
         return int(text)
     raise _refused(option, text, f"a whole number from {least} to {LARGEST}")
 
@@ -282,7 +292,7 @@ def parse_size(option: str, text: str) -> tuple[int, int]:
     """
     sides = text.strip().split("x")
     if len(sides) <= 2 and all(
-        re.fullmatch(r"\d{1,10}", side) and 1 <= int(side) <= LARGEST for side in sides
+        re.fullmatch(r"[0-9]{1,10}", side) and 1 <= int(side) <= LARGEST for side in sides
     ):
         return int(sides[0]), int(sides[-1])
     raise _refused(option, text, "a size such as 56 (56x56) or 50x80 (height x width)")
@@ -294,7 +304,7 @@ def parse_device(option: str, text: str) -> str:
     >>> parse_device("--device", "cuda:1")
     'cuda:1'
     """
-    if re.fullmatch(r"cpu|cuda(:\d{1,3})?", text.strip()):
+    if re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", text.strip()):
         return text.strip()
     raise _refused(option, text, "cpu, cuda or cuda:INDEX")
 

@@ -58,7 +58,7 @@ def frame(run: Run) -> pd.DataFrame:
     rows = [row for record in run.comparisons for row in rows_of(record, run.manifest)]
     table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
     for column in WHOLE_NUMBERS:
-        # nullable integers stay whole beside missing cells; what 64 bits do not hold stays an object
+        # nullable integers stay whole beside missing cells; past 64 bits they stay objects
         if table[column].dropna().abs().max() < 2**63 or table[column].isna().all():
             table[column] = table[column].astype("Int64")
     return table.infer_objects()

@@ -96,7 +96,7 @@ def parse_seconds(option: str, text: str) -> float:
     >>> parse_seconds("--max-time", "500ms"), parse_seconds("--max-time", "10")
     (0.5, 10.0)
     """
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)?", text.strip())
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)?", text.strip())
     seconds = float(match[1]) * _SECONDS[match[2] or "s"] if match else 0.0
     if seconds <= 0:
         raise UsageError(f"{option} takes a time above zero such as 10s, 500ms or 2m, not {text!r}")
@@ -111,7 +111,7 @@ def parse_share(option: str, text: str) -> float:
     >>> parse_share("--precision", "2%"), parse_share("--precision", "0.005")
     (0.02, 0.005)
     """
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(%)?", text.strip())
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(%)?", text.strip())
     share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
     if not 0 < share < 1:
         raise UsageError(

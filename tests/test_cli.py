@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gcbench.cli.app import main
+from gcbench.errors import UsageError
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["-C", "16", "-s", "6x5", "-r", "4", "--precision", "50%", "--max-time", "300ms"]
@@ -226,3 +227,52 @@ def test_a_closed_pipe_is_no_traceback():
     door.stdout.close()
     _, err = door.communicate()
     assert b"Traceback" not in err
+
+
+def test_a_device_node_is_never_replaced_by_a_csv(capsys, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert_refused(ran("bench", "--csv", str(tmp_path / "pipe"), capsys=capsys), "no regular file")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_link_stays_a_link_and_a_file_keeps_its_permissions(capsys, tmp_path):
+    (tmp_path / "real.csv").write_text("old")
+    (tmp_path / "real.csv").chmod(0o600)
+    (tmp_path / "link.csv").symlink_to("real.csv")
+    code, _, _ = ran("bench", "gc", *SMALL, "--csv", str(tmp_path / "link.csv"), capsys=capsys)
+    assert code == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text().startswith("run,key,")
+    assert (tmp_path / "real.csv").stat().st_mode & 0o777 == 0o600
+
+
+def test_one_file_cannot_be_csv_and_run(capsys, tmp_path):
+    path = str(tmp_path / "a")
+    assert_refused(ran("bench", "--csv", path, "-o", path, capsys=capsys), "name the same file")
+
+
+def test_what_a_block_prints_is_not_the_result(capsys, tmp_path, monkeypatch):
+    (tmp_path / "chatty.py").write_text(
+        "from torch import nn\nprint('at import')\n"
+        "class Chatty(nn.Module):\n"
+        "    def __init__(self, channels):\n        super().__init__()\n        print('built')\n"
+        "    def forward(self, x):\n        print('called')\n        return x + 1\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code, out, err = ran("bench", "chatty:Chatty", "-C", "4", *SMALL[2:], capsys=capsys)
+    assert code == 0
+    for words in ("at import", "built", "called"):
+        assert words not in out
+        assert words in err
+
+
+def test_a_table_is_printed_though_its_file_could_not_be_written(capsys, tmp_path, monkeypatch):
+    def full(path, text):
+        raise UsageError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr("gcbench.cli.output.write_whole", full)
+    code, out, err = ran("bench", "gc", *SMALL, "--csv", str(tmp_path / "a.csv"), capsys=capsys)
+    assert code == 2
+    assert "A/A" in out
+    assert "No space left" in err

@@ -265,3 +265,18 @@ def test_a_shape_beyond_what_torch_can_count_is_refused_before_memory_is_taken()
     table = measured(["gc"], Axes(channels=sides, size=(sides, sides), ratio=99999))
     assert table["status"].tolist() == ["oom"]
     assert table["reason"].iloc[0].startswith("needs ")
+
+
+@pytest.mark.parametrize(
+    ("specs", "shape", "named", "message"),
+    [
+        ([], (1, 16, 6, 5), {}, "name at least one block"),
+        (["gc"], (1, 2, 3), {}, r"shape takes four sizes \(B, C, H, W\), not \(1, 2, 3\)"),
+        (["gc"], (1, 16, 6, 5), {"precision": -1}, "precision takes a share"),
+        (["gc"], (1, 16, 6, 5), {"max_time_s": 0}, "max_time_s takes a time above zero"),
+        (["gc"], (1, 16, 6, 5), {"mode": None}, "mode 'None' is unknown"),
+    ],
+)
+def test_the_python_door_refuses_in_words(specs, shape, named, message):
+    with pytest.raises(UsageError, match=message):
+        gcbench.bench(specs, shape, **named)

@@ -59,7 +59,8 @@ class GlobalContext(nn.Module):
         ):
             if value not in get_args(choices):
                 allowed = ", ".join(str(choice).lower() for choice in get_args(choices))
-                raise ValueError(f"{name}={str(value).lower()} is not one of {allowed}")
+                came = value if isinstance(value, str) else str(value).lower()
+                raise ValueError(f"{name}={came} is not one of {allowed}")
         if bottleneck and not 1 <= ratio <= channels:
             raise ValueError(
                 f"ratio={ratio} leaves no channel of {channels}: it must be 1 to {channels}"

@@ -55,7 +55,8 @@ class NonLocal(nn.Module):
         ):
             if value not in get_args(choices):
                 allowed = ", ".join(str(choice).lower() for choice in get_args(choices))
-                raise ValueError(f"{name}={str(value).lower()} is not one of {allowed}")
+                came = value if isinstance(value, str) else str(value).lower()
+                raise ValueError(f"{name}={came} is not one of {allowed}")
         if not 1 <= reduction <= channels:
             raise ValueError(
                 f"reduction={reduction} leaves no channel of {channels}: it must be 1 to {channels}"

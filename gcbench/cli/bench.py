@@ -1,8 +1,12 @@
 """`gcbench bench`: blocks side by side at one shape."""
 
+import sys
+from contextlib import redirect_stdout
+
 import typer
 
 from gcbench.cli import faults, options
+from gcbench.errors import UsageError
 
 
 def bench(
@@ -58,21 +62,28 @@ def bench(
     shown = FORMATS[format]
     require_writable("--csv", csv)
     require_writable("--output", output, new=True)
+    if csv and output and csv.resolve() == output.resolve():
+        raise UsageError(f"--csv and --output name the same file: {csv}")
     faults.say(f"comparing {', '.join(named)}; loading torch")
 
     from gcbench import engines, store, tables
     from gcbench.cli.progress import timing_bar
 
-    comparison = engines.compare(named, axes, baseline)
+    # stdout is the result alone, whatever a block of the user's own prints
+    with redirect_stdout(sys.stderr):
+        comparison = engines.compare(named, axes, baseline)
     budget = effort(comparison.cases[0].device)
     faults.say(f"counting, then timing for up to {budget.max_time_s:g} s")
-    with timing_bar() as move:
+    with redirect_stdout(sys.stderr), timing_bar() as move:
         run = engines.run([comparison], budget, drawn_from, who, move)
     faults.warn(run.manifest.warnings)
     table = tables.frame(run)
-    show(table, shown)
-    if output:
-        store.save(run, output)
-    if csv:
-        write_whole(csv, FORMATS["csv"].load()(table))
+    try:
+        if output:
+            store.save(run, output)
+        if csv:
+            write_whole(csv, FORMATS["csv"].load()(table))
+    finally:
+        # a file that cannot be written, or a closed stdout, does not lose the other
+        show(table, shown)
     raise typer.Exit(faults.code_of(table, strict))

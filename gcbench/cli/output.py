@@ -1,7 +1,10 @@
 """What a command leaves: the result on stdout, and files written whole or not at all."""
 
+import contextlib
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,33 +19,46 @@ def require_writable(option: str, path: Path | None, new: bool = False) -> None:
     """Make sure that a file can be written. Raises UsageError, which names the option."""
     if path is None:
         return
-    folder = path.parent
-    if path.is_dir():
-        raise UsageError(f"{option} {path}: that is a folder; give a file in it")
-    if not folder.is_dir():
-        raise UsageError(f"{option} {path}: there is no folder {folder}; make it first")
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise UsageError(f"{option} {path}: no permission to write there")
-    if new and path.exists():
-        raise UsageError(
-            f"{option} {path}: that file exists already, and a run is never overwritten"
-        )
+    try:
+        exists, folder = path.exists(), path.resolve().parent
+        if path.is_dir():
+            raise UsageError(f"{option} {path}: that is a folder; give a file in it")
+        if not folder.is_dir():
+            raise UsageError(f"{option} {path}: there is no folder {folder}; make it first")
+        if new and (exists or path.is_symlink()):
+            raise UsageError(
+                f"{option} {path}: that file exists already, and no run is overwritten"
+            )
+        if exists and not path.is_file():
+            raise UsageError(f"{option} {path}: that is no regular file")
+        # the folder is asked, not its permissions: root and odd file systems differ
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".gcbench-"):
+            pass
+    except OSError as error:
+        raise UsageError(f"{option} {path}: cannot write there: {error.strerror}") from error
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a crash leaves the old one or the new one. Raises UsageError."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a file so that a crash leaves the old one or the new one. Raises UsageError.
+
+    A link stays a link, and a file that exists keeps its permissions.
+    """
+    target = path.resolve()
+    part = target.with_name(f".gcbench-{os.getpid()}.part")
     try:
         part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        if target.exists():
+            shutil.copymode(target, part)
+        part.replace(target)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
 def show(table: "pd.DataFrame", shown: Entry) -> None:
     """Print a table on stdout in a format; the table for people in colour on a terminal."""
-    if shown.name == "table" and sys.stdout.isatty():
+    if shown.name == "table" and sys.stdout and sys.stdout.isatty():
         from rich.console import Console
 
         from gcbench.formats.terminal import renderable

@@ -108,7 +108,7 @@ def _try(case: Case, setting: Setting) -> tuple[Measurement, Workload | None]:
         return outcome("oom", shortage), None
     try:
         work = make_workload(subject.build(), case, case.device, setting.seed, setting.before)
-        _require_same_shape(work.module(work.x), case)
+        _require_like_input(work.module(work.x), work.x, case)
         work.prepare()
         work.call()
         work.elsewhere(random.Random(setting.seed))
@@ -132,11 +132,15 @@ def _shortage(subject: Subject) -> str | None:
     return f"needs {size_text(needed)}, and {size_text(free)} are free on {device}"
 
 
-def _require_same_shape(output: object, case: Case) -> None:
+def _require_like_input(output: object, x: Tensor, case: Case) -> None:
     if not isinstance(output, Tensor):
         raise TypeError(f"the output is a {type(output).__name__}, not a tensor")
     if tuple(output.shape) != case.shape:
         raise ValueError(f"the output has shape {tuple(output.shape)}, the input {case.shape}")
+    if (output.dtype, output.device) != (x.dtype, x.device):
+        raise TypeError(
+            f"the output is {output.dtype} on {output.device}, the input {x.dtype} on {x.device}"
+        )
 
 
 def _is_oom(error: BaseException | None) -> bool:
