@@ -78,15 +78,6 @@ def require_device(device: str) -> None:
         raise UsageError(f"--device {device}: this machine has {found}; allowed: {allowed}")
 
 
-def device_name(device: str) -> str:
-    """The name that the maker gave the device."""
-    if device == "cpu":
-        return cpu_name()
-    import torch
-
-    return torch.cuda.get_device_name(device)
-
-
 def free_bytes(device: str) -> int | None:
     """Memory that a process can still take on the device, in bytes; None where it is unknown.
 
