@@ -266,3 +266,25 @@ def test_what_is_wrong_with_a_block_of_the_users_is_told(my_blocks, spec, words)
 def test_a_module_that_is_not_there_is_told(my_blocks):
     with pytest.raises(UsageError, match="cannot import 'no_such_module_here'"):
         resolve("no_such_module_here:Block")
+
+
+def test_a_ratio_is_a_whole_number_and_open_options_reach_the_users_block(tmp_path, monkeypatch):
+    (tmp_path / "open_blocks_for_test.py").write_text(
+        "from torch import nn\n"
+        "class Open(nn.Module):\n"
+        "    def __init__(self, channels, **options):\n"
+        "        super().__init__()\n"
+        "        self.options = options\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = "open_blocks_for_test:Open:ratio=4:width=3"
+    block = resolve(text)
+    assert (block.spec, block.ratio, block.takes_ratio) == (
+        "open_blocks_for_test:Open:width=3",
+        4,
+        False,
+    )
+    assert build(block.spec, 8, block.ratio).options == {"width": 3, "ratio": 4}
+    with pytest.raises(UsageError, match="ratio takes a whole number"):
+        resolve("open_blocks_for_test:Open:ratio=0.5")

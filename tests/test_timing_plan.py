@@ -275,3 +275,28 @@ def test_the_loop_uses_the_callers_generator_alone():
     state = random.getstate()
     compare(FakeMake(FakeClock(), {0: LIGHT_NS, 1: LIGHT_NS}))
     assert random.getstate() == state
+
+
+def test_preparing_a_sample_comes_out_of_the_same_budget():
+    costs = {0: 1_000_000, 1: 900_000}
+    quick = make_plan(costs, 100_000, 0, 10**10, repeatable=False).groups[0]
+    slow = make_plan(costs, 100_000, 0, 10**10, repeatable=False, prepare_ns=10**7).groups[0]
+    assert quick.rounds == 60
+    assert slow.round_ns == quick.round_ns + 4 * 10**7
+    assert slow.of * (slow.rounds + slow.untimed) * slow.round_ns <= 10**10
+
+
+def test_what_preparing_takes_is_learnt_while_warming_up():
+    clock = FakeClock()
+    make = FakeMake(clock, {0: 1_000_000, 1: 900_000})
+
+    def slow_to_prepare(role, case):
+        work = make(role, case)
+        work.repeatable = False
+        work.prepare = lambda: clock.sleep(0.05)
+        return work
+
+    slow_to_prepare.costs_ns, slow_to_prepare.clock, slow_to_prepare.seed = make.costs_ns, clock, 0
+    timing = compare(slow_to_prepare, max_time_s=10, precision=1e-9).timing
+    # 4 arms of 50 ms: a replicate of 60 unforeseen rounds would have taken 12 s alone
+    assert len(timing.replicates) >= 12

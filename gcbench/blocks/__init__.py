@@ -77,11 +77,17 @@ def resolve(text: str) -> Block:
     parameters = options_of(factory)
     options = _checked(spec, factory, parameters)
     takes_ratio = _takes_ratio(factory, parameters, options)
-    if "ratio" in options and not takes_ratio:
+    if "ratio" in options and type(options["ratio"]) is not int:
+        raise UsageError(f"block {text!r}: ratio takes a whole number, the divisor of the channels")
+    if "ratio" in options and "ratio" in parameters and not takes_ratio:
         key, value = factory.without_ratio
         raise UsageError(f"block {text!r}: with {key}={value_text(value)} there is no ratio")
     ratio = options.pop("ratio", None)
-    kept = {key: value for key, value in options.items() if value != parameters[key].default}
+    kept = {
+        key: value
+        for key, value in options.items()
+        if key not in parameters or value != parameters[key].default
+    }
     return Block(
         name=spec.target,
         spec=str(BlockSpec(spec.target, tuple(sorted(kept.items())))),

@@ -62,12 +62,14 @@ def make_plan(
     baseline: int,
     budget_ns: int,
     repeatable: bool = True,
+    prepare_ns: int = 0,
 ) -> Plan:
     """Share `budget_ns` out among cases of known cost per call, by their position.
 
     Every group has an A/A arm: another copy of the baseline, or, where that is in another group, of
     the group's lightest case. The copy arm rides with the lightest group. Samples hold one call
-    where the works are not `repeatable`.
+    where the works are not `repeatable`. Preparing a sample takes `prepare_ns`, untimed, out of the
+    same budget: a cache flush may take longer than what is timed.
     """
     clusters = cost_groups(costs_ns)
     arms: list[Arm] = []
@@ -84,7 +86,8 @@ def make_plan(
         members.append(tuple(range(len(arms), len(arms) + len(own))))
         arms += own
         call_ns = sum(costs_ns[case] for case in cluster) + costs_ns[twin]
-        costs.append(calls * (call_ns + (copy_ns if number == 0 else 0)))
+        call_ns += copy_ns if number == 0 else 0
+        costs.append(calls * call_ns + len(own) * prepare_ns)
         all_calls.append(calls)
     groups = _share_out(members, all_calls, costs, budget_ns)
     least = max(MIN_REPLICATES, fewest_replicates(len(costs_ns) - 1))

@@ -76,15 +76,19 @@ def _calibrated(
     start_ns = clock.now()
     copy = make("copy", None)
     limit_ns = WARM_UP_SHARE * budget_ns
-    copy_ns = _cost(copy, None, clock, limit_ns)
-    costs_ns = {case: _cost(make("case", case), case, clock, limit_ns) for case in cases}
+    copy_ns, prepare_ns = _cost(copy, None, clock, limit_ns)
+    costs_ns = {}
+    for case in cases:
+        costs_ns[case], spent_ns = _cost(make("case", case), case, clock, limit_ns)
+        prepare_ns = max(prepare_ns, spent_ns)
     left_ns = max(0, budget_ns - (clock.now() - start_ns))
-    return make_plan(costs_ns, copy_ns, baseline, left_ns, copy.repeatable)
+    return make_plan(costs_ns, copy_ns, baseline, left_ns, copy.repeatable, prepare_ns)
 
 
-def _cost(work: Work, case: int | None, clock: Clock, limit_ns: float) -> int:
-    """Warm a work up; return the duration of its fastest call in nanoseconds."""
+def _cost(work: Work, case: int | None, clock: Clock, limit_ns: float) -> tuple[int, int]:
+    """Warm a work up; return the nanoseconds of its fastest call, and of the least preparation."""
     durations: list[int] = []
+    prepared_ns: list[int] = []
     spent_ns = 0
     while not durations or (
         spent_ns < limit_ns and (len(durations) < WARM_UP_CALLS or spent_ns < WARM_UP_NS)
@@ -94,8 +98,10 @@ def _cost(work: Work, case: int | None, clock: Clock, limit_ns: float) -> int:
             durations += clock.time([Sample(work, 1)])
         except WorkError as failure:
             raise CaseError(case) from failure.__cause__
-        spent_ns += clock.now() - start_ns
-    return min(durations)
+        took_ns = clock.now() - start_ns
+        spent_ns += took_ns
+        prepared_ns.append(max(0, took_ns - durations[-1]))
+    return min(durations), min(prepared_ns)
 
 
 def _replicate(
