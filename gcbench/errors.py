@@ -32,7 +32,7 @@ class RunError(GcbenchError):
 class CaseError(GcbenchError):
     """A case raised while it was timed. `case` is its position; the cause is what it raised."""
 
-    def __init__(self, case: int | None) -> None:
+    def __init__(self, case: int) -> None:
         """Name the case by its position in the comparison."""
         super().__init__(f"case {case} failed while it was timed")
         self.case = case

@@ -5,7 +5,7 @@ from typing import Literal
 
 from gcbench.spec import Case
 
-SCHEMA = 1
+SCHEMA = 2
 
 Status = Literal["ok", "oom", "timeout", "error", "crashed", "skipped"]
 StoppedBy = Literal["precision", "time"]
@@ -18,24 +18,29 @@ class Arm:
     """One thing that was timed in a comparison.
 
     `case` is the position of the case among the comparison's measurements: the one that is timed,
-    or, for role `aa`, the one that this is another copy of. The copy arm has none. Arms of one
-    `group` share rounds, and each sample holds `calls` calls.
+    for role `aa` the one that this is another copy of, for role `copy` the first of those whose
+    input it clones. Arms of one `group` share rounds, and each sample holds `calls` calls.
     """
 
     role: Role
-    case: int | None
+    case: int
     group: int
     calls: int
 
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """What else the machine did during one replicate."""
+    """What else the machine did during one replicate; None where it does not tell.
+
+    `steal_ns` is what the hypervisor gave to others, over all cores; `pressure_ns` the time in
+    which some task of the machine waited for a core.
+    """
 
     wall_ns: int
     cpu_ns: int
     steal_ns: int | None
     involuntary_switches: int
+    pressure_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +78,31 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonRecord:
-    """A comparison as it was measured. `timing` is absent where no case could be timed."""
+    """A comparison as it was measured: one timing for each process, none where none was possible.
+
+    `baselines` says for each case the position of the one that it is divided by.
+    """
 
     measurements: tuple[Measurement, ...]
-    baseline: int
+    baselines: tuple[int, ...]
     precision: float
-    timing: Timing | None
+    timings: tuple[Timing, ...]
+    pair: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long to measure: until every relative's half-width is `precision`, or `max_time_s`."""
+    """How long to measure: until every interval's half-width is `precision`, or `max_time_s`.
+
+    With more than one of `processes` the time is shared among as many fresh ones.
+    """
 
     precision: float
     max_time_s: float
+    processes: int = 1
 
 
-QUICK, RIGOROUS = Effort(0.05, 2.0), Effort(0.005, 60.0)
+QUICK, RIGOROUS = Effort(0.05, 2.0), Effort(0.005, 60.0, processes=3)
 DEFAULT_EFFORT = {"cpu": Effort(0.02, 10.0), "cuda": Effort(0.01, 5.0)}
 
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from gcbench.records import ComparisonRecord, Timing
 
+# one for each process
+Timings = Sequence[Timing]
 Verdict = Literal["baseline", "faster", "slower", "same", "unresolved", "untrusted"]
 
 ERROR_RATE = 0.05
@@ -50,6 +52,10 @@ class Interval(NamedTuple):
         """Distance from zero to the farther end."""
         return max(abs(self.lo), abs(self.hi))
 
+    def mirrored(self) -> "Interval":
+        """The interval on the other side of zero: that of the inverse ratio, for logarithms."""
+        return Interval(-self.mid, -self.hi, -self.lo)
+
 
 class Noise(NamedTuple):
     """What a verdict is held against: the A/A intervals of the groups involved (logarithms)."""
@@ -68,15 +74,23 @@ class Noise(NamedTuple):
         return math.log1p(self.precision)
 
     @property
-    def floor(self) -> float:
-        """The logarithm of a ratio below which no difference is believed."""
-        return max(self.limit, self.aa.reach())
-
-    @property
     def excludes_one(self) -> bool:
         """Whether two copies of one thing differ by more than the precision, in any group."""
         return any(
             aa.known and (aa.lo > self.limit or aa.hi < -self.limit) for aa in self.intervals
+        )
+
+    def is_below(self, relative: Interval) -> bool:
+        """Whether an interval lies above the precision, and above what copies differ by.
+
+        Both that and the relative are measured with an error, and the errors are added like the
+        sides of a right triangle. They share the baseline: where both lean the same way, which is
+        when this decides, that makes the rule stricter than it need be.
+        """
+        return relative.lo > self.limit and all(
+            relative.mid - abs(aa.mid)
+            > math.hypot(relative.mid - relative.lo, aa.reach() - abs(aa.mid))
+            for aa in self.intervals
         )
 
 
@@ -84,14 +98,15 @@ class Summary(NamedTuple):
     """What the samples of one case say. Latencies are nanoseconds per call, ratios are plain.
 
     `far_out` counts samples outside Tukey's outer fence of their replicate; `drift` is the change
-    of the latency from the first third of the replicates to the last.
+    of the latency from the first third of the replicates to the last; `calls` is None where
+    processes took different ones.
     """
 
     latency: Interval
     minimum: float
     replicates: int
     samples: int
-    calls: int
+    calls: int | None
     far_out: int
     drift: float
     copies: float
@@ -147,8 +162,7 @@ def log_ratios(timing: Timing, arm: int, base: int) -> list[float]:
     stands for the replicate; across groups it is the ratio of the two medians.
     """
     if timing.arms[arm].group != timing.arms[base].group:
-        ratios = np.log(medians(timing, arm)) - np.log(medians(timing, base))
-        return [float(ratio) for ratio in ratios if not math.isnan(ratio)]
+        return _known(np.log(medians(timing, arm)) - np.log(medians(timing, base)))
     pairs = [
         (replicate.samples_ns[arm], replicate.samples_ns[base]) for replicate in timing.replicates
     ]
@@ -156,118 +170,177 @@ def log_ratios(timing: Timing, arm: int, base: int) -> list[float]:
 
 
 def verdict(relative: Interval, noise: Noise) -> Verdict:
-    """Judge an interval of log ratios against the noise floor.
+    """Judge an interval of log ratios against the noise.
 
-    faster or slower where it lies wholly outside the floor; same where it lies wholly inside the
-    precision that was asked for, since a noisy machine must not make things equal; untrusted where
-    two copies of one thing differ; otherwise unresolved.
+    faster or slower where it lies wholly beyond the precision and clearly beyond what two copies of
+    one thing differ by; same where it lies wholly inside the precision that was asked for, since a
+    noisy machine must not make things equal; untrusted where two copies of one thing differ;
+    otherwise unresolved.
     """
     if noise.excludes_one:
         return "untrusted"
-    if relative.lo > noise.floor:
+    if noise.is_below(relative):
         return "slower"
-    if relative.hi < -noise.floor:
+    if noise.is_below(relative.mirrored()):
         return "faster"
     if relative.reach() < noise.limit and noise.aa.known:
         return "same"
     return "unresolved"
 
 
-def relatives(timing: Timing, baseline: int) -> dict[int, Interval]:
-    """Interval of log(case / baseline) for every other timed case, Bonferroni among them."""
-    arms = case_arms(timing)
-    if baseline not in arms:
-        return {}
-    others = [case for case in arms if case != baseline]
+def resolvable(relative: Interval, noise: Noise) -> float:
+    """The smallest logarithm of a ratio that an interval as wide as this one would resolve."""
+    width = relative.half_width
+    copies = [abs(aa.mid) + math.hypot(width, aa.reach() - abs(aa.mid)) for aa in noise.intervals]
+    return max(noise.limit + width, *copies)
+
+
+def relatives(timings: Timings, baselines: Sequence[int]) -> dict[int, Interval]:
+    """Interval of log(case / its baseline) for every timed case that has one, Bonferroni shared."""
+    timed = timed_cases(timings)
+    others = [case for case in timed if baselines[case] != case and baselines[case] in timed]
     rate = ERROR_RATE / max(len(others), 1)
     return {
-        case: median_interval(log_ratios(timing, arms[case], arms[baseline]), rate)
+        case: _over_processes([_case_ratios(t, case, baselines[case]) for t in timings], rate)
         for case in others
     }
 
 
-def widest(timing: Timing, baseline: int) -> float:
-    """The widest half-width among the relatives, as a logarithm; infinite while one is unknown.
+def aa_intervals(timings: Timings, baselines: Sequence[int]) -> dict[int, Interval]:
+    """For each timed case the interval of log(A/A arm / what it copies) that judges it.
 
-    Where no case has another to be compared with, the A/A intervals stand for them.
+    That is the copy of its baseline, or, where that is in another group, a copy in its own.
     """
-    intervals = list(relatives(timing, baseline).values()) or list(aa_intervals(timing).values())
+    return {
+        case: _over_processes([_aa_ratios(timing, case, baselines[case]) for timing in timings])
+        for case in timed_cases(timings)
+    }
+
+
+def widest(timings: Timings, baselines: Sequence[int]) -> float:
+    """The widest half-width of all that a verdict rests on, as a logarithm.
+
+    Those are the relatives and the A/A intervals; infinite while one of them is unknown.
+    """
+    intervals = [
+        *relatives(timings, baselines).values(),
+        *aa_intervals(timings, baselines).values(),
+    ]
     return max((interval.half_width for interval in intervals), default=math.inf)
+
+
+def timed_cases(timings: Timings) -> list[int]:
+    """The cases that every process timed, by their position in the comparison."""
+    if not timings:
+        return []
+    return [case for case in case_arms(timings[0]) if all(case in case_arms(t) for t in timings)]
 
 
 def case_arms(timing: Timing) -> dict[int, int]:
     """For each timed case, by its position in the comparison, the arm that it is."""
-    return {
-        arm.case: position
-        for position, arm in enumerate(timing.arms)
-        if arm.role == "case" and arm.case is not None
-    }
-
-
-def aa_intervals(timing: Timing) -> dict[int, Interval]:
-    """For each group the interval of log(A/A arm / what it copies), at the plain error rate."""
-    arms = case_arms(timing)
-    return {
-        arm.group: median_interval(log_ratios(timing, position, arms[arm.case]))
-        for position, arm in enumerate(timing.arms)
-        if arm.role == "aa" and arm.case is not None
-    }
+    return {arm.case: position for position, arm in enumerate(timing.arms) if arm.role == "case"}
 
 
 def summarise(record: ComparisonRecord) -> dict[int, Summary]:
-    """Summarise every timed case of a comparison, by its position there."""
-    timing = record.timing
-    if timing is None or not timing.replicates:
-        return {}
-    logs = relatives(timing, record.baseline)
-    aa = aa_intervals(timing)
+    """Summarise every timed case of a comparison that is ok, by its position there."""
+    timings = [timing for timing in record.timings if timing.replicates]
+    logs = relatives(timings, record.baselines)
+    aa = aa_intervals(timings, record.baselines)
     return {
-        case: _summary(timing, arm, *_judged(record, timing, case, logs, aa))
-        for case, arm in case_arms(timing).items()
+        case: _summary(record, timings, case, *_judged(record, case, logs, aa))
+        for case in timed_cases(timings)
+        if record.measurements[case].status == "ok"
     }
 
 
 def _judged(
-    record: ComparisonRecord,
-    timing: Timing,
-    case: int,
-    logs: dict[int, Interval],
-    aa: dict[int, Interval],
+    record: ComparisonRecord, case: int, logs: dict[int, Interval], aa: dict[int, Interval]
 ) -> tuple[Interval | None, Noise | None, Verdict | None]:
-    arms = case_arms(timing)
-    if record.baseline not in arms:
+    baseline = record.baselines[case]
+    if baseline not in aa or record.measurements[baseline].status != "ok":
         return None, None, None
-    groups = {timing.arms[arms[position]].group for position in (case, record.baseline)}
-    noise = Noise(tuple(aa[group] for group in sorted(groups)), record.precision)
-    if case == record.baseline:
+    # cases of one group share its A/A interval
+    noise = Noise(tuple(dict.fromkeys((aa[baseline], aa[case]))), record.precision)
+    if case == baseline:
         return Interval(1.0, 1.0, 1.0), noise, "baseline"
     return logs[case].exp(), noise, verdict(logs[case], noise)
 
 
 def _summary(
-    timing: Timing,
-    arm: int,
+    record: ComparisonRecord,
+    timings: Timings,
+    case: int,
     relative: Interval | None,
     noise: Noise | None,
     judged: Verdict | None,
 ) -> Summary:
-    durations = [float(d) for d in medians(timing, arm) if not math.isnan(d)]
-    samples = [r.samples_ns[arm] for r in timing.replicates if r.samples_ns[arm]]
-    copy_arm = next(i for i, other in enumerate(timing.arms) if other.role == "copy")
-    calls = timing.arms[arm].calls
+    arms = [case_arms(timing)[case] for timing in timings]
+    durations = [_known(medians(t, arm)) for t, arm in zip(timings, arms, strict=True)]
+    sampled = [
+        (replicate.samples_ns[arm], timing.arms[arm].calls)
+        for timing, arm in zip(timings, arms, strict=True)
+        for replicate in timing.replicates
+        if replicate.samples_ns[arm]
+    ]
+    calls = {calls for _, calls in sampled}
+    clones = [
+        log_ratios(timing, arm, _copy_arm(record, timing, case))
+        for timing, arm in zip(timings, arms, strict=True)
+    ]
     return Summary(
-        latency=median_interval(durations),
-        minimum=min(map(min, samples)) / calls,
-        replicates=len(samples),
-        samples=sum(map(len, samples)),
-        calls=calls,
-        far_out=sum(map(_far_out, samples)),
-        drift=_drift(durations),
-        copies=math.exp(float(np.median(log_ratios(timing, arm, copy_arm)))),
+        latency=_over_processes(durations),
+        minimum=min(min(samples) / calls for samples, calls in sampled),
+        replicates=len(sampled),
+        samples=sum(len(samples) for samples, _ in sampled),
+        calls=calls.pop() if len(calls) == 1 else None,
+        far_out=sum(_far_out(samples) for samples, _ in sampled),
+        drift=max(map(_drift, durations), key=abs),
+        copies=math.exp(_over_processes(clones).mid),
         relative=relative,
         noise=noise,
         verdict=judged,
     )
+
+
+def _case_ratios(timing: Timing, case: int, base: int) -> list[float]:
+    arms = case_arms(timing)
+    return log_ratios(timing, arms[case], arms[base])
+
+
+def _aa_ratios(timing: Timing, case: int, baseline: int) -> list[float]:
+    arms = case_arms(timing)
+    group = timing.arms[arms[case]].group
+    twins = [i for i, a in enumerate(timing.arms) if a.role == "aa" and a.group == group]
+    twin = next((i for i in twins if timing.arms[i].case == baseline), twins[0])
+    return log_ratios(timing, twin, arms[timing.arms[twin].case])
+
+
+def _copy_arm(record: ComparisonRecord, timing: Timing, case: int) -> int:
+    wanted = record.measurements[case].case.input
+    return next(
+        position
+        for position, arm in enumerate(timing.arms)
+        if arm.role == "copy" and record.measurements[arm.case].case.input == wanted
+    )
+
+
+def _over_processes(
+    processes: Sequence[Sequence[float]], error_rate: float = ERROR_RATE
+) -> Interval:
+    """Median of all replicates and its interval, one list of values for each process.
+
+    Replicates of one process share what changes from process to process, so the interval of several
+    is widened until it holds the median of each.
+    """
+    pooled = median_interval([value for values in processes for value in values], error_rate)
+    mids = [float(np.median(values)) for values in processes if len(values)]
+    if len(mids) < 2:
+        return pooled
+    return Interval(pooled.mid, min(pooled.lo, *mids), max(pooled.hi, *mids))
+
+
+def _known(values: NDArray[np.float64]) -> list[float]:
+    return [float(value) for value in values if not math.isnan(value)]
 
 
 def _drift(durations: Sequence[float]) -> float:

@@ -39,6 +39,15 @@ def latency_text(us: float, lo: float, hi: float) -> str:
     return f"{number_text(us / scale, lo / scale, hi / scale)} {unit}"
 
 
+def duration_text(ms: float) -> str:
+    """Write a duration in milliseconds that was read once.
+
+    >>> duration_text(812.4), duration_text(2345.6), duration_text(19_630)
+    ('812 ms', '2.3 s', '20 s')
+    """
+    return f"{ms:.0f} ms" if ms < 1000 else f"{factor_text(ms / 1e3)} s"
+
+
 def number_text(mid: float, lo: float, hi: float) -> str:
     """Write a number with no more digits than its interval supports.
 
@@ -82,10 +91,10 @@ def factor_text(factor: float) -> str:
 def percent_text(share: float) -> str:
     """Write a share as a percentage with at most two significant digits.
 
-    >>> percent_text(0.0173), percent_text(0.02), percent_text(0.005), percent_text(0.31)
-    ('1.7 %', '2 %', '0.5 %', '31 %')
+    >>> percent_text(0.0173), percent_text(0.02), percent_text(0.005), percent_text(0.997)
+    ('1.7 %', '2 %', '0.5 %', '100 %')
     """
-    return f"{100 * share:.2g} %" if share < 1 else f"{100 * share:.0f} %"
+    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
 
 
 def parse_seconds(option: str, text: str) -> float:

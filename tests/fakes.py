@@ -5,10 +5,12 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gcbench.records import ComparisonRecord, Effort, Role
+from gcbench.records import ComparisonRecord, Effort, Measurement, Role, Timing
+from gcbench.spec import Axes, Block
+from gcbench.spec import compare as compared
 from gcbench.statistics import Summary, summarise
 from gcbench.timing.clocks import CpuClock, Sample
-from gcbench.timing.replicates import Progress, time_comparison
+from gcbench.timing.replicates import Lineup, Progress, time_comparison
 from gcbench.timing.usage import Usage
 
 # a call that takes this long leaves nothing of the next one's data in the caches
@@ -30,6 +32,8 @@ class FakeClock:
         self.at_ns = 0.0
         self.slept: list[float] = []
         self.batches: list[list[Sample]] = []
+        # each work that was settled, with the number of batches before it
+        self.settled: list[tuple[int, FakeWork]] = []
         self._slowness = slowness
         self._eviction = eviction
         self._evicted = False
@@ -52,7 +56,7 @@ class FakeClock:
         self._evicted = cost_ns >= HEAVY_NS
 
     def usage(self) -> Usage:
-        return Usage(wall_ns=self.now(), cpu_ns=self.now(), steal_ns=None, involuntary_switches=0)
+        return Usage(self.now(), self.now(), None, 0, None)
 
 
 @dataclass
@@ -64,6 +68,7 @@ class FakeWork:
     noise: Callable[[], float] = lambda: 1.0
     preparation_ns: float = 0.0
     repeatable: bool = True
+    cold: bool = False
 
     def prepare(self) -> None:
         self.clock.work(self.preparation_ns)
@@ -71,14 +76,20 @@ class FakeWork:
     def call(self) -> None:
         self.clock.work(self.cost_ns * self.noise())
 
+    def settle(self) -> None:
+        self.clock.settled.append((len(self.clock.batches), self))
+        self.prepare()
+        self.call()
+
 
 @dataclass
 class FakeMake:
     """Makes works from a table of costs, each at a place in memory that is good or bad for it.
 
     `layout` is the deviation of the logarithm of the bias that a work keeps from its making on, and
-    `noise` that of each call; `aa_bias` is a factor on every A/A arm, for good. What was made is in
-    `made`, with the number of sleeps before it: each replicate begins with one.
+    `noise` that of each call; `aa_bias` is a factor on every A/A arm, for good. Making a work takes
+    `make_ns`. What was made is in `made`, with the number of sleeps before it: each replicate
+    begins with one.
     """
 
     clock: FakeClock
@@ -88,16 +99,19 @@ class FakeMake:
     layout: float = 0.0
     aa_bias: float = 1.0
     preparation_ns: float = 0.0
+    make_ns: float = 2_000_000
     repeatable: bool = True
+    cold: bool = False
     seed: int = 0
-    made: list[tuple[int, Role, int | None]] = field(default_factory=list)
+    made: list[tuple[int, Role, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._rng = random.Random(f"machine {self.seed}")
 
-    def __call__(self, role: Role, case: int | None) -> FakeWork:
+    def __call__(self, role: Role, case: int) -> FakeWork:
         self.made.append((len(self.clock.slept), role, case))
-        cost_ns = self.copy_ns if case is None else self.costs_ns[case]
+        self.clock.at_ns += self.make_ns
+        cost_ns = self.copy_ns if role == "copy" else self.costs_ns[case]
         cost_ns *= self.aa_bias if role == "aa" else 1.0
         return FakeWork(
             self.clock,
@@ -105,10 +119,23 @@ class FakeMake:
             lambda: self._factor(self.noise),
             self.preparation_ns,
             self.repeatable,
+            self.cold,
         )
 
     def _factor(self, deviation: float) -> float:
         return math.exp(self._rng.gauss(0, deviation)) if deviation else 1.0
+
+
+def measurements(count: int) -> tuple[Measurement, ...]:
+    """Ok measurements of so many cases that share their input."""
+    block = Block("fake", "fake", None, False)
+    return tuple(map(Measurement, compared([block] * count, Axes(), "cpu").cases))
+
+
+def record_of(*timings: Timing, baseline: int = 0, precision: float = 0.01) -> ComparisonRecord:
+    """A record of timings, one for each process, of cases that are all divided by the same one."""
+    count = 1 + max([baseline, *(arm.case for timing in timings for arm in timing.arms)])
+    return ComparisonRecord(measurements(count), (baseline,) * count, precision, timings)
 
 
 def compare(
@@ -119,17 +146,18 @@ def compare(
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> ComparisonRecord:
     """Time every case that `make` has a cost for, on its clock."""
+    cases = tuple(make.costs_ns)
+    baselines = (baseline,) * (1 + max(*cases, baseline, 0))
     timing = time_comparison(
         make,
-        list(make.costs_ns),
-        baseline,
+        Lineup(cases, baselines, cases[:1]),
         Effort(precision, max_time_s),
         make.clock,
         random.Random(f"order {make.seed}"),
         on_progress,
         make.clock.usage,
     )
-    return ComparisonRecord((), baseline, precision, timing)
+    return record_of(timing, baseline=baseline, precision=precision)
 
 
 def summaries(make: FakeMake, **options: float) -> dict[int, Summary]:

@@ -6,10 +6,12 @@ from itertools import product
 
 import numpy as np
 import pytest
+from fakes import record_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcbench.records import Arm, ComparisonRecord, Disturbance, Replicate, Timing
+from gcbench.disturbance import machine_flags
+from gcbench.records import Arm, Disturbance, Replicate, Timing
 from gcbench.statistics import (
     ERROR_RATE,
     Interval,
@@ -21,6 +23,7 @@ from gcbench.statistics import (
     median_interval,
     medians,
     relatives,
+    resolvable,
     summarise,
     verdict,
     widest,
@@ -30,6 +33,8 @@ exactly = settings(derandomize=True, deadline=None, max_examples=60)
 durations = st.integers(1_000, 10_000_000)
 UNKNOWN = Interval(0.0, -math.inf, math.inf)
 QUIET = Disturbance(0, 0, None, 0)
+# every case is divided by the first
+ALL_BY_FIRST = [0] * 20
 
 
 def miss_probability(n, rank):
@@ -56,7 +61,7 @@ def timing_of(arms, *replicates):
 def light_arms(count, calls=1):
     """Cases 0 to count - 1, the A/A arm of case 0 and the copy arm, all of one group."""
     arms = [Arm("case", case, 0, calls) for case in range(count)]
-    return [*arms, Arm("aa", 0, 0, calls), Arm("copy", None, 0, calls)]
+    return [*arms, Arm("aa", 0, 0, calls), Arm("copy", 0, 0, calls)]
 
 
 def timing_of_biases(count, biases, base_ns=1_000_000):
@@ -149,18 +154,19 @@ def test_the_error_rate_is_shared_by_the_other_cases_and_not_by_the_aa_arm(count
     rng = np.random.default_rng(0)
     biases = 1 + rng.normal(0, 0.02, (count + 2, 31))
     timing = timing_of_biases(count, biases)
-    found = relatives(timing, 0)
+    found = relatives([timing], ALL_BY_FIRST)
     assert set(found) == set(range(1, count))
     rate = ERROR_RATE / (count - 1)
     for case, interval in found.items():
         assert interval == median_interval(log_ratios(timing, case, 0), rate)
-    assert aa_intervals(timing) == {0: median_interval(log_ratios(timing, count, 0))}
+    aa = median_interval(log_ratios(timing, count, 0))
+    assert aa_intervals([timing], ALL_BY_FIRST) == dict.fromkeys(range(count), aa)
     assert brute_rank(31, rate) < brute_rank(31, ERROR_RATE) or count == 2
 
 
 def test_relatives_to_a_case_that_was_not_timed_are_none_at_all():
     timing = timing_of_biases(2, np.ones((4, 12)))
-    assert relatives(timing, 7) == {}
+    assert relatives([timing], [7, 7]) == {}
 
 
 @exactly
@@ -196,57 +202,89 @@ def test_replicates_without_a_heavy_arm_are_left_out_of_what_is_said_of_it():
     assert len(log_ratios(timing, 4, 0)) == len(log_ratios(timing, 5, 4)) == 6
     assert len(log_ratios(timing, 1, 0)) == 12
     assert list(np.isnan(medians(timing, 4))) == [bool(number % 2) for number in range(12)]
-    found = summarise(ComparisonRecord((), 0, 0.01, timing))
+    found = summarise(record_of(timing))
     assert (found[2].replicates, found[2].samples) == (6, 6)
     assert (found[1].replicates, found[1].samples) == (12, 36)
 
 
-def test_a_heavy_case_takes_the_wider_noise_floor_and_a_light_one_its_own():
+def test_a_heavy_case_is_held_against_the_copies_of_both_groups_and_a_light_one_its_own():
     timing = mixed_timing()
-    found = summarise(ComparisonRecord((), 0, 0.01, timing))
-    aa = aa_intervals(timing)
-    assert aa[1].reach() > aa[0].reach()
+    found = summarise(record_of(timing))
+    aa = aa_intervals([timing], ALL_BY_FIRST)
+    assert aa[0] == aa[1]
+    assert aa[2].reach() > aa[0].reach()
     assert found[0].noise == found[1].noise == Noise((aa[0],), 0.01)
-    assert found[2].noise == Noise((aa[0], aa[1]), 0.01)
-    assert found[2].noise.aa == aa[1]
+    assert found[2].noise == Noise((aa[0], aa[2]), 0.01)
+    assert found[2].noise.aa == aa[2]
     # the same where the baseline is the heavy one
-    against_heavy = summarise(ComparisonRecord((), 2, 0.01, timing))
-    assert all(summary.noise.aa == aa[1] for summary in against_heavy.values())
+    against_heavy = summarise(record_of(timing, baseline=2))
+    assert all(summary.noise.aa == aa[2] for summary in against_heavy.values())
 
 
-def test_the_noise_floor_is_the_precision_or_the_far_end_of_the_aa_interval():
-    assert Noise((Interval(0.0, -0.001, 0.002),), 0.01).floor == math.log1p(0.01)
-    assert Noise((Interval(0.0, -0.04, 0.03),), 0.01).floor == 0.04
-    assert Noise((Interval(0.0, -0.01, 0.03),), 0.01).floor == 0.03
+def test_each_of_several_baselines_is_held_against_its_own_copy():
+    arms = [Arm("case", case, 0, 1) for case in range(4)]
+    arms += [Arm("aa", 0, 0, 1), Arm("aa", 2, 0, 1), Arm("copy", 0, 0, 1)]
+    rows = [[[100], [200], [50], [60], [101], [55 + n], [10]] for n in range(12)]
+    timing = timing_of(arms, *rows)
+    aa = aa_intervals([timing], [0, 0, 2, 2])
+    assert aa[0] == aa[1] == pytest.approx(median_interval([math.log(1.01)] * 12))
+    own = median_interval([math.log((55 + n) / 50) for n in range(12)])
+    assert aa[2] == aa[3] == pytest.approx(own)
+    found = relatives([timing], [0, 0, 2, 2])
+    assert {case: interval.exp().mid for case, interval in found.items()} == {
+        1: pytest.approx(2),
+        3: pytest.approx(1.2),
+    }
 
 
+# two copies: as measured alike, give or take 0.02
 TIGHT = Noise((Interval(0.0, -0.02, 0.015),), 0.01)
-ABOVE = math.nextafter(0.02, 1)
 
 
 @pytest.mark.parametrize(
-    ("lo", "hi", "expected"),
+    ("mid", "half", "expected"),
     [
-        (0.05, 0.07, "slower"),
-        (ABOVE, 0.07, "slower"),
-        (0.02, 0.07, "unresolved"),
-        (-0.07, -0.05, "faster"),
-        (-0.07, -ABOVE, "faster"),
-        (-0.07, -0.02, "unresolved"),
-        (-0.009, 0.009, "same"),
-        (0.005, 0.0099, "same"),
-        # inside the noise floor, but not inside the precision: noise makes nothing equal
-        (0.005, 0.019, "unresolved"),
-        (-0.019, -0.005, "unresolved"),
-        (-0.01, ABOVE, "unresolved"),
-        (-ABOVE, 0.01, "unresolved"),
-        (-0.05, 0.05, "unresolved"),
-        (0.01, 0.05, "unresolved"),
-        (-math.inf, math.inf, "unresolved"),
+        (0.06, 0.01, "slower"),
+        (0.045, 0.03, "slower"),
+        # sides of a right triangle: 0.015 and 0.02 make 0.025
+        (0.0251, 0.015, "slower"),
+        (0.0249, 0.015, "unresolved"),
+        # clear of the copies, but its end is not clear of the precision of log(1.01) = 0.00995
+        (0.041, 0.031, "slower"),
+        (0.041, 0.0315, "unresolved"),
+        (-0.06, 0.01, "faster"),
+        (-0.0251, 0.015, "faster"),
+        (-0.0249, 0.015, "unresolved"),
+        (-0.041, 0.0315, "unresolved"),
+        (0.0, 0.0099, "same"),
+        (0.0075, 0.0024, "same"),
+        # inside what copies differ by, but not inside the precision: noise makes nothing equal
+        (0.012, 0.007, "unresolved"),
+        (-0.012, 0.007, "unresolved"),
+        (0.0, 0.05, "unresolved"),
+        (0.0, math.inf, "unresolved"),
     ],
 )
-def test_a_verdict_asks_for_the_whole_interval_on_one_side_of_the_floor(lo, hi, expected):
-    assert verdict(Interval((lo + hi) / 2, lo, hi), TIGHT) == expected
+def test_a_verdict_asks_for_an_interval_clear_of_the_precision_and_of_the_copies(
+    mid, half, expected
+):
+    assert verdict(Interval(mid, mid - half, mid + half), TIGHT) == expected
+
+
+def test_copies_that_came_out_apart_push_the_verdict_off_by_as_much():
+    apart = Noise((Interval(0.02, 0.0, 0.04),), 0.01)
+    assert verdict(Interval(0.043, 0.032, 0.054), apart) == "slower"
+    assert verdict(Interval(0.042, 0.031, 0.053), apart) == "unresolved"
+
+
+@exactly
+@given(st.floats(0.001, 0.1), st.floats(-0.004, 0.004), st.floats(0, 0.1))
+def test_what_an_interval_would_resolve_is_where_its_verdict_turns(half, aa_mid, aa_half):
+    noise = Noise((Interval(aa_mid, aa_mid - aa_half, aa_mid + aa_half),), 0.01)
+    edge = resolvable(Interval(0.0, -half, half), noise)
+    for shift, expected in ((1e-9, "slower"), (-1e-9, "unresolved")):
+        at = edge + shift
+        assert verdict(Interval(at, at - half, at + half), noise) == expected
 
 
 @exactly
@@ -284,30 +322,34 @@ def test_nothing_is_resolved_while_the_noise_is_unknown(relative):
     assert verdict(Interval(sum(relative) / 2, *relative), Noise((UNKNOWN,), 0.01)) == "unresolved"
 
 
-def test_the_precision_is_asked_of_every_relative():
+def test_the_precision_is_asked_of_every_relative_and_of_the_copies():
     rng = np.random.default_rng(1)
     quiet, loud = np.ones(12), 1 + rng.normal(0, 0.1, 12)
-    assert widest(timing_of_biases(3, [quiet, quiet, quiet, loud, loud]), 0) <= math.log1p(0.01)
-    assert widest(timing_of_biases(3, [quiet, quiet, loud, quiet, quiet]), 0) > math.log1p(0.01)
+    assert widest([timing_of_biases(3, [quiet, quiet, quiet, quiet, loud])], ALL_BY_FIRST) == 0
+    assert widest([timing_of_biases(3, [quiet, quiet, quiet, loud, quiet])], ALL_BY_FIRST) > 0.01
+    assert widest(
+        [timing_of_biases(3, [quiet, quiet, loud, quiet, quiet])], ALL_BY_FIRST
+    ) > math.log1p(0.01)
     # a lone case has only its A/A arm to settle
-    assert widest(timing_of_biases(1, [quiet, quiet, loud]), 0) <= math.log1p(0.01)
-    assert widest(timing_of_biases(1, [quiet, loud, quiet]), 0) > math.log1p(0.01)
+    assert widest([timing_of_biases(1, [quiet, quiet, loud])], ALL_BY_FIRST) <= math.log1p(0.01)
+    assert widest([timing_of_biases(1, [quiet, loud, quiet])], ALL_BY_FIRST) > math.log1p(0.01)
 
 
 def test_the_widest_half_width_is_that_of_the_worst_relative():
     rng = np.random.default_rng(2)
     timing = timing_of_biases(4, 1 + rng.normal(0, 0.05, (6, 20)))
-    assert widest(timing, 0) == max(i.half_width for i in relatives(timing, 0).values())
-    assert widest(timing_of_biases(2, np.ones((4, 3))), 0) == math.inf
+    both = relatives([timing], ALL_BY_FIRST), aa_intervals([timing], ALL_BY_FIRST)
+    assert widest([timing], ALL_BY_FIRST) == max(
+        interval.half_width for found in both for interval in found.values()
+    )
+    assert widest([timing_of_biases(2, np.ones((4, 3)))], ALL_BY_FIRST) == math.inf
 
 
 def test_far_out_samples_are_counted_and_never_dropped():
     calm = [100 + place % 5 for place in range(20)]
     torn = [*calm[:-2], 100_000, 1]
     arms = light_arms(2)
-    found = summarise(
-        ComparisonRecord((), 0, 0.01, timing_of(arms, *[[calm, torn, calm, calm]] * 12))
-    )
+    found = summarise(record_of(timing_of(arms, *[[calm, torn, calm, calm]] * 12)))
     assert (found[0].far_out, found[1].far_out) == (0, 24)
     assert found[1].samples == 12 * 20
     assert found[1].minimum == 1
@@ -320,13 +362,13 @@ def test_a_replicate_torn_as_a_whole_stays_in_the_interval():
     biases[1, 5] = 50
     timing = timing_of_biases(2, biases)
     assert len(log_ratios(timing, 1, 0)) == 7
-    assert relatives(timing, 0)[1].hi == pytest.approx(math.log(50))
+    assert relatives([timing], ALL_BY_FIRST)[1].hi == pytest.approx(math.log(50))
 
 
 def test_a_summary_is_per_call():
     arms = light_arms(2, calls=10)
     row = [[1_000, 1_200, 1_100], [2_000, 2_400, 2_200], [1_000, 1_200, 1_100], [500, 600, 550]]
-    found = summarise(ComparisonRecord((), 0, 0.01, timing_of(arms, *[row] * 8)))
+    found = summarise(record_of(timing_of(arms, *[row] * 8)))
     assert found[0].latency == (110, 110, 110)
     assert found[1].latency == (220, 220, 220)
     assert (found[0].minimum, found[1].minimum) == (100, 200)
@@ -341,23 +383,73 @@ def test_a_summary_is_per_call():
 @given(st.lists(durations, min_size=6, max_size=40))
 def test_the_latency_is_the_interval_of_the_medians_of_the_replicates(values):
     rows = [[[value - 500, value, 3 * value]] * 3 for value in values]
-    found = summarise(ComparisonRecord((), 0, 0.01, timing_of(light_arms(1), *rows)))
+    found = summarise(record_of(timing_of(light_arms(1), *rows)))
     assert found[0].latency == median_interval(values)
     assert found[0].minimum == min(values) - 500
 
 
 def test_drift_is_the_change_from_the_first_third_to_the_last():
     biases = np.array([[1.0] * 4 + [5.0] * 4 + [1.2] * 4] * 3)
-    found = summarise(ComparisonRecord((), 0, 0.01, timing_of_biases(1, biases)))
+    found = summarise(record_of(timing_of_biases(1, biases)))
     assert found[0].drift == pytest.approx(0.2)
-    few = summarise(ComparisonRecord((), 0, 0.01, timing_of_biases(1, biases[:, :5])))
+    few = summarise(record_of(timing_of_biases(1, biases[:, :5])))
     assert few[0].drift == 0
 
 
 def test_a_comparison_without_timing_has_no_summary():
-    assert summarise(ComparisonRecord((), 0, 0.01, None)) == {}
-    assert summarise(ComparisonRecord((), 0, 0.01, timing_of(light_arms(1)))) == {}
+    assert summarise(record_of()) == {}
+    assert summarise(record_of(timing_of(light_arms(1)))) == {}
 
 
 def test_case_arms_leave_the_aa_and_copy_arms_out():
     assert case_arms(mixed_timing()) == {0: 0, 1: 1, 2: 4}
+
+
+def test_the_interval_of_several_processes_holds_the_median_of_each():
+    rng = np.random.default_rng(3)
+    shifts = (1.0, 1.1, 1.2)
+    timings = [
+        timing_of_biases(
+            2, [np.ones(12), shift * (1 + rng.normal(0, 0.001, 12)), *np.ones((2, 12))]
+        )
+        for shift in shifts
+    ]
+    found = relatives(timings, [0, 0])[1].exp()
+    pooled = median_interval([v for t in timings for v in log_ratios(t, 1, 0)]).exp()
+    assert found.mid == pooled.mid
+    mids = [math.exp(np.median(log_ratios(timing, 1, 0))) for timing in timings]
+    assert found.lo == pytest.approx(min(pooled.lo, *mids))
+    assert found.hi == pytest.approx(max(pooled.hi, *mids))
+    assert found.lo <= 1.001
+    assert found.hi >= 1.199
+
+
+def test_a_case_that_one_process_did_not_time_is_compared_in_none():
+    whole = timing_of_biases(2, np.ones((4, 12)))
+    alone = timing_of(light_arms(1), *[[[100], [100], [50]]] * 12)
+    assert relatives([whole, alone], [0, 0]) == {}
+    assert set(summarise(record_of(whole, alone))) == {0}
+
+
+@pytest.mark.parametrize(
+    ("field", "quiet_ns", "much", "flag"),
+    [
+        ("steal_ns", 0, 30_000_000, "steal"),
+        ("pressure_ns", 1_000_000, 60_000_000, "pressure"),
+        ("involuntary_switches", 50, 200, "preempted"),
+        ("cpu_ns", 1_000_000_000, 700_000_000, "low_cpu_share"),
+    ],
+)
+def test_what_the_machine_did_is_flagged_where_it_was_much(field, quiet_ns, much, flag):
+    for value, expected in ((quiet_ns, []), (much, [flag])):
+        usual = {
+            "wall_ns": 10**9,
+            "cpu_ns": 10**9,
+            "steal_ns": None,
+            "involuntary_switches": 0,
+            "pressure_ns": None,
+        }
+        seen = Disturbance(**(usual | {field: value}))
+        replicate = Replicate(((100,), (100,), (100,)), seen)
+        record = record_of(Timing(tuple(light_arms(1)), (replicate,) * 6, "time"))
+        assert machine_flags(record, summarise(record)) == expected

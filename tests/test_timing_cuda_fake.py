@@ -52,6 +52,7 @@ class FakeEvent:
 
 class NotingWork:
     repeatable = True
+    cold = False
 
     def __init__(self, cuda, name, ms):
         self._cuda, self._name, self._ms = cuda, name, ms

@@ -10,14 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcbench.statistics import fewest_replicates
+from gcbench.timing import plan as planning
 from gcbench.timing.plan import (
+    FIRST_CALLS,
     GROUP_FACTOR,
     HEAVY_SHARE,
+    MAX_ROUNDS,
     MIN_REPLICATES,
     MIN_SAMPLE_NS,
+    REFILL_NS,
+    Cost,
     Group,
     cost_groups,
-    make_plan,
 )
 
 LIGHT_NS = 200_000
@@ -25,6 +29,14 @@ SECOND_NS = 1_000_000_000
 
 exactly = settings(derandomize=True, deadline=None, max_examples=100)
 costs = st.dictionaries(st.integers(0, 20), st.integers(0, 10**9), min_size=1, max_size=8)
+
+
+def make_plan(costs_ns, copy_ns, baseline, budget_ns, repeatable=True, cold=False, **more):
+    """Plan for cases that are all divided by the same one and share their input."""
+    costs = {case: Cost(cost_ns, settle_ns=cost_ns, **more) for case, cost_ns in costs_ns.items()}
+    copies = {min(costs): Cost(copy_ns, settle_ns=copy_ns, **more)}
+    baselines = (baseline,) * (1 + max(*costs, baseline))
+    return planning.make_plan(costs, copies, baselines, budget_ns, repeatable, cold)
 
 
 def roles(plan, group):
@@ -42,7 +54,7 @@ def twin(plan, group):
 def planned_ns(plan, group, costs_ns, copy_ns):
     """Timed nanoseconds of a group over all the replicates that are planned for it."""
     calls_ns = [
-        copy_ns if plan.arms[arm].case is None else costs_ns[plan.arms[arm].case]
+        copy_ns if plan.arms[arm].role == "copy" else costs_ns[plan.arms[arm].case]
         for arm in group.arms
     ]
     return group.due * group.rounds * group.calls * sum(calls_ns)
@@ -154,7 +166,7 @@ def test_heavy_groups_keep_to_their_share_where_a_round_of_each_is_affordable(co
 @given(st.integers(1, 60), st.data())
 def test_a_groups_turns_are_as_many_as_are_due_evenly_spread(of, data):
     due = data.draw(st.integers(1, of))
-    group = Group((0, 1), 1, 1, due, of, 0, 1)
+    group = Group((0, 1), 1, 0, 1, due, of, 0, 1)
     turns = [group.takes_part(replicate) for replicate in range(3 * of)]
     for start in range(2 * of + 1):
         assert sum(turns[start : start + of]) == due
@@ -167,7 +179,7 @@ def test_a_groups_turns_are_as_many_as_are_due_evenly_spread(of, data):
 @exactly
 @given(st.integers(1, 60), st.data())
 def test_every_group_takes_part_in_the_first_replicate(of, data):
-    assert Group((0, 1), 1, 1, data.draw(st.integers(1, of)), of, 0, 1).takes_part(0)
+    assert Group((0, 1), 1, 0, 1, data.draw(st.integers(1, of)), of, 0, 1).takes_part(0)
 
 
 @pytest.fixture
@@ -175,7 +187,7 @@ def heavy_session():
     """A comparison with a heavy arm that is timed in some replicates only."""
     make = FakeMake(FakeClock(), {0: LIGHT_NS, 1: LIGHT_NS, 2: 300 * LIGHT_NS}, layout=0.01)
     record = compare(make, precision=1e-5, max_time_s=1.5)
-    return make, record.timing
+    return make, record.timings[0]
 
 
 def replicates_made(make):
@@ -232,7 +244,7 @@ def test_works_of_one_replicate_are_never_used_in_another():
 
 def test_samples_of_a_group_come_from_balanced_rounds_of_equal_calls():
     make = FakeMake(FakeClock(), {0: LIGHT_NS, 1: 2 * LIGHT_NS, 2: LIGHT_NS})
-    timing = compare(make).timing
+    timing = compare(make).timings[0]
     [rounds] = {len(samples) for samples in timing.replicates[0].samples_ns}
     batches = [batch for batch in make.clock.batches if len(batch) == rounds * len(timing.arms)]
     assert len(batches) == len(timing.replicates)
@@ -246,20 +258,77 @@ def test_samples_of_a_group_come_from_balanced_rounds_of_equal_calls():
     assert len(orders) > len(batches)
 
 
-def test_light_arms_are_called_untimed_between_a_heavy_arm_and_their_rounds():
+def test_arms_are_settled_before_their_rounds_and_the_light_ones_after_the_heavy():
     make = FakeMake(FakeClock(), {0: LIGHT_NS, 1: LIGHT_NS, 2: 300 * LIGHT_NS})
     compare(make, max_time_s=10)
-    sizes = [len(batch) for batch in make.clock.batches if len(batch) > 1]
-    # a heavy round of two arms, two untimed rounds of the four light ones, then their rounds
-    replicate = sizes[:4]
-    assert replicate[:3] == [2, 4, 4]
-    assert replicate[3] % 4 == 0
-    assert sizes == replicate * (len(sizes) // 4)
+    rounds = [len(batch) for batch in make.clock.batches]
+    # what came before the first pause is calibration
+    heavy = [number for number, length in enumerate(rounds) if length == 2]
+    for number in heavy:
+        # the next batch is that of the four light arms, each of which was settled in between
+        settled = [work for at, work in make.clock.settled if at == number + 1]
+        assert len(settled) == len({id(work) for work in settled}) == 4
+        batch = make.clock.batches[number + 1]
+        assert {id(sample.work) for sample in batch} == {id(work) for work in settled}
+
+
+@exactly
+@given(costs, st.booleans())
+def test_short_calls_come_once_untimed_before_each_sample_unless_they_must_be_cold(costs_ns, cold):
+    plan = make_plan(costs_ns, LIGHT_NS, 0, SECOND_NS, cold=cold)
+    for group in plan.groups:
+        lightest = min(costs_ns[case] for case in cases(plan, group))
+        assert group.before == (0 if cold or lightest > REFILL_NS else 1)
+        assert group.before + group.settle <= max(FIRST_CALLS, 1)
+
+
+def test_rounds_are_as_many_as_a_rebuild_is_dear():
+    costs_ns = {0: LIGHT_NS, 1: LIGHT_NS}
+    rounds = [
+        make_plan(costs_ns, LIGHT_NS, 0, 100 * SECOND_NS, make_ns=make_ns).groups[0].rounds
+        for make_ns in (0, 10**6, 10**7, 10**8, 10**9)
+    ]
+    assert rounds == sorted(rounds)
+    assert rounds[0] < rounds[-1] == MAX_ROUNDS
+    # four times as long a round, four times fewer of them
+    longer = {case: 4 * cost_ns for case, cost_ns in costs_ns.items()}
+    light, heavy = (
+        make_plan(costs, 4 * LIGHT_NS, 0, 100 * SECOND_NS, make_ns=10**7).groups[0]
+        for costs in (costs_ns, longer)
+    )
+    assert light.rounds / heavy.rounds == pytest.approx(3, rel=0.35)
+
+
+@exactly
+@given(costs, st.integers(0, 10**7), st.integers(0, 10**7), st.integers(10**9, 10**11))
+def test_what_is_planned_fits_the_budget_unless_the_fewest_replicates_do_not(
+    costs_ns, make_ns, prepare_ns, budget_ns
+):
+    plan = make_plan(costs_ns, LIGHT_NS, 0, budget_ns, make_ns=make_ns, prepare_ns=prepare_ns)
+    planned_ns = sum(
+        group.due * (group.rounds * group.round_ns + len(group.arms) * make_ns)
+        for group in plan.groups
+    )
+    lightest = plan.groups[-1]
+    fewest = lightest.of == plan.min_replicates or lightest.rounds == 1
+    assert planned_ns <= budget_ns or fewest
+
+
+def test_every_baseline_has_an_aa_arm_in_its_group():
+    costs = dict.fromkeys(range(4), Cost(LIGHT_NS))
+    plan = planning.make_plan(costs, {0: Cost(LIGHT_NS)}, (0, 0, 2, 2), SECOND_NS)
+    assert [arm.case for arm in plan.arms if arm.role == "aa"] == [0, 2]
+
+
+def test_every_kind_of_input_has_a_copy_arm():
+    costs = dict.fromkeys(range(2), Cost(LIGHT_NS))
+    plan = planning.make_plan(costs, {0: Cost(1), 1: Cost(2)}, (0, 0), SECOND_NS)
+    assert [arm.case for arm in plan.arms if arm.role == "copy"] == [0, 1]
 
 
 def test_works_that_cannot_be_repeated_are_called_once_a_sample():
     make = FakeMake(FakeClock(), {0: 700, 1: 1_400}, copy_ns=300, repeatable=False)
-    timing = compare(make, max_time_s=0.1).timing
+    timing = compare(make, max_time_s=0.1).timings[0]
     assert {arm.calls for arm in timing.arms} == {1}
     assert {sample.calls for batch in make.clock.batches for sample in batch} == {1}
 
@@ -267,7 +336,7 @@ def test_works_that_cannot_be_repeated_are_called_once_a_sample():
 def test_slow_arms_alone_get_replicates_enough_for_an_interval():
     """Replicates, not rounds, are the unit of inference: rounds give way first."""
     make = FakeMake(FakeClock(), {0: 150e6, 1: 150e6}, copy_ns=LIGHT_NS)
-    timing = compare(make, max_time_s=10).timing
+    timing = compare(make, max_time_s=10).timings[0]
     assert len(timing.replicates) >= MIN_REPLICATES
 
 
@@ -281,9 +350,9 @@ def test_preparing_a_sample_comes_out_of_the_same_budget():
     costs = {0: 1_000_000, 1: 900_000}
     quick = make_plan(costs, 100_000, 0, 10**10, repeatable=False).groups[0]
     slow = make_plan(costs, 100_000, 0, 10**10, repeatable=False, prepare_ns=10**7).groups[0]
-    assert quick.rounds == 60
-    assert slow.round_ns == quick.round_ns + 4 * 10**7
-    assert slow.of * (slow.rounds + slow.untimed) * slow.round_ns <= 10**10
+    # the call before each sample is prepared too
+    assert slow.round_ns == quick.round_ns + 2 * 4 * 10**7
+    assert slow.of * slow.rounds * slow.round_ns <= 10**10
 
 
 def test_what_preparing_takes_is_learnt_while_warming_up():
@@ -297,6 +366,6 @@ def test_what_preparing_takes_is_learnt_while_warming_up():
         return work
 
     slow_to_prepare.costs_ns, slow_to_prepare.clock, slow_to_prepare.seed = make.costs_ns, clock, 0
-    timing = compare(slow_to_prepare, max_time_s=10, precision=1e-9).timing
+    timing = compare(slow_to_prepare, max_time_s=10, precision=1e-9).timings[0]
     # 4 arms of 50 ms: a replicate of 60 unforeseen rounds would have taken 12 s alone
     assert len(timing.replicates) >= 12

@@ -19,7 +19,7 @@ def light_pair(**options):
 
 
 def test_it_stops_on_precision_after_the_fewest_replicates():
-    timing = compare(light_pair()).timing
+    timing = compare(light_pair()).timings[0]
     assert timing.stopped_by == "precision"
     assert len(timing.replicates) == MIN_REPLICATES
 
@@ -27,7 +27,7 @@ def test_it_stops_on_precision_after_the_fewest_replicates():
 def test_it_goes_on_until_the_precision_is_reached_and_not_a_replicate_longer():
     seen = []
     make = light_pair(noise=0.01, layout=0.01)
-    timing = compare(make, precision=0.008, max_time_s=3, on_progress=seen.append).timing
+    timing = compare(make, precision=0.008, max_time_s=3, on_progress=seen.append).timings[0]
     assert timing.stopped_by == "precision"
     assert len(timing.replicates) > MIN_REPLICATES
     limit = math.log1p(0.008)
@@ -38,7 +38,7 @@ def test_it_goes_on_until_the_precision_is_reached_and_not_a_replicate_longer():
 def test_it_stops_on_time_and_says_so():
     seen = []
     make = light_pair(noise=0.01, layout=0.02)
-    timing = compare(make, precision=1e-4, max_time_s=0.5, on_progress=seen.append).timing
+    timing = compare(make, precision=1e-4, max_time_s=0.5, on_progress=seen.append).timings[0]
     assert timing.stopped_by == "time"
     assert seen[-1].elapsed_s >= 0.5 > seen[-2].elapsed_s
 
@@ -54,15 +54,15 @@ def test_it_never_stops_because_an_interval_excludes_one():
     seen = []
     make = FakeMake(FakeClock(), {0: LIGHT_NS, 1: 3 * LIGHT_NS}, noise=0.02, layout=0.1)
     record = compare(make, precision=0.001, max_time_s=1, on_progress=seen.append)
-    assert record.timing.stopped_by == "time"
+    assert record.timings[0].stopped_by == "time"
     assert seen[-1].elapsed_s >= 1
     assert summarise(record)[1].relative.lo > 2
 
 
 def test_a_budget_too_small_still_gives_one_replicate():
     record = compare(light_pair(), max_time_s=1e-6)
-    assert record.timing.stopped_by == "time"
-    assert len(record.timing.replicates) == 1
+    assert record.timings[0].stopped_by == "time"
+    assert len(record.timings[0].replicates) == 1
     found = summarise(record)
     assert found[0].latency.mid == LIGHT_NS
     assert not found[1].relative.known
@@ -82,7 +82,7 @@ def test_a_heavy_arm_that_is_not_due_every_time_is_reported_on_from_the_start():
     seen = []
     make = FakeMake(FakeClock(), {0: LIGHT_NS, 1: LIGHT_NS, 2: 300 * LIGHT_NS})
     record = compare(make, max_time_s=1.5, on_progress=seen.append)
-    assert seen[0].half_width == math.inf
+    assert seen[0].half_width is None
     found = summarise(record)
     assert 1 <= found[2].replicates < found[1].replicates
     assert found[1].verdict == "same"
@@ -93,17 +93,17 @@ def test_more_cases_than_twelve_replicates_can_judge_get_more_replicates():
     needed = fewest_replicates(cases - 1)
     assert needed > MIN_REPLICATES
     make = FakeMake(FakeClock(), dict.fromkeys(range(cases), LIGHT_NS))
-    timing = compare(make, max_time_s=60).timing
+    timing = compare(make, max_time_s=60).timings[0]
     assert timing.stopped_by == "precision"
     assert len(timing.replicates) == needed
-    assert widest(timing, 0) <= math.log1p(0.01)
+    assert widest([timing], [0] * cases) <= math.log1p(0.01)
 
 
 def test_a_single_case_stops_on_the_precision_of_its_aa_arm():
     seen = []
     make = FakeMake(FakeClock(), {0: LIGHT_NS}, noise=0.01, layout=0.01)
     record = compare(make, precision=0.01, max_time_s=3, on_progress=seen.append)
-    assert record.timing.stopped_by == "precision"
+    assert record.timings[0].stopped_by == "precision"
     assert seen[-1].half_width <= math.log1p(0.01)
     assert summarise(record)[0].verdict == "baseline"
 
@@ -111,7 +111,7 @@ def test_a_single_case_stops_on_the_precision_of_its_aa_arm():
 def test_progress_is_reported_after_every_replicate():
     seen = []
     make = light_pair(layout=0.02)
-    timing = compare(make, precision=0.001, max_time_s=0.5, on_progress=seen.append).timing
+    timing = compare(make, precision=0.001, max_time_s=0.5, on_progress=seen.append).timings[0]
     assert [progress.replicates for progress in seen] == [
         number + 1 for number in range(len(timing.replicates))
     ]
@@ -120,14 +120,14 @@ def test_progress_is_reported_after_every_replicate():
     assert elapsed[-1] == pytest.approx(make.clock.at_ns / 1e9, abs=1e-8)
     assert {progress.budget_s for progress in seen} == {0.5}
     fewest = fewest_replicates(1)
-    assert all(progress.half_width == math.inf for progress in seen[: fewest - 1])
+    assert all(progress.half_width is None for progress in seen[: fewest - 1])
     assert all(0 < progress.half_width < math.inf for progress in seen[fewest - 1 :])
 
 
 def test_without_its_baseline_a_comparison_has_latencies_and_no_relatives():
     make = FakeMake(FakeClock(), {1: LIGHT_NS, 2: 2 * LIGHT_NS})
     record = compare(make, baseline=0)
-    assert record.timing.stopped_by == "precision"
+    assert record.timings[0].stopped_by == "precision"
     found = summarise(record)
     assert {case: summary.latency.mid for case, summary in found.items()} == {
         1: LIGHT_NS,
@@ -193,7 +193,7 @@ def test_the_collector_is_off_inside_batches_and_as_before_outside(enabled):
 
 def test_a_replicate_begins_with_a_short_random_pause():
     make = light_pair()
-    timing = compare(make).timing
+    timing = compare(make).timings[0]
     pauses = make.clock.slept
     assert len(pauses) == len(timing.replicates)
     assert len(set(pauses)) == len(pauses)
@@ -202,9 +202,10 @@ def test_a_replicate_begins_with_a_short_random_pause():
 
 def test_the_disturbance_of_a_replicate_is_the_difference_of_its_readings():
     make = light_pair()
-    for replicate in compare(make).timing.replicates:
+    for replicate in compare(make).timings[0].replicates:
         timed_ns = sum(map(sum, replicate.samples_ns))
         assert replicate.disturbance.wall_ns >= timed_ns
-        assert replicate.disturbance.wall_ns < 2 * timed_ns
+        # twice the calls, since one comes untimed before each, and settling
+        assert replicate.disturbance.wall_ns < 3 * timed_ns
         assert replicate.disturbance.steal_ns is None
         assert replicate.disturbance.involuntary_switches == 0

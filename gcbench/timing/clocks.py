@@ -12,9 +12,14 @@ from typing import NamedTuple, Protocol
 
 
 class Work(Protocol):
-    """What can be timed. `repeatable` tells whether calls may follow each other unprepared."""
+    """What can be timed.
+
+    `repeatable` tells whether calls may follow each other unprepared, `cold` whether what is
+    prepared is lost in a call that comes before: an emptied cache.
+    """
 
     repeatable: bool
+    cold: bool
 
     def prepare(self) -> None:
         """Do what must not be timed."""
@@ -22,12 +27,23 @@ class Work(Protocol):
     def call(self) -> object:
         """Do what is timed."""
 
+    def settle(self) -> None:
+        """Do, untimed, what only the first call at a new place has to do."""
+
 
 class Sample(NamedTuple):
-    """A work and how many calls of it one duration covers."""
+    """A work, how many calls of it one duration covers, and how many come before, untimed."""
 
     work: Work
     calls: int
+    before: int = 0
+
+    def make_ready(self) -> None:
+        """Do what comes before the timed calls."""
+        for _ in range(self.before):
+            self.work.prepare()
+            self.work.call()
+        self.work.prepare()
 
 
 class WorkError(Exception):
@@ -76,12 +92,12 @@ class CpuClock:
         now = self.now
         durations = []
         with collector_off():
-            for work, calls in batch:
-                with blaming(work):
-                    work.prepare()
-                    call = work.call
+            for sample in batch:
+                with blaming(sample.work):
+                    sample.make_ready()
+                    call = sample.work.call
                     start = now()
-                    for _ in range(calls):
+                    for _ in range(sample.calls):
                         call()
                     durations.append(now() - start)
         return durations
@@ -110,13 +126,13 @@ class CudaClock:
 
         events = []
         with collector_off(), torch.cuda.device(self._device):
-            for work, calls in batch:
+            for sample in batch:
                 start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-                with blaming(work):
-                    work.prepare()
+                with blaming(sample.work):
+                    sample.make_ready()
                     start.record()
-                    for _ in range(calls):
-                        work.call()
+                    for _ in range(sample.calls):
+                        sample.work.call()
                     end.record()
                 events.append((start, end))
             torch.cuda.synchronize()

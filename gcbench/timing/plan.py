@@ -6,40 +6,59 @@ light ones.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from gcbench.records import Arm
 from gcbench.statistics import fewest_replicates
 
 MIN_REPLICATES = 12
-TARGET_REPLICATES = 40
 
 # an arm up to this many times as slow as the lightest of its group shares its rounds
 GROUP_FACTOR = 8
 # a sample covers at least this long, so that reading the clock costs nothing beside it
 MIN_SAMPLE_NS = 100_000
+# a call up to this long is called once, untimed, before each sample, so that it finds its own data
+# in the caches; a longer one fills them itself
+REFILL_NS = 5_000_000
 # the share of the time that all heavy groups together may take
 HEAVY_SHARE = 0.6
 # the first calls at a new place pay for page faults
-UNTIMED_CALLS = 2
+FIRST_CALLS = 2
+# each replicate begins at a random phase of what the machine does periodically, such as quota
+# periods
+PHASE_S = 0.005
+# rounds of this length scatter as much as replicates do among themselves
+ALIKE_NS = 200_000_000
 # more rounds inside one replicate narrow little: what differs between replicates stays
 MAX_ROUNDS = 60
+
+
+class Cost(NamedTuple):
+    """What a work takes: a call, preparing a sample, making the work anew, settling it."""
+
+    call_ns: int
+    prepare_ns: int = 0
+    make_ns: int = 0
+    settle_ns: int = 0
 
 
 @dataclass(frozen=True)
 class Group:
     """Arms that share rounds, by their positions. It is timed in `due` of `of` replicates.
 
-    `untimed` calls of each arm come before its rounds; a round is expected to take `round_ns`.
+    A sample holds `calls` calls after `before` untimed ones; each arm is settled `settle` times
+    before the rounds; a round is expected to take `round_ns`.
     """
 
     arms: tuple[int, ...]
     calls: int
+    before: int
     rounds: int
     due: int
     of: int
-    untimed: int
+    settle: int
     round_ns: int
 
     def takes_part(self, replicate: int) -> bool:
@@ -56,42 +75,58 @@ class Plan:
     min_replicates: int
 
 
+class GroupCost(NamedTuple):
+    """The arms of a group and what they take: a round of them, making and settling all of them."""
+
+    arms: tuple[int, ...]
+    calls: int
+    before: int
+    round_ns: int
+    make_ns: int
+    settle_ns: int
+
+
 def make_plan(
-    costs_ns: Mapping[int, int],
-    copy_ns: int,
-    baseline: int,
+    costs: Mapping[int, Cost],
+    copies: Mapping[int, Cost],
+    baselines: Sequence[int],
     budget_ns: int,
     repeatable: bool = True,
-    prepare_ns: int = 0,
+    cold: bool = False,
 ) -> Plan:
-    """Share `budget_ns` out among cases of known cost per call, by their position.
+    """Share `budget_ns` out among cases of known cost, by their position.
 
-    Every group has an A/A arm: another copy of the baseline, or, where that is in another group, of
-    the group's lightest case. The copy arm rides with the lightest group. Samples hold one call
-    where the works are not `repeatable`. Preparing a sample takes `prepare_ns`, untimed, out of the
-    same budget: a cache flush may take longer than what is timed.
+    Every group has A/A arms: another copy of each of the `baselines` in it, or, where none is, of
+    its lightest case. The arms that clone the input of a case, `copies`, ride with the
+    lightest group. Samples hold one call where the works are not `repeatable`, and nothing comes
+    before them where they are `cold`. What is not timed is paid out of the same budget: preparing
+    a sample may take longer than the sample.
     """
-    clusters = cost_groups(costs_ns)
     arms: list[Arm] = []
-    members: list[tuple[int, ...]] = []
-    costs: list[int] = []
-    all_calls: list[int] = []
-    for number, cluster in enumerate(clusters):
-        twin = baseline if baseline in cluster else cluster[0]
-        calls = math.ceil(MIN_SAMPLE_NS / max(costs_ns[cluster[0]], 1)) if repeatable else 1
-        own = [Arm("case", case, number, calls) for case in cluster]
-        own.append(Arm("aa", twin, number, calls))
+    groups: list[GroupCost] = []
+    for number, cluster in enumerate(cost_groups({c: cost.call_ns for c, cost in costs.items()})):
+        twins = [case for case in dict.fromkeys(baselines) if case in cluster] or [cluster[0]]
+        lightest_ns = max(costs[cluster[0]].call_ns, 1)
+        calls = math.ceil(MIN_SAMPLE_NS / lightest_ns) if repeatable else 1
+        before = int(lightest_ns <= REFILL_NS and not cold)
+        own = [(Arm("case", case, number, calls), costs[case]) for case in cluster]
+        own += [(Arm("aa", case, number, calls), costs[case]) for case in twins]
         if number == 0:
-            own.append(Arm("copy", None, number, calls))
-        members.append(tuple(range(len(arms), len(arms) + len(own))))
-        arms += own
-        call_ns = sum(costs_ns[case] for case in cluster) + costs_ns[twin]
-        call_ns += copy_ns if number == 0 else 0
-        costs.append(calls * call_ns + len(own) * prepare_ns)
-        all_calls.append(calls)
-    groups = _share_out(members, all_calls, costs, budget_ns)
-    least = max(MIN_REPLICATES, fewest_replicates(len(costs_ns) - 1))
-    return Plan(tuple(arms), groups, least)
+            own += [(Arm("copy", case, number, calls), cost) for case, cost in copies.items()]
+        groups.append(
+            GroupCost(
+                tuple(range(len(arms), len(arms) + len(own))),
+                calls,
+                before,
+                max(1, sum(_sample_ns(cost, calls, before) for _, cost in own)),
+                sum(cost.make_ns for _, cost in own),
+                sum(cost.settle_ns for _, cost in own),
+            )
+        )
+        arms += [arm for arm, _ in own]
+    relatives = sum(1 for case in costs if baselines[case] != case)
+    least = max(MIN_REPLICATES, fewest_replicates(relatives))
+    return Plan(tuple(arms), _share_out(groups, budget_ns, least), least)
 
 
 def cost_groups(costs_ns: Mapping[int, int]) -> list[list[int]]:
@@ -109,29 +144,61 @@ def cost_groups(costs_ns: Mapping[int, int]) -> list[list[int]]:
     return groups
 
 
-def _share_out(
-    members: list[tuple[int, ...]], calls: list[int], round_ns: list[int], budget_ns: int
-) -> tuple[Group, ...]:
-    heavy = range(len(members) - 1, 0, -1)
+def _sample_ns(cost: Cost, calls: int, before: int) -> int:
+    return (before + calls) * cost.call_ns + (before + 1) * cost.prepare_ns
+
+
+def _share_out(groups: list[GroupCost], budget_ns: int, least: int) -> tuple[Group, ...]:
+    """Give the heavy groups their share, then fill the time with replicates of the lightest."""
+    light = groups[0]._replace(make_ns=groups[0].make_ns + round(PHASE_S / 2 * 1e9))
+    heavy = groups[:0:-1]
     share_ns = HEAVY_SHARE * budget_ns / max(len(heavy), 1)
-    affordable = {number: max(1, int(share_ns / round_ns[number])) for number in heavy}
-    scarcest = min(affordable.values(), default=TARGET_REPLICATES)
-    replicates = min(TARGET_REPLICATES, max(MIN_REPLICATES, scarcest))
-    groups = []
+    rest_ns = budget_ns * (1 - HEAVY_SHARE if heavy else 1)
+    replicates = max(least, int(rest_ns / _replicate_ns(light, _best_rounds(light))))
+    planned = []
     spent_ns = 0.0
-    for number in heavy:
-        rounds = min(MAX_ROUNDS, max(1, affordable[number] // replicates - UNTIMED_CALLS))
-        untimed = UNTIMED_CALLS if rounds > 1 else 0
-        due = min(replicates, affordable[number])
-        groups.append(
-            Group(
-                members[number], calls[number], rounds, due, replicates, untimed, round_ns[number]
-            )
-        )
-        spent_ns += (rounds + untimed) * due * round_ns[number]
-    left = int((budget_ns - spent_ns) / replicates / max(round_ns[0], 1)) - UNTIMED_CALLS
-    rounds = min(MAX_ROUNDS, max(1, left))
-    # what a heavy group evicted comes back in an untimed call, however few the rounds
-    untimed = UNTIMED_CALLS if rounds > 1 else min(1, len(groups))
-    groups.append(Group(members[0], calls[0], rounds, replicates, replicates, untimed, round_ns[0]))
-    return tuple(groups)
+    for group in heavy:
+        due = min(replicates, max(1, int(share_ns / _replicate_ns(group, 1))))
+        planned.append(_group(group, _rounds_in(group, share_ns / due), due, replicates))
+        spent_ns += due * _replicate_ns(group, planned[-1].rounds)
+    # a heavy group need not use up its share
+    rounds = _rounds_in(light, (budget_ns - spent_ns) / replicates)
+    lightest = _group(light, rounds, replicates, replicates)
+    if heavy:
+        # what a heavy group evicted comes back before the first sample
+        lightest = replace(lightest, settle=max(1, lightest.settle))
+    return (*planned, lightest)
+
+
+def _best_rounds(group: GroupCost) -> int:
+    """Rounds in a replicate that narrow an interval most in a given time.
+
+    Their time is the geometric mean of what a replicate takes beside them and of the time after
+    which rounds scatter like replicates: after Kalibera and Jones, ISMM 2013.
+    """
+    best_ns = math.sqrt(ALIKE_NS * (group.make_ns + group.settle_ns))
+    return max(1, min(MAX_ROUNDS, round(best_ns / group.round_ns)))
+
+
+def _rounds_in(group: GroupCost, time_ns: float) -> int:
+    """Rounds in a replicate of at most so much time: the best number, or fewer, at least one."""
+    rounds = _best_rounds(group)
+    while rounds > 1 and _replicate_ns(group, rounds) > time_ns:
+        rounds -= 1
+    return rounds
+
+
+def _replicate_ns(group: GroupCost, rounds: int) -> float:
+    settled_ns = _settle_times(group, rounds) * group.settle_ns
+    return group.make_ns + settled_ns + rounds * group.round_ns
+
+
+def _settle_times(group: GroupCost, rounds: int) -> int:
+    """How often each arm is settled: enough for its first calls, in half the rounds' time."""
+    affordable = rounds * group.round_ns // max(2 * group.settle_ns, 1)
+    return min(FIRST_CALLS - group.before, affordable)
+
+
+def _group(group: GroupCost, rounds: int, due: int, of: int) -> Group:
+    settle = _settle_times(group, rounds)
+    return Group(group.arms, group.calls, group.before, rounds, due, of, settle, group.round_ns)

@@ -2,67 +2,83 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from gcbench.errors import CaseError
 from gcbench.records import Disturbance, Effort, Replicate, Role, Timing
 from gcbench.statistics import widest
-from gcbench.timing.clocks import Clock, Sample, Work, WorkError
+from gcbench.timing.clocks import Clock, Sample, Work, WorkError, blaming, collector_off
 from gcbench.timing.order import balanced_rounds
-from gcbench.timing.plan import Group, Plan, make_plan
+from gcbench.timing.plan import PHASE_S, Cost, Group, Plan, make_plan
 from gcbench.timing.usage import Usage, read_usage
 
 # A new work for a role and a case, with a module and buffers of its own at a new place in memory
-Make = Callable[[Role, int | None], Work]
+Make = Callable[[Role, int], Work]
 
 WARM_UP_CALLS, WARM_UP_NS = 3, 100_000_000
 # warming one arm up may take this share of the budget; a heavy arm is content with a single call
 WARM_UP_SHARE = 0.02
-# the intervals are looked at after each of so many replicates, then after every so many
-LOOK_ALWAYS, LOOK_EVERY = 50, 10
-# each replicate begins at a random phase of what the machine does periodically, such as quota
-# periods
-PHASE_S = 0.01
+# the intervals are looked at again when the replicates have grown by this share
+LOOK_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a comparison is. `half_width` is the widest relative's, as a logarithm."""
+    """How far a comparison is.
+
+    `half_width` is that of the widest interval, as a logarithm, None while one is unknown; `doing`
+    says what comes before the first replicate.
+    """
 
     elapsed_s: float
     budget_s: float
-    replicates: int
-    half_width: float
+    replicates: int = 0
+    half_width: float | None = None
+    doing: str | None = None
+
+
+@dataclass(frozen=True)
+class Lineup:
+    """What stands in a comparison, by the positions of its cases.
+
+    `baselines` says for each position what it is divided by, whether it is timed or not; `copies`
+    are the cases whose inputs are cloned as a unit of memory traffic.
+    """
+
+    cases: tuple[int, ...]
+    baselines: tuple[int, ...]
+    copies: tuple[int, ...]
 
 
 def time_comparison(
     make: Make,
-    cases: Sequence[int],
-    baseline: int,
+    lineup: Lineup,
     effort: Effort,
     clock: Clock,
     rng: random.Random,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     usage: Callable[[], Usage] = read_usage,
 ) -> Timing:
-    """Time cases, given by their position, against the baseline until the effort is spent.
+    """Time the cases of a lineup side by side until the effort is spent.
 
     Returns every sample. Raises CaseError, which names the case, where one of them raises.
     """
     start_ns = clock.now()
     budget_ns = round(effort.max_time_s * 1e9)
-    plan = _calibrated(make, cases, baseline, budget_ns, clock)
+    plan = _calibrated(make, lineup, budget_ns, clock)
     replicates: list[Replicate] = []
-    half_width = math.inf
+    half_width, look_at = math.inf, 1
     while True:
         replicates.append(_replicate(plan, len(replicates), make, clock, rng, usage))
         timing = Timing(plan.arms, tuple(replicates), "time")
         number = len(replicates)
-        if number <= LOOK_ALWAYS or number % LOOK_EVERY == 0:
-            half_width = widest(timing, baseline)
+        if number >= look_at:
+            half_width = widest((timing,), lineup.baselines)
+            look_at = number + math.ceil(LOOK_SHARE * number)
         elapsed_ns = clock.now() - start_ns
-        on_progress(Progress(elapsed_ns / 1e9, effort.max_time_s, number, half_width))
+        known = half_width if math.isfinite(half_width) else None
+        on_progress(Progress(elapsed_ns / 1e9, effort.max_time_s, number, known))
         # never because an interval excludes 1: looking for that is how false verdicts are made
         if number >= plan.min_replicates and half_width <= math.log1p(effort.precision):
             return replace(timing, stopped_by="precision")
@@ -70,38 +86,52 @@ def time_comparison(
             return timing
 
 
-def _calibrated(
-    make: Make, cases: Sequence[int], baseline: int, budget_ns: int, clock: Clock
-) -> Plan:
+def _calibrated(make: Make, lineup: Lineup, budget_ns: int, clock: Clock) -> Plan:
     start_ns = clock.now()
-    copy = make("copy", None)
     limit_ns = WARM_UP_SHARE * budget_ns
-    copy_ns, prepare_ns = _cost(copy, None, clock, limit_ns)
-    costs_ns = {}
-    for case in cases:
-        costs_ns[case], spent_ns = _cost(make("case", case), case, clock, limit_ns)
-        prepare_ns = max(prepare_ns, spent_ns)
+    repeatable, cold = True, False
+    costs: dict[Role, dict[int, Cost]] = {"copy": {}, "case": {}}
+    turns: list[tuple[Role, int]] = [("copy", case) for case in lineup.copies]
+    turns += [("case", case) for case in lineup.cases]
+    for role, case in turns:
+        made_ns = clock.now()
+        work = _made(make, role, case)
+        made_ns = clock.now() - made_ns
+        # what one arm of a comparison cannot do is not done with the others either
+        repeatable, cold = repeatable and work.repeatable, cold or work.cold
+        costs[role][case] = _cost(work, case, clock, limit_ns)._replace(make_ns=made_ns)
     left_ns = max(0, budget_ns - (clock.now() - start_ns))
-    return make_plan(costs_ns, copy_ns, baseline, left_ns, copy.repeatable, prepare_ns)
+    return make_plan(costs["case"], costs["copy"], lineup.baselines, left_ns, repeatable, cold)
 
 
-def _cost(work: Work, case: int | None, clock: Clock, limit_ns: float) -> tuple[int, int]:
-    """Warm a work up; return the nanoseconds of its fastest call, and of the least preparation."""
+def _made(make: Make, role: Role, case: int) -> Work:
+    try:
+        return make(role, case)
+    except (Exception, SystemExit) as error:  # a block's own copying may raise anything
+        raise CaseError(case) from error
+
+
+def _cost(work: Work, case: int, clock: Clock, limit_ns: float) -> Cost:
+    """Warm a work up; tell the nanoseconds of its fastest call, least preparation, and settling."""
     durations: list[int] = []
     prepared_ns: list[int] = []
     spent_ns = 0
-    while not durations or (
-        spent_ns < limit_ns and (len(durations) < WARM_UP_CALLS or spent_ns < WARM_UP_NS)
-    ):
-        start_ns = clock.now()
-        try:
+    try:
+        while not durations or (
+            spent_ns < limit_ns and (len(durations) < WARM_UP_CALLS or spent_ns < WARM_UP_NS)
+        ):
+            start_ns = clock.now()
             durations += clock.time([Sample(work, 1)])
-        except WorkError as failure:
-            raise CaseError(case) from failure.__cause__
-        took_ns = clock.now() - start_ns
-        spent_ns += took_ns
-        prepared_ns.append(max(0, took_ns - durations[-1]))
-    return min(durations), min(prepared_ns)
+            took_ns = clock.now() - start_ns
+            spent_ns += took_ns
+            prepared_ns.append(max(0, took_ns - durations[-1]))
+        start_ns = clock.now()
+        with blaming(work), collector_off():
+            work.settle()
+        settle_ns = clock.now() - start_ns
+    except WorkError as failure:
+        raise CaseError(case) from failure.__cause__
+    return Cost(min(durations), min(prepared_ns), settle_ns=settle_ns)
 
 
 def _replicate(
@@ -116,7 +146,7 @@ def _replicate(
     due = [group for group in plan.groups if group.takes_part(number)]
     order = [arm for group in due for arm in group.arms]
     rng.shuffle(order)
-    works = {arm: make(plan.arms[arm].role, plan.arms[arm].case) for arm in order}
+    works = {arm: _made(make, plan.arms[arm].role, plan.arms[arm].case) for arm in order}
     samples: list[tuple[int, ...]] = [()] * len(plan.arms)
     before = usage()
     try:
@@ -133,13 +163,15 @@ def _time_group(
     group: Group, works: dict[int, Work], clock: Clock, rng: random.Random
 ) -> dict[int, list[int]]:
     """Run the rounds of a group; return the durations of each arm, by round."""
-    for _ in range(group.untimed):
-        clock.time([Sample(works[arm], 1) for arm in group.arms])
+    with collector_off():
+        for arm in group.settle * group.arms:
+            with blaming(works[arm]):
+                works[arm].settle()
     orders = balanced_rounds(len(group.arms), group.rounds, rng)
     durations: dict[int, list[int]] = {arm: [] for arm in group.arms}
     for batch in _bursts(orders, group, clock):
         turns = [group.arms[place] for order in batch for place in order]
-        batch_ns = clock.time([Sample(works[arm], group.calls) for arm in turns])
+        batch_ns = clock.time([Sample(works[arm], group.calls, group.before) for arm in turns])
         for arm, duration in zip(turns, batch_ns, strict=True):
             durations[arm].append(duration)
     return durations
@@ -155,12 +187,14 @@ def _bursts(orders: list[list[int]], group: Group, clock: Clock) -> Iterator[lis
 
 
 def _disturbance(before: Usage, after: Usage) -> Disturbance:
-    steal_ns = None
-    if before.steal_ns is not None and after.steal_ns is not None:
-        steal_ns = after.steal_ns - before.steal_ns
     return Disturbance(
         wall_ns=after.wall_ns - before.wall_ns,
         cpu_ns=after.cpu_ns - before.cpu_ns,
-        steal_ns=steal_ns,
+        steal_ns=_grown(before.steal_ns, after.steal_ns),
         involuntary_switches=after.involuntary_switches - before.involuntary_switches,
+        pressure_ns=_grown(before.pressure_ns, after.pressure_ns),
     )
+
+
+def _grown(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before

@@ -4,16 +4,21 @@ import resource
 import time
 from typing import NamedTuple
 
-from gcbench.environment import steal_ns
+from gcbench.environment import pressure_ns, steal_ns
 
 
 class Usage(NamedTuple):
-    """Totals since some moment: wall and CPU time, time stolen by the host, forced switches."""
+    """Totals since some moment: wall and CPU time, and what stood in this process's way.
+
+    That is time stolen by the host, forced switches, and time in which some task of the machine
+    waited for a core; None where the machine does not tell.
+    """
 
     wall_ns: int
     cpu_ns: int
     steal_ns: int | None
     involuntary_switches: int
+    pressure_ns: int | None
 
 
 def read_usage() -> Usage:
@@ -23,4 +28,5 @@ def read_usage() -> Usage:
         cpu_ns=time.process_time_ns(),
         steal_ns=steal_ns(),
         involuntary_switches=resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw,
+        pressure_ns=pressure_ns(),
     )
