@@ -18,8 +18,10 @@ from gcbench.records import Cell, Manifest
 
 _LIBRARIES = ("torch", "torchvision", "fvcore", "numpy", "pandas", "triton")
 _VARIABLES = re.compile(
-    r"(OMP|MKL|KMP|GOMP|DNNL|ONEDNN|OPENBLAS|TORCH|PYTORCH|CUDA|CUBLAS|NVIDIA_TF32|ATEN)_?\w*"
+    r"(OMP|MKL|KMP|GOMP|DNNL|ONEDNN|OPENBLAS|TORCH|PYTORCH|CUDA|CUBLAS|NVIDIA_TF32|ATEN|MALLOC"
+    r"|TORCHINDUCTOR|TRITON|GLIBC_TUNABLES|LD_PRELOAD)_?\w*"
 )
+_CGROUP = Path("/sys/fs/cgroup")
 _CPU = Path("/sys/devices/system/cpu/cpu0")
 
 
@@ -78,6 +80,16 @@ def require_device(device: str) -> None:
         raise UsageError(f"--device {device}: this machine has {found}; allowed: {allowed}")
 
 
+def device_id(device: str) -> str:
+    """A name for the device that is the same for every process of this machine."""
+    if device == "cpu":
+        return device
+    import torch
+
+    # indices depend on what a process may see, identities do not
+    return f"cuda-{torch.cuda.get_device_properties(device).uuid}"
+
+
 def free_bytes(device: str) -> int | None:
     """Memory that a process can still take on the device, in bytes; None where it is unknown.
 
@@ -87,8 +99,8 @@ def free_bytes(device: str) -> int | None:
         import torch
 
         return torch.cuda.mem_get_info(device)[0]
-    readings = [reading for reading in (_meminfo("MemAvailable"), _cgroup_free()) if reading]
-    return min(readings, default=None)
+    readings = (_meminfo("MemAvailable"), _cgroup_free())
+    return min((reading for reading in readings if reading is not None), default=None)
 
 
 def last_level_cache_bytes(device: str) -> int | None:
@@ -99,6 +111,14 @@ def last_level_cache_bytes(device: str) -> int | None:
         return int(torch.cuda.get_device_properties(device).L2_cache_size)
     sizes = [_cache_size(folder) for folder in _CPU.glob("cache/index*")]
     return max((size for size in sizes if size), default=None)
+
+
+def require_cache_bytes(device: str) -> int:
+    """Size of the last cache, where it has to be known. Raises UsageError where it is not."""
+    size_bytes = last_level_cache_bytes(device)
+    if size_bytes is None:
+        raise UsageError(f"--cache cold: the size of the last cache of {device} is unknown")
+    return size_bytes
 
 
 def usable_cores() -> int:
@@ -120,6 +140,15 @@ def steal_ns() -> int | None:
     return int(match[1]) * 10**9 // os.sysconf("SC_CLK_TCK") if match else None
 
 
+def pressure_ns() -> int | None:
+    """Time since boot in which some task of the machine waited for a core, in nanoseconds.
+
+    This is the kernel's pressure stall information; None where it is not kept.
+    """
+    match = re.search(r"^some .*total=(\d+)", _text(Path("/proc/pressure/cpu")) or "")
+    return int(match[1]) * 1000 if match else None
+
+
 def version(package: str) -> str | None:
     """The installed version of a package; None where it is not installed."""
     try:
@@ -138,7 +167,7 @@ def _with_warnings(record: Manifest) -> Manifest:
     if record.load_1min is not None and record.load_1min > 0.5 * record.usable_cores:
         warnings.append(
             f"the load is {record.load_1min:.1f} on {record.usable_cores} cores: "
-            "something else is running, and intervals will be wide"
+            "something else is running and makes latencies long and intervals wide: end it"
         )
     if record.cpu_quota is not None and record.cpu_quota < record.threads:
         warnings.append(
@@ -156,6 +185,9 @@ def _torch_flags() -> dict[str, bool | Cell]:
         "cuda_matmul_allow_tf32": torch.backends.cuda.matmul.allow_tf32,
         "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+        "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
+        "cuda": torch.version.cuda,
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "mkldnn": torch.backends.mkldnn.is_available(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
@@ -183,10 +215,12 @@ def _meminfo(field: str) -> int | None:
 
 
 def _cgroup_free() -> int | None:
-    limit, used = (_text(Path("/sys/fs/cgroup") / f"memory.{name}") for name in ("max", "current"))
+    limit, used = (_text(_CGROUP / f"memory.{name}") for name in ("max", "current"))
     if limit is None or used is None or limit == "max":
         return None
-    return max(0, int(limit) - int(used))
+    # pages of files that nobody maps are given back when memory is asked for
+    idle = re.search(r"^inactive_file (\d+)$", _text(_CGROUP / "memory.stat") or "", re.MULTILINE)
+    return max(0, int(limit) - int(used) + (int(idle[1]) if idle else 0))
 
 
 def _cpu_quota() -> float | None:

@@ -42,7 +42,7 @@ METRICS: Registry[Metric] = Registry(
             "memory",
             "gcbench.counting.memory:memory",
             "peak bytes alive during one call, predicted on the meta device",
-            ("peak_memory_bytes", "activation_memory_bytes"),
+            ("peak_memory_bytes", "activation_memory_bytes", "memory_source"),
         ),
     ),
 )

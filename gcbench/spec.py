@@ -16,7 +16,7 @@ from gcbench.registry import suggestion
 Dtype = Literal["float32", "float16", "bfloat16", "float64"]
 Layout = Literal["contiguous", "channels_last"]
 Mode = Literal["infer", "train", "backward"]
-Runtime = Literal["eager"]
+Runtime = Literal["eager", "compile", "graph"]
 Cache = Literal["warm", "cold"]
 CounterName = Literal["auto", "fvcore", "torch", "formula"]
 
@@ -30,6 +30,15 @@ CHOICES: dict[str, Any] = {
 
 Value = bool | int | float | str | None
 Shape = tuple[int, int, int, int]
+
+# what `--pair AXIS` puts side by side where no values are named; None is the machine's default
+PAIRS: dict[str, tuple[Any, ...]] = {
+    "runtime": ("eager", "compile"),
+    "dtype": ("float32", "bfloat16"),
+    "layout": ("contiguous", "channels_last"),
+    "mode": ("infer", "train"),
+    "threads": (1, None),
+}
 
 DEFAULT_BLOCKS = ("gc", "se", "snl", "nl")
 ELEMENT_BYTES: dict[Dtype, int] = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
@@ -93,6 +102,11 @@ class Case:
         return self.batch, self.channels, self.height, self.width
 
     @property
+    def input(self) -> tuple[object, ...]:
+        """What one plain copy of the input depends on: cases alike in it share a copy arm."""
+        return self.shape, self.dtype, self.device, self.layout, self.cache, self.threads
+
+    @property
     def key(self) -> str:
         """The text that identifies this case for ever, whatever the machine, seed or version."""
         parts = [
@@ -121,10 +135,15 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The cases that are timed together, and which of them the others are divided by."""
+    """The cases that are timed together, and for each the position of the one it is divided by.
+
+    A case that is its own baseline is divided by nothing. `pair` is the axis whose values stand
+    side by side, where one was asked for: each block is then divided by itself at the first value.
+    """
 
     cases: tuple[Case, ...]
-    baseline: int
+    baselines: tuple[int, ...]
+    pair: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +189,22 @@ def axes_at(shape: Shape, named: Mapping[str, Any]) -> Axes:
     return Axes(batch=batch, channels=channels, size=(height, width), **named)
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An axis whose values are put side by side in one comparison."""
+
+    axis: str
+    values: tuple[Any, ...]
+
+
 def compare(
-    blocks: Sequence[Block], axes: Axes, device: str, baseline: Block | None = None
+    blocks: Sequence[Block],
+    axes: Axes,
+    device: str,
+    baseline: Block | None = None,
+    pair: Pair | None = None,
 ) -> Comparison:
-    """Put blocks side by side at one value of every axis.
+    """Put blocks side by side at one value of every axis, or at each of a pair's values.
 
     `device` stands in where the axes leave it open, and decides the cache where they leave that
     open: cold on CUDA, as the field's GPU tools have it, and warm on a CPU. The same case twice is
@@ -181,6 +212,24 @@ def compare(
     """
     if not blocks:
         raise UsageError("name at least one block")
+    if pair is None:
+        cases = _cases(blocks, axes, device)
+        return Comparison(cases, (_baseline(cases, baseline),) * len(cases))
+    if baseline is not None:
+        raise UsageError(
+            "--baseline and --pair ask for different things: a pair divides every block by itself"
+        )
+    columns = [_cases(blocks, replace(axes, **{pair.axis: v}), device) for v in pair.values]
+    wide = len(pair.values)
+    return Comparison(
+        # each block's values stand together, the first of them its baseline
+        tuple(case for row in zip(*columns, strict=True) for case in row),
+        tuple(position // wide * wide for position in range(wide * len(blocks))),
+        pair.axis,
+    )
+
+
+def _cases(blocks: Sequence[Block], axes: Axes, device: str) -> tuple[Case, ...]:
     device = axes.device or device
     height, width = axes.size
     cases: list[Case] = []
@@ -204,7 +253,7 @@ def compare(
         )
         seen[case] += 1
         cases.append(replace(case, copy=seen[case]))
-    return Comparison(tuple(cases), _baseline(cases, baseline))
+    return tuple(cases)
 
 
 def _baseline(cases: Sequence[Case], wanted: Block | None) -> int:
@@ -215,6 +264,41 @@ def _baseline(cases: Sequence[Case], wanted: Block | None) -> int:
             return index
     known = ", ".join(dict.fromkeys(case.label for case in cases))
     raise UsageError(f"--baseline {wanted.spec!r} is not among the blocks: {known}")
+
+
+def parse_pair(option: str, text: str, axes: Axes) -> Pair:
+    """Read a pair: `runtime`, or `dtype=float16,float32` with values of one's own.
+
+    Raises UsageError, which names the option, where the axis cannot be paired, a value is none of
+    the axis's, or the axis's own option asks for a value that is not among them.
+
+    >>> parse_pair("--pair", "runtime", Axes())
+    Pair(axis='runtime', values=('eager', 'compile'))
+    >>> parse_pair("--pair", "threads=1,2", Axes()).values
+    (1, 2)
+    """
+    axis, equals, listed = text.strip().partition("=")
+    if axis not in PAIRS:
+        raise UsageError(f"{option} {axis!r} cannot be paired: {suggestion(axis, PAIRS)}")
+    values = PAIRS[axis]
+    if equals:
+        values = tuple(_pair_value(f"{option} {axis}", axis, one) for one in listed.split(","))
+    if len(values) < 2 or len(set(values)) < len(values):
+        raise UsageError(f"{option} {axis} takes at least two different values, not {listed!r}")
+    asked = getattr(axes, axis)
+    if asked != getattr(Axes(), axis) and asked not in values:
+        told = ",".join(str(value) for value in values if value is not None)
+        raise UsageError(
+            f"{option} {axis} compares {told}, and --{axis} {asked} is none of them: "
+            f"name the values, as in {option} {axis}={asked},..."
+        )
+    return Pair(axis, values)
+
+
+def _pair_value(option: str, axis: str, text: str) -> Any:
+    if axis == "threads":
+        return parse_count(option, text)
+    return parse_choice(option, text, CHOICES[axis])
 
 
 def parse_block(text: str) -> BlockSpec:

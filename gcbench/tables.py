@@ -1,13 +1,15 @@
 """A run as a table: one row a case, the CSV's columns in the CSV's order."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
+from gcbench.disturbance import machine_flags
 from gcbench.metrics import METRICS
-from gcbench.records import Cell, ComparisonRecord, Manifest, Measurement, Run
-from gcbench.statistics import Interval, Summary, summarise
+from gcbench.records import Cell, ComparisonRecord, Manifest, Measurement, Run, StoppedBy
+from gcbench.statistics import Interval, Summary, summarise, widest
 
 FIXED_COLUMNS = (
     *("run", "key", "block", "spec", "batch", "channels", "height", "width", "ratio", "dtype"),
@@ -19,6 +21,7 @@ FIXED_COLUMNS = (
     *("host_us", "graph_us", "bound", "floor_us", "floor_fraction"),
     *("peak_memory_bytes", "activation_memory_bytes"),
     *("flags", "gcbench_version", "torch_version"),
+    *("comparison", "pair", "processes", "saved_memory_bytes", "memory_source"),
 )
 # a metric whose column the fixed order does not name comes last
 COLUMNS = tuple(
@@ -38,24 +41,21 @@ WHOLE_NUMBERS = (
         "flops",
     ),
     *("min_bytes", "replicates", "samples", "calls_per_sample", "discarded_rounds"),
-    *("peak_memory_bytes", "activation_memory_bytes"),
-)
-# what the cases of one comparison have in common
-SHARED_AXES = (
-    *("run", "batch", "channels", "height", "width", "dtype", "device", "layout", "mode"),
-    *("runtime", "cache", "threads"),
+    *("peak_memory_bytes", "activation_memory_bytes", "comparison", "processes"),
+    "saved_memory_bytes",
 )
 
-FAR_OUT_SHARE = 0.02
-LOW_CPU_SHARE = 0.9
-STEAL_SHARE = 0.02
-DRIFT = 0.10
-CONTENDED = 3.0
+# far-out samples are told where they are more than this share
+FAR_OUT_TOLD = 0.02
 
 
 def frame(run: Run) -> pd.DataFrame:
     """Make the table of a run: every column, missing where it was not measured."""
-    rows = [row for record in run.comparisons for row in rows_of(record, run.manifest)]
+    rows = [
+        {**row, "comparison": number}
+        for number, record in enumerate(run.comparisons, start=1)
+        for row in rows_of(record, run.manifest)
+    ]
     table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
     for column in WHOLE_NUMBERS:
         # nullable integers stay whole beside missing cells; past 64 bits they stay objects
@@ -67,43 +67,23 @@ def frame(run: Run) -> pd.DataFrame:
 def rows_of(record: ComparisonRecord, manifest: Manifest) -> Iterator[dict[str, Any]]:
     """Make the rows of one comparison, one for each case, in the order of the cases."""
     summaries = summarise(record)
-    baseline = record.measurements[record.baseline].case.key
     disturbed = machine_flags(record, summaries)
     for position, measurement in enumerate(record.measurements):
         summary = summaries.get(position)
         flags = [*measurement.flags, *(disturbed if summary else [])]
-        if summary and summary.far_out > FAR_OUT_SHARE * summary.samples:
+        if summary and summary.far_out > FAR_OUT_TOLD * summary.samples:
             flags.append(f"far_out={summary.far_out}")
+        if summary and summary.noise and summary.noise.excludes_one:
+            flags.append("copies_differ")
         yield {
             **_identity(measurement, manifest),
             **measurement.metrics,
             "flops": _doubled(measurement.metrics.get("macs")),
             **(_timed(summary, record) if summary else {}),
-            "baseline": baseline,
+            "baseline": record.measurements[record.baselines[position]].case.key,
+            "pair": record.pair,
             "flags": " ".join(flags) or None,
         }
-
-
-def machine_flags(record: ComparisonRecord, summaries: dict[int, Summary]) -> list[str]:
-    """Name what the machine did while a comparison was timed, where it was more than usual."""
-    if record.timing is None or not record.timing.replicates:
-        return []
-    seen = [replicate.disturbance for replicate in record.timing.replicates]
-    wall_ns = max(1, sum(d.wall_ns for d in seen))
-    flags = []
-    if sum(d.steal_ns or 0 for d in seen) > STEAL_SHARE * wall_ns:
-        flags.append("steal")
-    if sum(d.cpu_ns for d in seen) < LOW_CPU_SHARE * wall_ns and _on_cpu(record):
-        flags.append("low_cpu_share")
-    if any(abs(summary.drift) > DRIFT for summary in summaries.values()):
-        flags.append("drift")
-    if any(summary.latency.mid > CONTENDED * summary.minimum for summary in summaries.values()):
-        flags.append("contended")
-    return flags
-
-
-def _on_cpu(record: ComparisonRecord) -> bool:
-    return record.measurements[0].case.device == "cpu"
 
 
 def _identity(measurement: Measurement, manifest: Manifest) -> dict[str, Any]:
@@ -137,7 +117,6 @@ def _identity(measurement: Measurement, manifest: Manifest) -> dict[str, Any]:
 
 
 def _timed(summary: Summary, record: ComparisonRecord) -> dict[str, Any]:
-    assert record.timing is not None
     latency = _ends(summary.latency)
     relative = _ends(summary.relative)
     aa = _ends(summary.noise.aa.exp() if summary.noise else None)
@@ -149,8 +128,9 @@ def _timed(summary: Summary, record: ComparisonRecord) -> dict[str, Any]:
         "replicates": summary.replicates,
         "samples": summary.samples,
         "calls_per_sample": summary.calls,
-        "stopped_by": record.timing.stopped_by,
-        "discarded_rounds": record.timing.discarded_rounds,
+        "stopped_by": _stopped_by(record),
+        "discarded_rounds": sum(timing.discarded_rounds for timing in record.timings),
+        "processes": len(record.timings),
         "relative": relative[0],
         "relative_lo": relative[1],
         "relative_hi": relative[2],
@@ -159,6 +139,14 @@ def _timed(summary: Summary, record: ComparisonRecord) -> dict[str, Any]:
         "aa_hi": aa[2],
         "copies": summary.copies,
     }
+
+
+def _stopped_by(record: ComparisonRecord) -> StoppedBy:
+    """What ended the measurement: of several processes, what their intervals say together."""
+    if len(record.timings) == 1:
+        return record.timings[0].stopped_by
+    reached = widest(record.timings, record.baselines) <= math.log1p(record.precision)
+    return "precision" if reached else "time"
 
 
 def _ends(interval: Interval | None) -> tuple[float | None, float | None, float | None]:

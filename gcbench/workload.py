@@ -11,9 +11,17 @@ from torch import Tensor, nn
 from gcbench.spec import Case, Layout, Mode
 
 Prepare = Callable[[], None]
+# how a module is applied to its input: called as it is, or by what a compiler made of that
+Apply = Callable[[nn.Module, Tensor], Tensor]
 
 # A new place in memory: up to this many bytes before a buffer, in steps that keep torch's alignment
 _SHIFT_BYTES, _ALIGNMENT_BYTES = 2**16, 64
+
+
+def eagerly(module: nn.Module, x: Tensor) -> Tensor:
+    """Apply a module as it is."""
+    output: Tensor = module(x)
+    return output
 
 
 class Workload:
@@ -21,7 +29,7 @@ class Workload:
 
     `prepare` does what must not be timed; `call` is what is timed and returns the output, or None
     where the mode ends in a backward pass. `repeatable` tells whether several calls may follow one
-    preparation.
+    preparation, `cold` whether a preparation empties the caches.
     """
 
     def __init__(
@@ -31,39 +39,63 @@ class Workload:
         mode: Mode = "infer",
         gradient: Tensor | None = None,
         before: Prepare | None = None,
+        apply: Apply = eagerly,
+        threads: int | None = None,
     ) -> None:
         """Take the module over in the mode's state.
 
         A backward pass starts from `gradient`, shaped like the output; `before` runs last in every
-        preparation.
+        preparation; `threads`, where given, are set in every preparation.
         """
         self.module = module.train(mode != "infer")
         self.x = x.requires_grad_(mode != "infer")
+        self.gradient = gradient
+        self.mode = mode
         self.repeatable = mode == "infer" and before is None
-        self._mode = mode
-        self._gradient = gradient
+        self.cold = before is not None
         self._before = before
+        self._apply = apply
+        self._threads = threads
         self._output: Tensor | None = None
 
     def prepare(self) -> None:
         """Bring the state to where the timed part begins. Leaves gradients on or off, as needed."""
-        torch.set_grad_enabled(self._mode != "infer")
-        if self._mode != "infer":
-            self.module.zero_grad(set_to_none=True)
-            self.x.grad = None
-        if self._mode == "backward":
-            self._output = self.module(self.x)
+        _set_threads(self._threads)
+        torch.set_grad_enabled(self.mode != "infer")
+        if self.mode != "infer":
+            self.clear()
+        if self.mode == "backward":
+            self._output = self.forward()
         if self._before is not None:
             self._before()
 
     def call(self) -> Tensor | None:
         """Do the work once: a forward pass, a forward and a backward pass, or a backward pass."""
-        if self._mode == "infer":
-            return self._forward()
-        output = self._forward() if self._output is None else self._output
+        if self.mode == "infer":
+            return self.forward()
+        output = self.forward() if self._output is None else self._output
         self._output = None
-        output.backward(self._gradient)
+        output.backward(self.gradient)
         return None
+
+    def settle(self) -> None:
+        """Call once, prepared, so that pages and caches are there."""
+        self.prepare()
+        self.call()
+
+    def clear(self) -> None:
+        """Let go of all that earlier calls and preparations left: gradients, and a graph."""
+        self.module.zero_grad(set_to_none=True)
+        self.x.grad = self._output = None
+
+    def forward(self) -> Tensor:
+        """Apply the module to the input."""
+        return self._apply(self.module, self.x)
+
+    def held(self) -> list[Tensor]:
+        """What is in memory before and after every call: weights, buffers, input, gradient."""
+        given = [] if self.gradient is None else [self.gradient]
+        return [*self.module.parameters(), *self.module.buffers(), self.x, *given]
 
     def elsewhere(self, rng: random.Random) -> Self:
         """Rebuild the module from the same weights and the input from the same values."""
@@ -72,16 +104,14 @@ class Workload:
         moved = type(self)(
             copy.deepcopy(self.module),
             elsewhere(self.x, rng),
-            self._mode,
-            None if self._gradient is None else elsewhere(self._gradient, rng),
+            self.mode,
+            None if self.gradient is None else elsewhere(self.gradient, rng),
             self._before,
+            self._apply,
+            self._threads,
         )
         moved._spacer = spacer
         return moved
-
-    def _forward(self) -> Tensor:
-        output: Tensor = self.module(self.x)
-        return output
 
     _spacer: Tensor | None = None
 
@@ -89,14 +119,19 @@ class Workload:
 class Copy:
     """One clone of the input: the unit of memory traffic."""
 
-    def __init__(self, x: Tensor, before: Prepare | None = None) -> None:
-        """Clone `x` when called; `before` runs last in every preparation."""
+    def __init__(
+        self, x: Tensor, before: Prepare | None = None, threads: int | None = None
+    ) -> None:
+        """Clone `x` when called; `before` and `threads` as for `Workload`."""
         self.x = x
         self.repeatable = before is None
+        self.cold = before is not None
         self._before = before
+        self._threads = threads
 
     def prepare(self) -> None:
         """Bring the state to where the timed part begins. Leaves gradients off."""
+        _set_threads(self._threads)
         torch.set_grad_enabled(False)
         if self._before is not None:
             self._before()
@@ -105,9 +140,43 @@ class Copy:
         """Copy the input once."""
         return self.x.clone()
 
+    def settle(self) -> None:
+        """Copy once, prepared, so that pages and caches are there."""
+        self.prepare()
+        self.call()
+
     def elsewhere(self, rng: random.Random) -> Self:
         """Put the input at a new place in memory."""
-        return type(self)(elsewhere(self.x, rng), self._before)
+        return type(self)(elsewhere(self.x, rng), self._before, self._threads)
+
+
+class Repeated:
+    """A work called several times in one call: how a known ratio is made.
+
+    Every copy has a module and an input of its own, and is prepared like a single call of it.
+    """
+
+    cold = False
+    repeatable = True
+
+    def __init__(self, work: Workload, times: int) -> None:
+        """Call `work`, which must be repeatable, so many times."""
+        self._work, self._times = work, times
+        self.prepare, self.settle = work.prepare, work.settle
+
+    def call(self) -> None:
+        """Do the work so many times."""
+        for _ in range(self._times):
+            self._work.call()
+
+    def elsewhere(self, rng: random.Random) -> Self:
+        """Rebuild the work; see `Workload.elsewhere`."""
+        return type(self)(self._work.elsewhere(rng), self._times)
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is not None and threads != torch.get_num_threads():
+        torch.set_num_threads(threads)
 
 
 def make_input(case: Case, device: str, seed: int) -> Tensor:
@@ -121,17 +190,24 @@ def make_input(case: Case, device: str, seed: int) -> Tensor:
 
 
 def make_workload(
-    module: nn.Module, case: Case, device: str, seed: int = 0, before: Prepare | None = None
+    module: nn.Module,
+    case: Case,
+    device: str,
+    seed: int = 0,
+    before: Prepare | None = None,
+    apply: Apply = eagerly,
+    threads: int | None = None,
 ) -> Workload:
     """Bring a module to the case's dtype, layout and a device, and give it its input.
 
     The input is drawn from `seed`, the gradient of the output, where the mode needs one, from the
-    next.
+    next. `before`, `apply` and `threads` are those of `Workload`.
     """
     module = module.to(device=device, dtype=torch_dtype(case))
     module = module.to(memory_format=_memory_format(case.layout))
     gradient = None if case.mode == "infer" else make_input(case, device, seed + 1)
-    return Workload(module, make_input(case, device, seed), case.mode, gradient, before)
+    x = make_input(case, device, seed)
+    return Workload(module, x, case.mode, gradient, before, apply, threads)
 
 
 def torch_dtype(case: Case) -> torch.dtype:

@@ -1,12 +1,15 @@
 """From a comparison to records, on the CPU, with real blocks of the smallest shapes."""
 
+import sys
+
 import pytest
 import torch
 
 import gcbench
 from gcbench import engines, environment, tables
+from gcbench.engines import inline
 from gcbench.errors import UsageError
-from gcbench.records import Effort
+from gcbench.records import Effort, Timing
 from gcbench.spec import Axes
 
 SMALL = Axes(channels=16, size=(6, 5), ratio=4)
@@ -63,6 +66,26 @@ class Single(nn.Module):
     def __deepcopy__(self, memo):
         raise TypeError("there is but one")
 
+class Keeps(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels, 1, 1))
+    def forward(self, x):
+        self.kept = x * self.scale
+        return self.kept
+
+class Twins(nn.Module):
+    copies = 0
+    def __init__(self, channels):
+        super().__init__()
+    def forward(self, x):
+        return x + 1
+    def __deepcopy__(self, memo):
+        Twins.copies += 1
+        if Twins.copies > 6:
+            raise TypeError("no more copies")
+        return Twins(16)
+
 class Leaves(nn.Module):
     def __init__(self, channels):
         super().__init__()
@@ -87,6 +110,8 @@ def not_a_module(channels):
 @pytest.fixture
 def bombs(tmp_path, monkeypatch):
     (tmp_path / "bombs.py").write_text(BOMBS)
+    # what its classes have counted is of the test before
+    monkeypatch.delitem(sys.modules, "bombs", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -221,6 +246,53 @@ def test_counting_a_module_leaves_it_alone():
     assert counts.macs == 2 * (4 * 8 * 4 * 20 + 2 * 20 * 20 * 4)
     assert block.training
     assert all(torch.equal(value, before[name]) for name, value in block.state_dict().items())
+
+
+def test_each_process_of_a_comparison_draws_orders_of_its_own(monkeypatch):
+    drawn = []
+
+    def noting(make, lineup, effort, clock, rng, on_progress):
+        drawn.append(rng.random())
+        return Timing((), (), "time")
+
+    monkeypatch.setattr(inline, "time_comparison", noting)
+    for process in (0, 1, 0):
+        inline.measure(engines.compare(["se"], SMALL), SHORT, process=process)
+    assert drawn[0] == drawn[2] != drawn[1]
+
+
+def test_a_block_that_keeps_its_map_and_cannot_be_copied_afterwards_is_trained(bombs):
+    table = measured(["bombs:Keeps"], Axes(channels=16, size=(6, 5), mode="train"))
+    assert table["status"].tolist() == ["ok"], table["reason"].tolist()
+
+
+def test_a_block_whose_second_copy_fails_is_a_row_and_the_rest_go_on(bombs):
+    table = measured(["gc", "bombs:Twins", "se"]).set_index("spec")
+    assert table["status"].tolist() == ["ok", "error", "ok"], table["reason"].tolist()
+    assert "no more copies" in table.loc["bombs:Twins", "reason"]
+
+
+def test_arms_that_do_not_fit_in_memory_together_leave_the_largest_out(monkeypatch):
+    axes = Axes(channels=16, size=(40, 40), ratio=4)
+    alone = measured(["nl"], axes)["peak_memory_bytes"].iloc[0]
+    monkeypatch.setattr(environment, "free_bytes", lambda device: int(alone) + 20_000)
+    table = measured(["gc", "se", "nl"], axes).set_index("spec")
+    assert table["status"].tolist() == ["ok", "ok", "oom"]
+    assert "all arms of the comparison need" in table.loc["nl", "reason"]
+
+
+def test_late_failures_do_not_start_the_clock_anew(bombs, monkeypatch):
+    given = []
+    timed = inline.time_comparison
+
+    def noting(make, lineup, effort, *rest):
+        given.append(effort.max_time_s)
+        return timed(make, lineup, effort, *rest)
+
+    monkeypatch.setattr(inline, "time_comparison", noting)
+    measured(["gc", "bombs:Twins"])
+    assert len(given) == 2
+    assert SHORT.max_time_s * inline.LEAST_SHARE <= given[1] < given[0] <= SHORT.max_time_s
 
 
 @pytest.mark.cuda

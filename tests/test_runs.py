@@ -68,10 +68,10 @@ def test_derived_cells_follow_from_the_samples(run):
     table, record = tables.frame(run), run.comparisons[0]
     first = table.iloc[0]
     arm = next(
-        i for i, arm in enumerate(record.timing.arms) if arm.case == 0 and arm.role == "case"
+        i for i, arm in enumerate(record.timings[0].arms) if arm.case == 0 and arm.role == "case"
     )
-    samples = [r.samples_ns[arm] for r in record.timing.replicates]
-    calls = record.timing.arms[arm].calls
+    samples = [r.samples_ns[arm] for r in record.timings[0].replicates]
+    calls = record.timings[0].arms[arm].calls
     assert first["samples"] == sum(map(len, samples))
     assert first["latency_us_min"] == pytest.approx(min(map(min, samples)) / calls / 1e3, rel=1e-12)
     assert first["flops"] == 2 * first["macs"]

@@ -117,9 +117,9 @@ def test_the_same_block_twice_is_two_arms():
 
 def test_the_baseline_is_the_first_block_or_the_one_named():
     blocks = [GC, SE, GC8]
-    assert spec.compare(blocks, spec.Axes(), "cpu").baseline == 0
-    assert spec.compare(blocks, spec.Axes(), "cpu", SE).baseline == 1
-    assert spec.compare(blocks, spec.Axes(), "cpu", GC8).baseline == 2
+    assert spec.compare(blocks, spec.Axes(), "cpu").baselines == (0, 0, 0)
+    assert spec.compare(blocks, spec.Axes(), "cpu", SE).baselines == (1, 1, 1)
+    assert spec.compare(blocks, spec.Axes(), "cpu", GC8).baselines == (2, 2, 2)
     with pytest.raises(
         UsageError, match=r"--baseline 'nl' is not among the blocks: gc r16, se r16"
     ):
@@ -150,3 +150,34 @@ def test_named_axes_are_checked(named, message):
 def test_a_shape_with_a_zero_is_refused():
     with pytest.raises(UsageError, match="shape takes a whole number from 1"):
         spec.axes_at((1, 8, 0, 4), {})
+
+
+@FUZZ
+@given(texts)
+def test_any_text_is_a_pair_or_an_error_that_names_the_option(text):
+    told = refusal(lambda text: spec.parse_pair("--pair", text, spec.Axes()), text)
+    assert told is None or told.startswith("--pair")
+
+
+@pytest.mark.parametrize("axis", spec.PAIRS)
+def test_a_pair_puts_each_block_at_both_values_beside_itself(axis):
+    pair = spec.parse_pair("--pair", axis, spec.Axes())
+    found = spec.compare([GC, SE, GC], spec.Axes(), "cpu", pair=pair)
+    assert [case.block for case in found.cases] == ["gc", "gc", "se", "se", "gc", "gc"]
+    assert [getattr(case, axis) for case in found.cases] == list(pair.values) * 3
+    assert found.baselines == (0, 0, 2, 2, 4, 4)
+    assert found.pair == axis
+    assert len({case.key for case in found.cases}) == 6
+
+
+def test_without_a_pair_every_case_is_divided_by_one():
+    found = spec.compare([GC, SE, NL], spec.Axes(), "cpu", baseline=SE)
+    assert (found.baselines, found.pair) == ((1, 1, 1), None)
+
+
+def test_cases_share_a_copy_arm_where_their_inputs_are_alike():
+    axes = spec.Axes()
+    for axis, alike in (("runtime", 1), ("mode", 1), ("dtype", 2), ("layout", 2), ("threads", 2)):
+        pair = spec.parse_pair("--pair", axis, axes)
+        cases = spec.compare([GC, SE], axes, "cpu", pair=pair).cases
+        assert len({case.input for case in cases}) == alike, axis

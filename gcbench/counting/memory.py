@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def memory(subject: "Subject") -> dict[str, Cell]:
-    """Predict the peak of bytes alive during one forward pass.
+    """Predict the peak of bytes alive during one forward pass, for what cannot be measured.
 
     `peak_memory_bytes` counts weights, input and every tensor that the call makes;
     `activation_memory_bytes` is the same less weights and input. What a kernel takes for itself
@@ -17,8 +17,9 @@ def memory(subject: "Subject") -> dict[str, Cell]:
     kernels make tensors on a real device that they do not make on the meta device.
     """
     if subject.case.mode != "infer":
-        return {"peak_memory_bytes": None, "activation_memory_bytes": None}
+        return dict.fromkeys(("peak_memory_bytes", "activation_memory_bytes", "memory_source"))
     return {
         "peak_memory_bytes": subject.forward.peak_bytes,
         "activation_memory_bytes": subject.forward.activation_bytes,
+        "memory_source": "predicted",
     }

@@ -57,7 +57,7 @@ def meta_pass(module: nn.Module, case: Case) -> MetaPass:
 
 
 def _called(work: Workload) -> MetaPass:
-    held = [*work.module.parameters(), *work.module.buffers(), work.x]
+    held = work.held()
     account = LiveBytes(held)
     counter = FlopCounterMode(display=False)
     with torch.set_grad_enabled(torch.is_grad_enabled()), account:

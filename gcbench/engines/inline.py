@@ -2,31 +2,60 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from gcbench import blocks, environment
+from gcbench import blocks, environment, runtimes
 from gcbench.counting import Subject, count
+from gcbench.counting.allocations import allocations
 from gcbench.errors import CaseError, CountingError, UsageError, told
 from gcbench.records import ComparisonRecord, Effort, Measurement, Role, Status, Timing
 from gcbench.spec import ELEMENT_BYTES, Case, Comparison, CounterName
 from gcbench.timing.clocks import Clock, CpuClock, CudaClock, Work
-from gcbench.timing.replicates import Progress, time_comparison
+from gcbench.timing.replicates import Lineup, Progress, time_comparison
 from gcbench.units import size_text
-from gcbench.workload import Copy, Prepare, Workload, cache_flush, make_input, make_workload
+from gcbench.workload import (
+    Copy,
+    Prepare,
+    Repeated,
+    Workload,
+    cache_flush,
+    eagerly,
+    make_input,
+    make_workload,
+)
+
+OnProgress = Callable[[Progress], None]
+
+# where cases failed late, the others still get this share of the time
+LEAST_SHARE = 0.25
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What the cases of a comparison share; `before` runs before each cold sample."""
+    """What the cases of a comparison share.
+
+    `before` runs before each cold sample; `threads` are those of a case that names none.
+    """
 
     seed: int
-    counter: CounterName
-    before: Prepare | None
+    threads: int
+    process: int = 0
+    before: Prepare | None = None
+    counter: CounterName = "auto"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What trying a case gave: a measurement, and work to time, never called, where that is ok."""
+
+    measurement: Measurement
+    work: Workload | None = None
 
 
 def measure(
@@ -34,55 +63,171 @@ def measure(
     effort: Effort,
     seed: int = 0,
     counter: CounterName = "auto",
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: OnProgress = lambda progress: None,
+    process: int = 0,
 ) -> ComparisonRecord:
     """Count every case of a comparison and time those that run, side by side.
+
+    `process` is this process's number among those that measure the same comparison: each draws
+    orders of its own, and all the same weights and inputs.
 
     A case that cannot be built or called, or that would not fit in memory, becomes a measurement
     with a status and a reason; the others go on. The global number of threads and gradient mode are
     set while this runs and left as they were.
     """
-    first = comparison.cases[0]
-    baseline = comparison.baseline
-    with _torch_state(first.threads):
-        setting = Setting(seed, counter, _before_sample(first))
-        tried = [_try(case, setting) for case in comparison.cases]
-        found = tuple(measurement for measurement, _ in tried)
-        works = {i: work for i, (_, work) in enumerate(tried) if work is not None}
-        timing = None
-        while works and timing is None:
-            try:
-                timing = _time(works, first, baseline, effort, setting, on_progress)
-            except CaseError as failure:
-                if failure.case is None:
-                    raise
-                # it is blamed, and the others start anew without it
-                found = tuple(
-                    _failed(measurement, failure.__cause__) if i == failure.case else measurement
-                    for i, measurement in enumerate(found)
-                )
-                works = {i: work for i, work in works.items() if i != failure.case}
-    if baseline not in works:
-        found = tuple(replace(m, flags=(*m.flags, "baseline_failed")) for m in found)
-    return ComparisonRecord(found, baseline, effort.precision, timing)
+    cases = comparison.cases
+    with _torch_state() as threads, runtimes.session(cases):
+        setting = Setting(seed, threads, process, _before_sample(cases[0]), counter)
+        attempts = []
+        for case in cases:
+            on_progress(Progress(0.0, effort.max_time_s, doing=_doing(case)))
+            attempts.append(_try(case, setting))
+        attempts = _fitting(attempts, comparison.baselines)
+        timing = _time_what_runs(attempts, comparison, effort, setting, on_progress)
+    found = tuple(
+        attempt.measurement
+        if attempts[baseline].work
+        else replace(attempt.measurement, flags=(*attempt.measurement.flags, "baseline_failed"))
+        for attempt, baseline in zip(attempts, comparison.baselines, strict=True)
+    )
+    timings = () if timing is None else (timing,)
+    return ComparisonRecord(found, comparison.baselines, effort.precision, timings, comparison.pair)
+
+
+def _time_what_runs(
+    attempts: list[Attempt],
+    comparison: Comparison,
+    effort: Effort,
+    setting: Setting,
+    on_progress: OnProgress,
+) -> Timing | None:
+    """Time the attempts that have work; one that fails loses it, and the others start anew."""
+    started = time.monotonic()
+    while works := {i: attempt.work for i, attempt in enumerate(attempts) if attempt.work}:
+        left_s = effort.max_time_s - (time.monotonic() - started)
+        left = replace(effort, max_time_s=max(left_s, LEAST_SHARE * effort.max_time_s))
+        try:
+            return _time(works, comparison.cases, comparison.baselines, left, setting, on_progress)
+        except CaseError as failure:
+            blamed = _failed(attempts[failure.case].measurement, failure.__cause__)
+            attempts[failure.case] = Attempt(blamed)
+    return None
+
+
+def time_side_by_side(
+    cases: Sequence[Case], calls: Sequence[int], effort: Effort, seed: int = 0
+) -> ComparisonRecord:
+    """Time cases that are known to run against the first of them, and count nothing.
+
+    Each is called so many times in one call: where two cases are the same, the true relative is the
+    ratio of their calls.
+    """
+    baselines = (0,) * len(cases)
+    with _torch_state() as threads:
+        setting = Setting(seed, threads)
+        works: dict[int, Workload | Repeated] = {}
+        for position, (case, times) in enumerate(zip(cases, calls, strict=True)):
+            work = _workload(case, setting)
+            # what is loaded at a first call is not paid for by the time given
+            work.elsewhere(random.Random(seed)).settle()
+            works[position] = work if times == 1 else Repeated(work, times)
+        timing = _time(works, cases, baselines, effort, setting)
+    measurements = tuple(Measurement(case) for case in cases)
+    return ComparisonRecord(measurements, baselines, effort.precision, (timing,))
 
 
 def _time(
-    works: Mapping[int, Workload],
-    first: Case,
-    baseline: int,
+    works: Mapping[int, Workload | Repeated],
+    cases: Sequence[Case],
+    baselines: tuple[int, ...],
     effort: Effort,
     setting: Setting,
-    on_progress: Callable[[Progress], None],
+    on_progress: OnProgress = lambda progress: None,
 ) -> Timing:
-    copy = Copy(make_input(first, first.device, setting.seed), setting.before)
-    rng = random.Random(setting.seed)
+    rng = random.Random(f"order {setting.seed} {setting.process}")
+    # the last case of an input comes first here, so that the first one stays
+    of_input = {cases[position].input: position for position in sorted(works, reverse=True)}
+    copies = {position: _copy(cases[position], setting) for position in of_input.values()}
 
-    def make(role: Role, case: int | None) -> Work:
-        return (copy if case is None else works[case]).elsewhere(rng)
+    def make(role: Role, case: int) -> Work:
+        return (copies if role == "copy" else works)[case].elsewhere(rng)
 
-    clock = _clock(first.device)
-    return time_comparison(make, list(works), baseline, effort, clock, rng, on_progress)
+    lineup = Lineup(tuple(works), baselines, tuple(sorted(copies)))
+    with runtimes.settled(cases):
+        return time_comparison(make, lineup, effort, _clock(cases[0].device), rng, on_progress)
+
+
+def _workload(case: Case, setting: Setting) -> Workload:
+    return make_workload(
+        blocks.build_case(case, setting.seed),
+        case,
+        case.device,
+        setting.seed,
+        setting.before,
+        runtimes.apply_of(case),
+        case.threads or setting.threads,
+    )
+
+
+def _copy(case: Case, setting: Setting) -> Copy:
+    x = make_input(case, case.device, setting.seed)
+    return Copy(x, setting.before, case.threads or setting.threads)
+
+
+def _try(case: Case, setting: Setting) -> Attempt:
+    """Count a case, see whether it can run here, and call it."""
+    try:
+        meta = blocks.build_meta(case)
+    except UsageError as error:
+        return Attempt(Measurement(case, "error", str(error)))
+    subject = Subject(case, meta, lambda: blocks.build_case(case, setting.seed), setting.counter)
+    cells, reasons = count(subject)
+    flags = (*blocks.flags(meta), *subject.flags)
+    counted = Measurement(case, "ok", "; ".join(reasons) or None, cells, flags)
+    why_not = runtimes.why_not(case)
+    if why_not:
+        return Attempt(replace(counted, status="skipped", reason=why_not))
+    shortage = _shortage(subject)
+    if shortage:
+        return Attempt(replace(counted, status="oom", reason=shortage))
+    try:
+        work = _workload(case, setting)
+        counted = _called(work, counted, setting)
+    except (Exception, SystemExit) as error:  # a block may raise anything; the others go on
+        return Attempt(_failed(counted, error))
+    return Attempt(counted, work)
+
+
+def _called(pristine: Workload, counted: Measurement, setting: Setting) -> Measurement:
+    """Call a case until nothing is left to be done for the first time; measure its memory.
+
+    Copies are called, never `pristine` itself: what a block keeps of a call may not be copyable.
+    """
+    case, rng = counted.case, random.Random(setting.seed)
+    work = pristine.elsewhere(rng)
+    _require_like_input(eagerly(work.module, work.x), work.x, case)
+    cells, flags = dict(counted.metrics), counted.flags
+    graphs, first_ns = runtimes.graphs(case), _call_ns(work)
+    second_ns = _call_ns(work)
+    if case.runtime == "compile":
+        cells["compile_ms"] = (first_ns - second_ns) / 1e6
+        flags += runtimes.compiled_flags(runtimes.graphs(case) - graphs)
+    cells |= allocations(work)
+    # what a copy at another place does for the first time is done here too
+    del work
+    pristine.elsewhere(rng).settle()
+    return replace(counted, metrics=cells, flags=flags)
+
+
+def _doing(case: Case) -> str:
+    return f"{'compiling' if case.runtime == 'compile' else 'trying'} {case.label}"
+
+
+def _call_ns(work: Workload) -> int:
+    start_ns = time.perf_counter_ns()
+    work.prepare()
+    work.call()
+    return time.perf_counter_ns() - start_ns
 
 
 def _failed(measurement: Measurement, error: BaseException | None) -> Measurement:
@@ -90,31 +235,35 @@ def _failed(measurement: Measurement, error: BaseException | None) -> Measuremen
     return replace(measurement, status=status, reason=told(error) if error else None)
 
 
-def _try(case: Case, setting: Setting) -> tuple[Measurement, Workload | None]:
-    """Count a case, see whether it fits, and call it once: a measurement, and work to time."""
-    try:
-        meta = blocks.build_meta(case)
-    except UsageError as error:
-        return Measurement(case, "error", str(error)), None
-    subject = Subject(case, meta, lambda: blocks.build_case(case, setting.seed), setting.counter)
-    cells, reasons = count(subject)
-    flags = (*blocks.flags(meta), *subject.flags)
+def _fitting(attempts: Sequence[Attempt], baselines: Sequence[int]) -> list[Attempt]:
+    """Leave out the largest cases until all arms of the others fit in memory together."""
+    kept = list(attempts)
+    while any(attempt.work for attempt in kept):
+        working = {i: attempt for i, attempt in enumerate(kept) if attempt.work}
+        # every case has an arm, every baseline one more, and each is called with the others alive
+        held = {i: _held_bytes(attempt) for i, attempt in working.items()}
+        needed = sum(held[i] * (2 if baselines[i] == i else 1) for i in working)
+        needed += max(_activation_bytes(attempt) for attempt in working.values())
+        device = kept[0].measurement.case.device
+        free = environment.free_bytes(device)
+        if free is None or needed <= free:
+            break
+        largest = max(working, key=lambda i: held[i] + _activation_bytes(kept[i]))
+        reason = (
+            f"all arms of the comparison need {size_text(needed)} at once, and "
+            f"{size_text(free)} are free on {device}: compare fewer blocks"
+        )
+        kept[largest] = Attempt(replace(kept[largest].measurement, status="oom", reason=reason))
+    return kept
 
-    def outcome(status: Status, reason: str | None) -> Measurement:
-        return Measurement(case, status, reason, cells, flags)
 
-    shortage = _shortage(subject)
-    if shortage:
-        return outcome("oom", shortage), None
-    try:
-        work = make_workload(subject.build(), case, case.device, setting.seed, setting.before)
-        _require_like_input(work.module(work.x), work.x, case)
-        work.prepare()
-        work.call()
-        work.elsewhere(random.Random(setting.seed))
-    except (Exception, SystemExit) as error:  # a block may raise anything; the others go on
-        return _failed(outcome("ok", None), error), None
-    return outcome("ok", "; ".join(reasons) or None), work
+def _held_bytes(attempt: Attempt) -> int:
+    return 0 if attempt.work is None else sum(t.nbytes for t in attempt.work.held())
+
+
+def _activation_bytes(attempt: Attempt) -> int:
+    measured = attempt.measurement.metrics.get("activation_memory_bytes")
+    return measured if isinstance(measured, int) else 0
 
 
 def _shortage(subject: Subject) -> str | None:
@@ -156,19 +305,15 @@ def _clock(device: str) -> Clock:
 def _before_sample(case: Case) -> Prepare | None:
     if case.cache == "warm":
         return None
-    size_bytes = environment.last_level_cache_bytes(case.device)
-    if size_bytes is None:
-        raise UsageError(f"--cache cold: the size of the last cache of {case.device} is unknown")
-    return cache_flush(size_bytes, case.device)
+    return cache_flush(environment.require_cache_bytes(case.device), case.device)
 
 
 @contextmanager
-def _torch_state(threads: int | None) -> Iterator[None]:
-    """Set the number of threads, and put it and the gradient mode back afterwards."""
+def _torch_state() -> Iterator[int]:
+    """Put the number of threads and the gradient mode back afterwards; yields the threads."""
     usual = torch.get_num_threads()
     with torch.set_grad_enabled(False):
-        torch.set_num_threads(threads or usual)
         try:
-            yield
+            yield usual
         finally:
             torch.set_num_threads(usual)

@@ -11,9 +11,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gcbench.tables import SHARED_AXES
+from gcbench.disturbance import FLAG_WORDS
 from gcbench.units import (
     count_text,
+    duration_text,
     factor_text,
     interval_text,
     latency_text,
@@ -23,24 +24,21 @@ from gcbench.units import (
 
 _COLOURS = {"faster": "green", "slower": "red", "unresolved": "yellow", "untrusted": "bold red"}
 # the order in which columns are left out of a narrow terminal, last first
-_OPTIONAL = ("params", "MACs", "x copy", "peak memory")
-_FLAG_WORDS = {
-    "steal": "the host took more than 2 % of the time for others (steal): expect wide intervals",
-    "low_cpu_share": "the process had under 90 % of a core (low_cpu_share): something else ran",
-    "drift": "latencies drifted by more than 10 % (drift): the ratios are paired and stand it",
-    "contended": "a median latency is over 3 times the fastest sample (contended): "
-    "threads waited for cores, so free the machine or try a smaller --threads",
-    "constant_norm": "one hidden channel makes LayerNorm constant (constant_norm)",
-    "counters_disagree": "fvcore and torch count different MACs (counters_disagree)",
-    "baseline_failed": "the baseline failed, so nothing is divided by it (baseline_failed)",
-}
+_OPTIONAL = ("params", "MACs", "x copy", "peak memory", "saved", "compile")
+# columns that stand even where every cell is empty
+_ALWAYS = ("block", "params", "MACs", "latency", "relative", "95 % interval", "verdict")
 
 
 def render(table: pd.DataFrame) -> str:
     """Write the tables as plain text of any width."""
+    return plain(renderable(table))
+
+
+def plain(laid_out: RenderableType) -> str:
+    """Write what is laid out as plain text of any width, without trailing spaces."""
     out = io.StringIO()
     console = Console(file=out, width=200, color_system=None)
-    console.print(renderable(table))
+    console.print(laid_out)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
@@ -50,8 +48,7 @@ def renderable(table: pd.DataFrame, width: int = 200) -> RenderableType:
     Where the width does not hold all columns, the last ones are left out, and that is said: numbers
     are never cut.
     """
-    shared = list(SHARED_AXES)
-    comparisons = table.groupby(shared, sort=False, dropna=False)
+    comparisons = table.groupby(["run", "comparison"], sort=False)
     return Group(*(_comparison(rows, width) for _, rows in comparisons))
 
 
@@ -71,34 +68,68 @@ def _comparison(rows: pd.DataFrame, width: int) -> RenderableType:
 def _heading(rows: pd.DataFrame) -> Text:
     first = rows.iloc[0]
     shape = "x".join(str(first[axis]) for axis in ("batch", "channels", "height", "width"))
-    axes = [first[axis] for axis in ("dtype", "mode", "runtime", "layout")]
+    axes = [_values(rows, axis) for axis in ("dtype", "mode", "runtime", "layout", "cache")]
     where = f"{first['device']}: {first['device_name']}"
     if first["device"] == "cpu":
-        where += f", {first['threads']} thread{'s' if first['threads'] > 1 else ''}"
+        threads = _values(rows, "threads")
+        where += f", {threads} thread{'' if threads == '1' else 's'}"
+    if (processes := rows["processes"].fillna(0).max()) > 1:
+        where += f", {processes} fresh processes (intervals hold the median of each)"
     lines = [
-        Text(" · ".join([shape, *axes, f"{first['cache']} cache"]), style="bold"),
+        Text(" · ".join([shape, *axes[:-1], f"{axes[-1]} cache"]), style="bold"),
         Text(f"{where} · torch {first['torch_version']}"),
     ]
     aa = rows[rows["verdict"] == "baseline"]
     if len(aa):
-        low, high = aa.iloc[0]["aa_lo"], aa.iloc[0]["aa_hi"]
-        ends = interval_text(1.0, _number(low), _number(high))
-        lines.append(Text(f"A/A (the baseline against its own copy): {ends}"))
+        # of several baselines the one whose copy is farthest off
+        ends = max(
+            ((_number(row["aa_lo"]), _number(row["aa_hi"])) for _, row in aa.iterrows()), key=_reach
+        )
+        ends_text = interval_text(1.0, *ends)
+        lines.append(Text(f"A/A (a baseline against its own copy): {ends_text}"))
     return Text("\n").join(lines)
+
+
+def _reach(ends: tuple[float, float]) -> float:
+    return max(abs(end - 1) for end in ends)
+
+
+def _values(rows: pd.DataFrame, axis: str) -> str:
+    """The values of an axis: more than one where it is paired."""
+    return " and ".join(str(value) for value in rows[axis].unique())
 
 
 def _body(rows: pd.DataFrame, left_out: Collection[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     baseline = rows[rows["key"] == rows.iloc[0]["baseline"]].iloc[0]
+    pair = _pair(rows)
     lines = [_cells(row) for _, row in rows.iterrows()]
-    names = [name for name in lines[0] if name not in left_out]
+    if pair:
+        lines = [
+            {"block": line.pop("block"), pair: str(row[pair]), **line}
+            for line, (_, row) in zip(lines, rows.iterrows(), strict=True)
+        ]
+    # a column that no row fills is none
+    names = [
+        n
+        for n in lines[0]
+        if n not in left_out and (n in _ALWAYS or any(line[n] for line in lines))
+    ]
     for name in names:
-        heading = f"vs {_label(baseline)}" if name == "relative" else name
-        side: Literal["left", "right"] = "left" if name in ("block", "verdict") else "right"
+        against = _label(baseline)
+        if pair:
+            against = f"threads {baseline[pair]}" if pair == "threads" else str(baseline[pair])
+        heading = f"vs {against}" if name == "relative" else name
+        side: Literal["left", "right"] = "left" if name in ("block", "verdict", pair) else "right"
         table.add_column(heading, justify=side, no_wrap=True)
     for line in lines:
         table.add_row(*(line[name] for name in names))
     return table
+
+
+def _pair(rows: pd.DataFrame) -> str | None:
+    pair = rows.iloc[0]["pair"]
+    return None if pd.isna(pair) else str(pair)
 
 
 def _cells(row: "pd.Series[Any]") -> dict[str, Text | str]:
@@ -116,18 +147,27 @@ def _cells(row: "pd.Series[Any]") -> dict[str, Text | str]:
         "verdict": Text(judged, style=_COLOURS.get(judged, "")),
         "x copy": "" if failed else factor_text(row["copies"]),
         "peak memory": _scaled(row["peak_memory_bytes"], size_text),
+        "saved": _scaled(row["saved_memory_bytes"], size_text),
+        "compile": "" if pd.isna(row["compile_ms"]) else duration_text(row["compile_ms"]),
     }
 
 
 def _footing(rows: pd.DataFrame) -> Iterator[Text]:
     for _, row in rows[rows["reason"].notna()].iterrows():
         state = "" if row["status"] == "ok" else f" {row['status']}"
-        yield Text(f"{_label(row)}{state}: {row['reason']}")
+        yield Text(f"{_full_label(row)}{state}: {row['reason']}")
     for counter, group in rows.groupby("macs_counter", sort=False):
         operators = sorted(set(" ".join(group["uncounted_ops"].fillna("")).split()))
         yield Text(f"MACs by {counter}; not counted: {', '.join(operators) or 'nothing'}")
-    if rows.iloc[0]["mode"] != "infer":
-        yield Text("MACs are of one forward pass; peak memory is predicted in mode infer only")
+    if (rows["mode"] != "infer").any():
+        yield Text(
+            "MACs are of one forward pass; saved is what it keeps for the backward pass beside "
+            "its output, weights and input"
+        )
+    if rows["compile_ms"].notna().any():
+        yield Text("compile is the first call less the second: it is in no latency")
+    if (rows["memory_source"] == "predicted").any():
+        yield Text("peak memory of what did not run is predicted")
     timed = rows[rows["stopped_by"].notna()]
     if len(timed):
         yield Text(_ending(timed))
@@ -135,9 +175,13 @@ def _footing(rows: pd.DataFrame) -> Iterator[Text]:
     for word in words:
         if word.startswith("far_out"):
             continue
-        yield Text(_FLAG_WORDS.get(word, word))
+        yield Text(
+            FLAG_WORDS.get(
+                word, word.replace("graphs=", "graph breaks: compiled in parts, graphs=")
+            )
+        )
     far = [
-        f"{_label(row)} {word.partition('=')[2]} of {row['samples']}"
+        f"{_full_label(row)} {word.partition('=')[2]} of {row['samples']}"
         for _, row in timed.iterrows()
         for word in str(row["flags"]).split()
         if word.startswith("far_out=")
@@ -152,7 +196,14 @@ def _ending(timed: pd.DataFrame) -> str:
     number = f"{fewest} to {most} replicates" if fewest < most else f"{most} replicates"
     number = "one replicate" if most == 1 else number
     if timed.iloc[0]["stopped_by"] == "precision":
-        return f"stopped when the precision was reached, after {number}"
+        return (
+            f"stopped when the precision was reached, after {number}: "
+            "a smaller --precision tells smaller differences"
+        )
+    divided = timed[timed["relative"].notna()]
+    if divided["relative_lo"].isna().any():
+        few = f"{number}, too few for an interval of every row"
+        return f"stopped when time was up, after {few}: --max-time gives more"
     return f"stopped when time was up, after {number}: --max-time gives narrower intervals"
 
 
@@ -160,6 +211,13 @@ def _label(row: "pd.Series[Any]") -> str:
     copy = str(row["key"]).rpartition("|")[2].partition("#")[2]
     ratio = "" if pd.isna(row["ratio"]) else f" r{row['ratio']}"
     return f"{row['spec']}{ratio}" + (f" #{copy}" if copy else "")
+
+
+def _full_label(row: "pd.Series[Any]") -> str:
+    """The label, and the value of the paired axis where there is one."""
+    if pd.isna(row["pair"]):
+        return _label(row)
+    return f"{_label(row)} ({row['pair']} {row[row['pair']]})"
 
 
 def _estimate(row: "pd.Series[Any]", name: str) -> tuple[float, float, float]:

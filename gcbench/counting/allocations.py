@@ -1,0 +1,108 @@
+"""Memory of a case as its device gives it out, in a pass of its own that is not timed.
+
+Every number here is exact. On a CPU torch's allocator tells the profiler of each allocation, the
+work space of kernels included; on CUDA the caching allocator keeps the peak itself.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from gcbench.records import Cell
+from gcbench.workload import Workload
+
+# marks, in a profile, where a preparation ends
+_MARK = "gcbench: prepared"
+
+Do = Callable[[], Any]
+
+
+class Traffic(NamedTuple):
+    """What a call did to memory, in bytes above the start: its peak, and what it left alive.
+
+    What a preparation left alive counts as made by the call; what it needed meanwhile does not.
+    """
+
+    peak_bytes: int
+    left_bytes: int
+
+
+TrafficOf = Callable[[Do, Do], Traffic]
+
+
+def allocations(work: Workload) -> dict[str, Cell]:
+    """Measure the memory of one call, in bytes.
+
+    `peak_memory_bytes` is the most alive at one moment: weights, buffers, input, the gradient that
+    a backward pass starts from, and what the call makes; a backward pass alone begins with all that
+    a forward pass has left. `activation_memory_bytes` is the same less what was there before.
+    `saved_memory_bytes` is what a forward pass keeps for the backward pass beside its output, the
+    weights and the input; empty in mode infer.
+    """
+    traffic_of = _cpu_traffic if work.x.device.type == "cpu" else _cuda_traffic(work.x.device)
+    work.clear()
+    saved = None if work.mode == "infer" else _saved_bytes(work, traffic_of)
+    work.clear()
+    activations = traffic_of(work.prepare, work.call).peak_bytes
+    work.clear()
+    held = {tensor.untyped_storage() for tensor in work.held()}
+    return {
+        "peak_memory_bytes": activations + sum(storage.nbytes() for storage in held),
+        "activation_memory_bytes": activations,
+        "saved_memory_bytes": saved,
+        "memory_source": "measured",
+    }
+
+
+def _saved_bytes(work: Workload, traffic_of: TrafficOf) -> int:
+    """What a forward pass leaves alive, less its output where that is a tensor of its own."""
+    outputs: list[Tensor] = []
+    enable = partial(torch.set_grad_enabled, True)
+    left_bytes = traffic_of(enable, lambda: outputs.append(work.forward())).left_bytes
+    storage = outputs[0].untyped_storage()
+    aliases = any(storage.data_ptr() == t.untyped_storage().data_ptr() for t in work.held())
+    return left_bytes - (0 if aliases else storage.nbytes())
+
+
+def _cpu_traffic(prepare: Do, call: Do) -> Traffic:
+    # the profiler knows the size of what is freed only where it saw the allocation
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        prepare()
+        with record_function(_MARK):
+            pass
+        call()
+    events = list(profiler.profiler.kineto_results.experimental_event_tree())
+    sizes: list[tuple[int, int]] = []
+    prepared_ns = 0
+    while events:
+        event = events.pop()
+        events.extend(event.children)
+        if event.name == _MARK:
+            prepared_ns = event.start_time_ns
+        elif event.tag.name == "Allocation":
+            sizes.append((event.start_time_ns, event.extra_fields.alloc_size))
+    left = peak = sum(size for at_ns, size in sizes if at_ns < prepared_ns)
+    for at_ns, size in sorted(sizes, key=lambda each: each[0]):
+        if at_ns >= prepared_ns:
+            left += size
+            peak = max(peak, left)
+    return Traffic(peak, left)
+
+
+def _cuda_traffic(device: torch.device) -> TrafficOf:
+    def traffic_of(prepare: Do, call: Do) -> Traffic:
+        torch.cuda.synchronize(device)
+        start = torch.cuda.memory_allocated(device)
+        prepare()
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        call()
+        torch.cuda.synchronize(device)
+        peak, left = torch.cuda.max_memory_allocated(device), torch.cuda.memory_allocated(device)
+        return Traffic(peak - start, left - start)
+
+    return traffic_of
