@@ -6,7 +6,9 @@
 101376
 """
 
+import warnings
 from collections.abc import Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -42,6 +44,7 @@ def bench(
     shape: tuple[int, int, int, int],
     *,
     baseline: str | None = None,
+    pair: str | None = None,
     precision: float | None = None,
     max_time_s: float | None = None,
     seed: int = 0,
@@ -51,22 +54,26 @@ def bench(
     """Measure blocks side by side at a shape (B, C, H, W), as `gcbench bench` does.
 
     `axes` are those of `gcbench.spec.Axes`: ratio, dtype, device, layout, mode, runtime, cache,
-    threads. Returns the CSV's columns, one row a block; latencies in microseconds. Raises
+    threads; `pair` names one of them to put two values of it side by side, as `--pair` does.
+    Returns the CSV's columns, one row a block; latencies in microseconds. Raises
     gcbench.errors.UsageError where something cannot be done as it was asked for.
     """
     from gcbench import engines, tables
     from gcbench.records import DEFAULT_EFFORT, Effort
-    from gcbench.spec import CounterName, axes_at, parse_choice
+    from gcbench.spec import CounterName, axes_at, parse_choice, parse_pair
     from gcbench.units import parse_seconds, parse_share
 
-    comparison = engines.compare(specs, axes_at(shape, axes), baseline)
+    shared = axes_at(shape, axes)
+    both = None if pair is None else parse_pair("pair", str(pair), shared)
+    comparison = engines.compare(specs, shared, baseline, both)
     default = DEFAULT_EFFORT[comparison.cases[0].device.partition(":")[0]]
     effort = Effort(
         default.precision if precision is None else parse_share("precision", str(precision)),
         default.max_time_s if max_time_s is None else parse_seconds("max_time_s", str(max_time_s)),
     )
     who = parse_choice("counter", counter, CounterName)
-    return tables.frame(engines.run([comparison], effort, seed, who))
+    run = engines.run([comparison], effort, seed, who, tell=partial(warnings.warn, stacklevel=4))
+    return tables.frame(run)
 
 
 def count(module: "nn.Module", shape: tuple[int, int, int, int]) -> Counts:

@@ -1,7 +1,9 @@
 """The command line: what a person meets, good and bad input, and what the doors load."""
 
 import csv
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +72,14 @@ def assert_refused(result, *words):
         (["--seed", "x"], ["--seed takes a whole number from 0", "'x'"]),
         (["--counter", "abacus"], ["--counter 'abacus' is unknown", "fvcore"]),
         (["--runtime", "warp"], ["--runtime 'warp' is unknown"]),
+        (["--pair", "banana"], ["--pair 'banana' cannot be paired", "runtime"]),
+        (["--pair", "cache"], ["--pair 'cache' cannot be paired"]),
+        (["--pair", "dtype=float32"], ["--pair dtype takes at least two different values"]),
+        (["--pair", "mode=infer,infer"], ["--pair mode takes at least two different values"]),
+        (["--pair", "mode=infer,sleep"], ["--pair mode 'sleep' is unknown"]),
+        (["--pair", "threads=1,0"], ["--pair threads takes a whole number from 1", "'0'"]),
+        (["--pair", "dtype", "--dtype", "float16"], ["--dtype float16 is none of them"]),
+        (["--pair", "runtime", "--baseline", "gc"], ["--baseline and --pair"]),
         (["gc", "--baseline", "se"], ["--baseline 'se' is not among the blocks"]),
         (["no.such.module:Block"], ["cannot import 'no.such.module'"]),
         (["--quick", "--rigorous"], ["--quick and --rigorous"]),
@@ -79,6 +89,75 @@ def assert_refused(result, *words):
 )
 def test_bad_input_is_one_clear_line(arguments, words, capsys):
     assert_refused(ran("bench", *arguments, capsys=capsys), *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--max-time", "0"], ["--max-time takes a time above zero"]),
+        (["--repeat", "0"], ["--repeat takes a whole number from 1"]),
+        (["--threads", "0"], ["--threads takes a whole number from 1"]),
+        (["--device", "tpu"], ["--device takes cpu"]),
+        (["--device", "cuda:99"], ["--device cuda:99: this machine has"]),
+    ],
+)
+def test_bad_input_to_check_is_one_clear_line(arguments, words, capsys):
+    assert_refused(ran("check", *arguments, capsys=capsys), *words)
+
+
+def test_check_says_what_each_trial_found_and_whether_to_believe_it(capsys):
+    short = ["--repeat", "1", "--max-time", "50ms", "--threads", "1"]
+    code, out, _ = ran("check", *short, capsys=capsys)
+    assert code in (0, 5)
+    for words in ("trials of", "21 calls against 20", "false verdicts", "smallest difference"):
+        assert words in out
+    assert ("can be believed" in out) == (code == 0)
+    assert ("Not trustworthy" in out) == (code == 5)
+    again, out, _ = ran("check", *short, "--json", capsys=capsys)
+    report = json.loads(out)
+    assert report["trustworthy"] == (again == 0)
+    assert len(report["findings"]) == 7
+    assert {each["truth"] for each in report["findings"]} == {1.0, 1.05}
+
+
+def test_check_exits_5_where_verdicts_are_false(capsys, monkeypatch):
+    from gcbench.engines import trials
+    from gcbench.statistics import Interval
+    from gcbench.trust import Finding
+
+    lie = Finding("gc", 1.0, Interval(1.5, 1.4, 1.6), "slower", 1e6, 0.02)
+    truth = Finding("calls", 1.05, Interval(1.05, 1.04, 1.06), "slower", 1e6, 0.02)
+    monkeypatch.setattr(trials, "run", lambda *_, **__: [lie] * 5 + [truth] * 5)
+    code, out, _ = ran("check", capsys=capsys)
+    assert code == 5
+    assert "Not trustworthy: too many verdicts on known answers were false" in out
+    assert "5 false slower" in out
+
+
+def test_a_pair_divides_every_block_by_itself(capsys, tmp_path):
+    path = tmp_path / "a.csv"
+    pair = ["--pair", "dtype=float64,float32", "--csv", str(path)]
+    code, out, _ = ran("bench", "gc", "se", *SMALL, *pair, capsys=capsys)
+    assert code == 0
+    assert "vs float64" in out
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["block"], row["dtype"]) for row in rows] == [
+        (block, dtype) for block in ("gc", "se") for dtype in ("float64", "float32")
+    ]
+    assert [row["baseline"] for row in rows] == [rows[i]["key"] for i in (0, 0, 2, 2)]
+    assert [row["verdict"] == "baseline" for row in rows] == [True, False, True, False]
+    assert {row["pair"] for row in rows} == {"dtype"}
+
+
+@pytest.mark.parametrize("pair", ["layout", "mode", "threads=1,2"])
+def test_every_axis_that_can_be_paired_is(pair, capsys):
+    csv_form = ["--format", "csv"]
+    code, out, err = ran("bench", "gc", *SMALL, *csv_form, "--pair", pair, capsys=capsys)
+    assert code == 0, err
+    rows = list(csv.DictReader(out.splitlines()))
+    assert [row["verdict"] == "baseline" for row in rows] == [True, False]
+    assert len({row[pair.partition("=")[0]] for row in rows}) == 2
 
 
 def test_an_unknown_command_is_one_clear_line(capsys):
@@ -118,8 +197,17 @@ def test_nothing_that_could_be_measured_is_exit_code_4(capsys):
     assert "oom" in out
 
 
+def test_what_is_compiled_nowhere_loads_no_compiler():
+    code = (
+        "import sys, gcbench\n"
+        "gcbench.bench(['se'], (1, 16, 4, 4), ratio=4, max_time_s=0.05, device='cpu')\n"
+        "assert 'torch._inductor.compile_fx' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
+
+
 def test_an_error_inside_is_one_line_and_exit_code_70(capsys, monkeypatch):
-    def broken(*arguments):
+    def broken(*arguments, **more):
         raise ZeroDivisionError("by accident")
 
     monkeypatch.setattr("gcbench.engines.run", broken)
@@ -132,7 +220,7 @@ def test_an_error_inside_is_one_line_and_exit_code_70(capsys, monkeypatch):
 
 
 def test_an_interrupt_ends_with_130_and_a_word(capsys, monkeypatch):
-    def interrupted(*arguments):
+    def interrupted(*arguments, **more):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("gcbench.engines.run", interrupted)
@@ -148,7 +236,7 @@ def test_untrusted_verdicts_exit_5_only_when_strict(capsys, monkeypatch):
 
     def doubted(run):
         table = frame(run)
-        table.loc[1, "verdict"] = "untrusted"
+        table.loc[1, ["verdict", "flags"]] = ["untrusted", "drift copies_differ"]
         return table
 
     monkeypatch.setattr(tables, "frame", doubted)
@@ -276,3 +364,8 @@ def test_a_table_is_printed_though_its_file_could_not_be_written(capsys, tmp_pat
     assert code == 2
     assert "A/A" in out
     assert "No space left" in err
+
+
+def test_the_pages_have_no_placeholder_left():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        assert not re.search(r"@[A-Z]+@", page.read_text()), page

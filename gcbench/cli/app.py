@@ -11,6 +11,7 @@ import typer
 from gcbench.cli import faults
 from gcbench.cli.bench import bench
 from gcbench.cli.blocks import blocks
+from gcbench.cli.check import check
 from gcbench.cli.env import env
 
 app = typer.Typer(
@@ -19,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (bench, blocks, env):
+for command in (bench, check, blocks, env):
     app.command()(command)
 
 
@@ -52,6 +53,8 @@ def door(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run gcbench with these arguments, or the process's own, and exit with its code."""
+    # torch's profiler measures memory, and would tell on stderr of every start and stop
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         # a terminal that cannot show a letter gets a question mark, not a traceback
@@ -68,5 +71,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         code = faults.told(error)
     if code == faults.INTERRUPTED:
-        faults.say("interrupted: no comparison was finished, so nothing is kept")
+        faults.say("interrupted: what was not finished is not kept")
     sys.exit(code or 0)

@@ -26,8 +26,10 @@ def bench(
     max_time: options.MaxTime = None,
     quick: options.Quick = False,
     rigorous: options.Rigorous = False,
+    no_wait: options.NoWait = False,
     seed: options.Seed = "0",
     baseline: options.Baseline = None,
+    pair: options.Pair = None,
     counter: options.Counter = "auto",
     csv: options.Csv = None,
     output: options.Output = None,
@@ -53,6 +55,7 @@ def bench(
         cache=cache,
         threads=threads,
     )
+    both = None if pair is None else spec.parse_pair("--pair", pair, axes)
     effort = options.read_effort(precision, max_time, quick, rigorous)
     drawn_from = spec.parse_count("--seed", seed, least=0)
     who = spec.parse_choice("--counter", counter, spec.CounterName)
@@ -71,11 +74,13 @@ def bench(
 
     # stdout is the result alone, whatever a block of the user's own prints
     with redirect_stdout(sys.stderr):
-        comparison = engines.compare(named, axes, baseline)
+        comparison = engines.compare(named, axes, baseline, both)
     budget = effort(comparison.cases[0].device)
-    faults.say(f"counting, then timing for up to {budget.max_time_s:g} s")
+    faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
     with redirect_stdout(sys.stderr), timing_bar() as move:
-        run = engines.run([comparison], budget, drawn_from, who, move)
+        run = engines.run(
+            [comparison], budget, drawn_from, who, move, wait=not no_wait, tell=faults.say
+        )
     faults.warn(run.manifest.warnings)
     table = tables.frame(run)
     try:

@@ -1,15 +1,9 @@
 """`gcbench env`: the machine as a run would record it."""
 
-from typing import Annotated
-
-import typer
-
-from gcbench.cli import faults
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
+from gcbench.cli import faults, options
 
 
-def env(json: Json = False, traceback: faults.Traceback = False) -> None:
+def env(json: options.Json = False, traceback: faults.Traceback = False) -> None:
     """Show the manifest that a run would store, and warnings."""
     from gcbench import environment, store
 

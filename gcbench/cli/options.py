@@ -4,6 +4,7 @@ Only text is read here, so that a mistake is told before torch is imported.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -98,7 +99,12 @@ Quick = Annotated[
     bool, _option("--quick", help="Same as --precision 5% --max-time 2s.", panel=EFFORT)
 ]
 Rigorous = Annotated[
-    bool, _option("--rigorous", help="Same as --precision 0.5% --max-time 60s.", panel=EFFORT)
+    bool,
+    _option(
+        "--rigorous",
+        help="Same as --precision 0.5% --max-time 60s, shared by three fresh processes.",
+        panel=EFFORT,
+    ),
 ]
 Seed = Annotated[str, typer.Option("--seed", help="Of weights, inputs and order.", metavar="N")]
 Baseline = Annotated[
@@ -107,6 +113,15 @@ Baseline = Annotated[
         "--baseline",
         help="What the others are divided by. Default: the first block.",
         metavar="BLOCK",
+    ),
+]
+Pair = Annotated[
+    str | None,
+    _option(
+        "--pair",
+        help="Each block at two values of an axis, the second against the first: "
+        f"{', '.join(spec.PAIRS)}; or with values, as in dtype=float16,float32.",
+        metavar="AXIS[=V,V]",
     ),
 ]
 Counter = Annotated[
@@ -132,6 +147,15 @@ Format = Annotated[
         help="What stdout carries.",
         metavar="|".join(entry.name for entry in FORMATS),
         rich_help_panel=OUTPUT,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
+NoWait = Annotated[
+    bool,
+    _option(
+        "--no-wait",
+        help="Do not wait for another gcbench that measures on the device.",
+        panel=EFFORT,
     ),
 ]
 Strict = Annotated[
@@ -184,6 +208,10 @@ def read_effort(
 
     def effort(device: str) -> Effort:
         default = preset or DEFAULT_EFFORT[device.partition(":")[0]]
-        return Effort(share or default.precision, seconds or default.max_time_s)
+        return replace(
+            default,
+            precision=share or default.precision,
+            max_time_s=seconds or default.max_time_s,
+        )
 
     return effort

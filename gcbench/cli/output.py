@@ -13,6 +13,7 @@ from gcbench.registry import Entry
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import RenderableType
 
 
 def require_writable(option: str, path: Path | None, new: bool = False) -> None:
@@ -67,3 +68,15 @@ def show(table: "pd.DataFrame", shown: Entry) -> None:
         console.print(renderable(table, console.width))
     else:
         print(shown.load()(table), end="")
+
+
+def show_laid_out(what: "RenderableType") -> None:
+    """Print what rich lays out on stdout: in colour on a terminal, as plain text elsewhere."""
+    from rich.console import Console
+
+    from gcbench.formats.terminal import plain
+
+    if sys.stdout.isatty():
+        Console().print(what)
+    else:
+        print(plain(what), end="")

@@ -1,20 +1,24 @@
-"""Where comparisons run. `run` is the way from a sweep to a run; `inline` is the engine."""
+"""Where comparisons run: in this process, or in several fresh ones. `run` makes a run of them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from gcbench import blocks, environment, spec
-from gcbench.engines.inline import measure
-from gcbench.records import Effort, Run
-from gcbench.spec import Axes, Comparison, CounterName
+from gcbench.engines import fresh, inline
+from gcbench.engines.alone import Tell, alone_on
+from gcbench.records import ComparisonRecord, Effort, Run
+from gcbench.spec import Axes, Comparison, CounterName, Pair
 from gcbench.timing.replicates import Progress
 
 
-def compare(names: Sequence[str], axes: Axes, baseline: str | None = None) -> Comparison:
+def compare(
+    names: Sequence[str], axes: Axes, baseline: str | None = None, pair: Pair | None = None
+) -> Comparison:
     """Put blocks, given as specs, side by side on this machine.
 
-    Raises UsageError where this machine lacks the device, or a block cannot be imported or built as
-    it was asked for.
+    Raises UsageError where this machine lacks the device or does not tell what was asked for needs,
+    or a block cannot be imported or built as it was asked for.
     """
     device = axes.device or environment.default_device()
     environment.require_device(device)
@@ -23,7 +27,10 @@ def compare(names: Sequence[str], axes: Axes, baseline: str | None = None) -> Co
         axes,
         device,
         None if baseline is None else blocks.resolve(baseline),
+        pair,
     )
+    if comparison.cases[0].cache == "cold":
+        environment.require_cache_bytes(device)
     for case in comparison.cases:
         blocks.build_meta(case)
     return comparison
@@ -35,10 +42,22 @@ def run(
     seed: int = 0,
     counter: CounterName = "auto",
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    *,
+    wait: bool = True,
+    tell: Tell = lambda text: None,
 ) -> Run:
-    """Measure comparisons one after the other, in this process."""
-    manifest = environment.manifest(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", seed)
-    return Run(
-        manifest,
-        tuple(measure(c, effort, seed, counter, on_progress) for c in comparisons),
-    )
+    """Measure comparisons of one device, alone on it among all gcbench runs of this machine.
+
+    Where another one measures there already, `tell` gets a sentence, and this waits for it unless
+    `wait` says otherwise; then every row is flagged `not_alone`.
+    """
+    measure = inline.measure if effort.processes == 1 else fresh.measure
+    with alone_on(comparisons[0].cases[0].device, wait, tell) as alone:
+        manifest = environment.manifest(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", seed)
+        records = [measure(c, effort, seed, counter, on_progress) for c in comparisons]
+    return Run(manifest, tuple(r if alone else _flagged(r, "not_alone") for r in records))
+
+
+def _flagged(record: ComparisonRecord, flag: str) -> ComparisonRecord:
+    found = tuple(replace(m, flags=(*m.flags, flag)) for m in record.measurements)
+    return replace(record, measurements=found)

@@ -1,0 +1,56 @@
+"""`gcbench check`: can this machine's timings be believed?"""
+
+from typing import Annotated
+
+import typer
+
+from gcbench.cli import faults, options
+
+Repeat = Annotated[str, typer.Option("--repeat", help="How often each trial is made.", metavar="N")]
+EachTime = Annotated[
+    str, typer.Option("--max-time", help="Time of a trial, as of a comparison.", metavar="TIME")
+]
+
+
+def check(
+    device: options.Device = None,
+    threads: options.Threads = None,
+    max_time: EachTime = "3s",
+    repeat: Repeat = "5",
+    no_wait: options.NoWait = False,
+    seed: options.Seed = "0",
+    json: options.Json = False,
+    traceback: faults.Traceback = False,
+) -> None:
+    """Time blocks against their own copies: can this machine's numbers be believed?"""
+    from gcbench import spec
+    from gcbench.units import parse_seconds
+
+    seconds = parse_seconds("--max-time", max_time)
+    times = spec.parse_count("--repeat", repeat)
+    drawn_from = spec.parse_count("--seed", seed, least=0)
+    axes = spec.Axes(
+        device=None if device is None else spec.parse_device("--device", device),
+        threads=None if threads is None else spec.parse_count("--threads", threads),
+    )
+    faults.say("loading torch")
+
+    from gcbench.cli.output import show_laid_out
+    from gcbench.cli.progress import counting_bar
+    from gcbench.engines import trials
+    from gcbench.formats import trust as form
+    from gcbench.trust import report
+
+    findings = []
+    with counting_bar("checking", trials.number(times)) as move:
+        for found in trials.run(
+            axes, times, seconds, drawn_from, wait=not no_wait, tell=faults.say
+        ):
+            findings.append(found)
+            move(found.trial)
+    told = report(findings, seconds, trials.PRECISION)
+    if json:
+        print(form.to_json(told))
+    else:
+        show_laid_out(form.renderable(told, trials.where(axes)))
+    raise typer.Exit(0 if told.trustworthy else faults.UNTRUSTED)

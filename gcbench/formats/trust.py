@@ -1,0 +1,131 @@
+"""What `gcbench check` found, for people and as JSON."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import msgspec
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gcbench.disturbance import FLAG_WORDS
+from gcbench.trust import Finding, Report, Share, by_trial, resolved
+from gcbench.units import latency_text, percent_text
+
+WANTED = 0.01
+
+
+def to_json(report: Report) -> str:
+    """Write everything as indented JSON, with the verdict on the machine first."""
+    fields = {"trustworthy": report.trustworthy, **msgspec.to_builtins(report)}
+    fields["coarsest"] = dict(zip(("trial", "difference"), report.coarsest, strict=True))
+    for each in fields["findings"]:
+        # the names of the CSV
+        each["relative"], each["relative_lo"], each["relative_hi"] = each["relative"]
+    return msgspec.json.format(msgspec.json.encode(fields), indent=2).decode()
+
+
+def renderable(report: Report, where: str) -> RenderableType:
+    """Lay a report out: what it rests on, each trial, the sums, and advice; `where` heads it."""
+    return Group(Text(where, style="bold"), _trials(report), _sums(report), *_words(report))
+
+
+def advice(report: Report) -> str:
+    """Say in a sentence or two whether to believe this machine, and what to do."""
+    if not report.trustworthy:
+        why = "; ".join(report.complaints)
+        return (
+            f"Not trustworthy: {why}. End what else runs, try --threads 1 or another machine, "
+            "and check again."
+        )
+    told = (
+        f"Verdicts can be believed here. {report.seconds:g} s a comparison resolve differences "
+        f"of about {percent_text(report.resolution)}"
+    )
+    if report.resolution <= 1.15 * WANTED:
+        return f"{told}."
+    give = f"--precision {percent_text(report.precision)} {_time(report.seconds_for(WANTED))}"
+    return f"{told}; for {percent_text(WANTED)} give {give.replace(' %', '%')} or so."
+
+
+def _time(seconds: float) -> str:
+    return f"--max-time {seconds:.0f}s" if seconds < 120 else f"--max-time {seconds / 60:.0f}m"
+
+
+def _trials(report: Report) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in ("trials of", "truth", "latency", "estimates", "held", "resolves", "verdicts"):
+        side: Literal["left", "right"] = "left" if name in ("trials of", "verdicts") else "right"
+        table.add_column(name, justify=side)
+    for trial, findings in by_trial(report.findings).items():
+        table.add_row(*_row(trial, findings))
+    return table
+
+
+def _row(trial: str, findings: Sequence[Finding]) -> tuple[str | Text, ...]:
+    us = statistics.median(each.baseline_ns for each in findings) / 1e3
+    mids = [each.relative.mid for each in findings]
+    verdicts = Counter(f"false {f.verdict}" if f.false else f.verdict for f in findings)
+    tally = ", ".join(f"{times} {verdict}" for verdict, times in verdicts.most_common())
+    return (
+        trial,
+        f"{findings[0].truth:.3g}",
+        latency_text(us, us * 0.99, us * 1.01),
+        f"{min(mids):.3f} to {max(mids):.3f}",
+        f"{sum(f.holds for f in findings)} of {sum(f.relative.known for f in findings)}",
+        _difference(resolved(findings)),
+        Text(tally, style="bold red" if any(each.false for each in findings) else ""),
+    )
+
+
+def _difference(share: float) -> str:
+    return percent_text(share) if share < 1 else "nothing"
+
+
+def _sums(report: Report) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, found, expected in (
+        ("two copies of one block: intervals that hold 1", _share(report.coverage), "95 % or more"),
+        (
+            "more calls of one work: intervals that hold the truth",
+            _share(report.known_coverage),
+            "95 %",
+        ),
+        ("more calls found slower", _share(report.known_found), "as many as resolved"),
+        ("false verdicts", _share(report.false_verdicts), "at most 5 %"),
+        ("untrusted verdicts", _share(report.untrusted), "few"),
+        (
+            "copies above and below 1",
+            f"{report.above} and {report.below} (chance of that {report.lean:.2g})",
+            "alike",
+        ),
+        (
+            "largest drift of a latency, first trial to last",
+            f"{100 * report.drift:+.0f} %",
+            "told only: ratios are paired",
+        ),
+        (
+            f"smallest difference resolved in {report.seconds:g} s",
+            f"{_difference(report.resolution)}; coarsest {_difference(report.coarsest[1])} "
+            f"({report.coarsest[0]})",
+            "under 25 %",
+        ),
+    ):
+        table.add_row(name, found, Text(expected, style="dim"))
+    return table
+
+
+def _share(share: Share) -> str:
+    return f"{share.hits} of {share.trials} ({percent_text(share.lo)} to {percent_text(share.hi)})"
+
+
+def _words(report: Report) -> Iterator[Text]:
+    flags = dict.fromkeys(flag for each in report.findings for flag in each.flags)
+    for flag in flags:
+        trials = sum(flag in each.flags for each in report.findings)
+        yield Text(f"in {trials} of {len(report.findings)} trials: {FLAG_WORDS.get(flag, flag)}")
+    style = "green" if report.trustworthy else "bold red"
+    yield Text(advice(report), style=style)
