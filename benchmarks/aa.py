@@ -2,62 +2,51 @@
 
 Each trial compares gc with an ordinary second copy of gc, and with se, at 1x256x56x56. A verdict
 of faster or slower on the copy is false. Beside it the two copies are timed one after the
-other with torch.utils.benchmark. With --known, 34 calls of gc meet 33: slower is right.
+other with torch.utils.benchmark. With --known, 34 calls of gc meet 33: slower is right. With
+--load, so many processes that never rest run meanwhile.
 """
 
 import argparse
 import copy
 import math
-import random
 import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch.utils.benchmark import Timer
 
 from gcbench import blocks, engines
-from gcbench.engines.inline import measure
-from gcbench.records import ComparisonRecord, Effort, Measurement, Role
+from gcbench.engines.inline import measure, time_side_by_side
+from gcbench.records import Effort
 from gcbench.spec import Axes
 from gcbench.statistics import Summary, summarise
-from gcbench.timing.clocks import CpuClock, Work
-from gcbench.timing.replicates import time_comparison
-from gcbench.workload import Copy, Workload, make_input, make_workload
+from gcbench.workload import make_input
 
 CALLS = (33, 34)
 
 
-class Repeated:
-    """A workload called several times in one call, always with its own module and input."""
-
-    repeatable = True
-
-    def __init__(self, work: Workload, times: int) -> None:
-        self.work, self.times = work, times
-        self.prepare = work.prepare
-
-    def call(self) -> None:
-        for _ in range(self.times):
-            self.work.call()
+@contextmanager
+def foreign_load(processes: int) -> Iterator[None]:
+    endless = [sys.executable, "-c", "while True: pass"]
+    running = [subprocess.Popen(endless) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
 
 
 def compared(names: list[str], axes: Axes, effort: Effort, seed: int) -> dict[int, Summary]:
     return summarise(measure(engines.compare(names, axes), effort, seed))
 
 
-def known_answer(axes: Axes, effort: Effort, seed: int) -> dict[int, Summary]:
-    torch.set_num_threads(axes.threads or torch.get_num_threads())
-    case = engines.compare(["gc"], axes).cases[0]
-    work = make_workload(blocks.build_case(case, seed), case, "cpu", seed)
-    clone = Copy(make_input(case, "cpu", seed))
-    rng = random.Random(seed)
-
-    def make(role: Role, position: int | None) -> Work:
-        if position is None:
-            return clone.elsewhere(rng)
-        return Repeated(work.elsewhere(rng), CALLS[position])
-
-    timing = time_comparison(make, [0, 1], 0, effort, CpuClock(), rng)
-    return summarise(ComparisonRecord((Measurement(case),) * 2, 0, effort.precision, timing))
+def known(axes: Axes, effort: Effort, seed: int) -> dict[int, Summary]:
+    cases = engines.compare(["gc", "gc"], axes).cases
+    return summarise(time_side_by_side(cases, CALLS, effort, seed))
 
 
 def one_after_the_other(axes: Axes, seconds: float) -> float:
@@ -74,44 +63,53 @@ def one_after_the_other(axes: Axes, seconds: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--precision", type=float, default=0.01)
+    parser.add_argument("--precision", type=float, default=0.005)
     parser.add_argument("--nl", action="store_true", help="put nl in the same comparison")
     parser.add_argument("--known", action="store_true", help="34 calls against 33 instead")
+    parser.add_argument("--load", type=int, default=0, help="busy processes beside it")
     options = parser.parse_args()
     axes = Axes(device="cpu", threads=options.threads)
     effort = Effort(options.precision, options.seconds)
     names = ["gc", "gc", "se", *(["nl"] if options.nl else [])]
-    copies, halves, seconds_of_se, sequential = [], [], [], []
-    verdicts: list[str] = []
-    for trial in range(options.trials):
-        if options.known:
-            found = known_answer(axes, effort, trial)
-        else:
-            found = compared(names, axes, effort, trial)
-            seconds_of_se.append(found[2].relative.half_width / found[2].relative.mid)
-            sequential.append(one_after_the_other(axes, 1.0))
-        copies.append(found[1].relative)
-        halves.append(found[1].relative.half_width)
-        verdicts.append(found[1].verdict)
-        print(f"{trial + 1}: {found[1].relative}, {found[1].verdict}", flush=True)
-    mids = [interval.mid for interval in copies]
-    exclude = sum(not interval.lo <= 1 <= interval.hi for interval in copies)
-    tally = {verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))}
-    print(f"threads {options.threads}, {options.seconds:g} s a trial, verdicts {tally}")
-    print(f"estimates {min(mids):.4f} to {max(mids):.4f}; {exclude} intervals exclude 1")
-    print(f"median half-width of the copy {100 * statistics.median(halves):.2f} %")
+    found, sequential = [], []
+    with foreign_load(options.load):
+        for trial in range(options.trials):
+            if options.known:
+                found.append(known(axes, effort, trial))
+            else:
+                found.append(compared(names, axes, effort, trial))
+                sequential.append(one_after_the_other(axes, 1.0))
+            second = found[-1][1]
+            print(f"{trial + 1}: {second.relative}, {second.verdict}", flush=True)
+    truth = CALLS[1] / CALLS[0] if options.known else 1.0
+    print(f"threads {options.threads}, {options.seconds:g} s a trial, load {options.load}")
+    told(found, 1, truth)
     if sequential:
-        print(
-            f"median half-width of se {100 * statistics.median(seconds_of_se):.2f} % of its ratio"
-        )
+        told(found, 2, None)
         spread = math.exp(statistics.stdev(map(math.log, sequential)))
         print(
             f"one after the other, 1 s: {min(sequential):.3f} to {max(sequential):.3f}, "
             f"standard deviation {100 * (spread - 1):.1f} %"
         )
+
+
+def told(found: list[dict[int, Summary]], case: int, truth: float | None) -> None:
+    summaries = [summary[case] for summary in found]
+    relatives = [summary.relative for summary in summaries]
+    verdicts = [summary.verdict for summary in summaries]
+    tally = {verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))}
+    mids = [relative.mid for relative in relatives]
+    halves = [100 * relative.half_width / relative.mid for relative in relatives]
+    print(f"arm {case}: verdicts {tally}; estimates {min(mids):.4f} to {max(mids):.4f}")
+    print(f"  half-width: median {statistics.median(halves):.2f} %, largest {max(halves):.2f} %")
+    spread = math.exp(statistics.stdev(map(math.log, mids)))
+    print(f"  standard deviation of the estimates {100 * (spread - 1):.2f} %")
+    if truth:
+        missed = sum(not relative.lo <= truth <= relative.hi for relative in relatives)
+        print(f"  {missed} of {len(relatives)} intervals exclude {truth:.4f}")
 
 
 if __name__ == "__main__":
