@@ -1,6 +1,6 @@
 """What was unusual about a measurement, in words; above all what the machine did beside it."""
 
-from gcbench.records import ComparisonRecord
+from gcbench.records import ComparisonRecord, Manifest
 from gcbench.statistics import Summary
 from gcbench.units import percent_text
 
@@ -9,6 +9,7 @@ LOW_CPU_SHARE = 0.9
 STEAL_SHARE = 0.02
 PRESSURE_SHARE = 0.05
 SWITCHES_PER_S = 100
+LOAD_SHARE = 0.5
 DRIFT = 0.10
 CONTENDED = 3.0
 
@@ -23,6 +24,8 @@ FLAG_WORDS = {
     "with a smaller --threads",
     "preempted": f"the process was put off its core over {SWITCHES_PER_S} times a second "
     "(preempted): end what else runs",
+    "load": "before the measurement the machine was busy (load): end what else runs, or wait a "
+    "minute where it was gcbench itself",
     "drift": f"latencies drifted by more than {percent_text(DRIFT)} (drift): the ratios are paired "
     "and stand it, the latencies are of this moment",
     "contended": f"a median latency is over {CONTENDED:g} times the fastest sample (contended): "
@@ -35,6 +38,12 @@ FLAG_WORDS = {
     "counters_disagree": "fvcore and torch count different MACs (counters_disagree)",
     "baseline_failed": "a baseline was not measured, so nothing is divided by it (baseline_failed)",
 }
+
+
+def was_loaded(manifest: Manifest) -> bool:
+    """Whether the load of the minute before was more than a share of the usable cores."""
+    load = manifest.load_1min
+    return load is not None and load > LOAD_SHARE * manifest.usable_cores
 
 
 def machine_flags(record: ComparisonRecord, summaries: dict[int, Summary]) -> list[str]:

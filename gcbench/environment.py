@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from gcbench.disturbance import was_loaded
 from gcbench.errors import UsageError
 from gcbench.records import Cell, Manifest
 
@@ -164,7 +165,7 @@ def _with_warnings(record: Manifest) -> Manifest:
             f"the CPU governor is {record.governor!r}: clocks move with load; "
             "'performance' keeps them steadier"
         )
-    if record.load_1min is not None and record.load_1min > 0.5 * record.usable_cores:
+    if was_loaded(record):
         warnings.append(
             f"the load is {record.load_1min:.1f} on {record.usable_cores} cores: "
             "something else is running and makes latencies long and intervals wide: end it"

@@ -15,7 +15,6 @@ from itertools import count
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from gcbench.spec import Case, Runtime
 from gcbench.workload import Apply, eagerly
@@ -40,7 +39,7 @@ def why_not(case: Case) -> str | None:
 def compiled() -> Apply:
     """Compile applying a module, for one static shape; the work is done at the first call."""
     name = f"arm_{next(_numbers)}"
-    own = types.FunctionType(_apply.__code__.replace(co_name=name), globals(), name)
+    own = types.FunctionType(eagerly.__code__.replace(co_name=name), eagerly.__globals__, name)
     made: Apply = torch.compile(own, dynamic=False)
     return made
 
@@ -100,11 +99,6 @@ def compiled_flags(made: int) -> tuple[str, ...]:
 
 def _any_compiled(cases: Iterable[Case]) -> bool:
     return any(case.runtime == "compile" for case in cases)
-
-
-def _apply(module: nn.Module, x: Tensor) -> Tensor:
-    output: Tensor = module(x)
-    return output
 
 
 @lru_cache(maxsize=1)

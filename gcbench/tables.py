@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from gcbench.disturbance import machine_flags
+from gcbench.disturbance import machine_flags, was_loaded
 from gcbench.metrics import METRICS
 from gcbench.records import Cell, ComparisonRecord, Manifest, Measurement, Run, StoppedBy
 from gcbench.statistics import Interval, Summary, summarise, widest
@@ -68,6 +68,8 @@ def rows_of(record: ComparisonRecord, manifest: Manifest) -> Iterator[dict[str, 
     """Make the rows of one comparison, one for each case, in the order of the cases."""
     summaries = summarise(record)
     disturbed = machine_flags(record, summaries)
+    if was_loaded(manifest):
+        disturbed.append("load")
     for position, measurement in enumerate(record.measurements):
         summary = summaries.get(position)
         flags = [*measurement.flags, *(disturbed if summary else [])]

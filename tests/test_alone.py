@@ -1,12 +1,12 @@
 """Two runs on one device wait for each other or say so; a dead one holds nothing up."""
 
 import os
+import queue
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -60,18 +60,16 @@ def test_without_waiting_the_other_is_named_and_every_row_says_so(holder):
 
 
 def test_waiting_ends_when_the_other_does(holder):
-    told, entered = [], threading.Event()
+    told, entered = queue.Queue(), threading.Event()
 
     def wait():
-        with alone_on("cpu", True, told.append) as alone:
+        with alone_on("cpu", True, told.put) as alone:
             assert alone
             entered.set()
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    while not told:
-        time.sleep(0.01)
-    assert "waiting for it" in told[0]
+    assert "waiting for it" in told.get(timeout=20)
     assert not entered.is_set()
     holder.stdin.close()
     waiting.join(20)

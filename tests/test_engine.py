@@ -1,6 +1,7 @@
 """From a comparison to records, on the CPU, with real blocks of the smallest shapes."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -65,6 +66,12 @@ class Single(nn.Module):
         return x
     def __deepcopy__(self, memo):
         raise TypeError("there is but one")
+
+class Inverts(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+    def forward(self, x):
+        return torch.linalg.inv(x)
 
 class Keeps(nn.Module):
     def __init__(self, channels):
@@ -246,6 +253,29 @@ def test_counting_a_module_leaves_it_alone():
     assert counts.macs == 2 * (4 * 8 * 4 * 20 + 2 * 20 * 20 * 4)
     assert block.training
     assert all(torch.equal(value, before[name]) for name, value in block.state_dict().items())
+
+
+@pytest.mark.parametrize("mode", ["infer", "train"])
+def test_what_is_held_is_weights_and_input_however_they_were_moved(mode):
+    row = measured(["gc"], Axes(channels=16, size=(12, 12), ratio=4, mode=mode)).iloc[0]
+    inputs = 1 if mode == "infer" else 2
+    held = 4 * (row["params"] + inputs * 16 * 144)
+    assert row["peak_memory_bytes"] - row["activation_memory_bytes"] == held
+
+
+def test_matrix_work_that_the_cpu_lacks_in_half_precision_is_a_row_with_its_reason(bombs):
+    axes = Axes(device="cpu", channels=16, size=(6, 6), ratio=4, dtype="float16")
+    table = measured(["gc", "bombs:Inverts"], axes)
+    assert table["status"].tolist() == ["ok", "error"], table["reason"].tolist()
+    assert "Half" in table["reason"].iloc[1]
+
+
+def test_a_machine_that_was_busy_before_is_told_in_every_row():
+    run = engines.run([engines.compare(["se"], SMALL)], SHORT)
+    for load, expected in ((0.0, False), (None, False), (99.0, True)):
+        busy = replace(run, manifest=replace(run.manifest, load_1min=load))
+        flags = tables.frame(busy)["flags"].fillna("").iloc[0].split()
+        assert ("load" in flags) == expected
 
 
 def test_each_process_of_a_comparison_draws_orders_of_its_own(monkeypatch):

@@ -49,9 +49,10 @@ def allocations(work: Workload) -> dict[str, Cell]:
     work.clear()
     activations = traffic_of(work.prepare, work.call).peak_bytes
     work.clear()
-    held = {tensor.untyped_storage() for tensor in work.held()}
+    # each once where it is shared, and without the room that a copy elsewhere leaves before it
+    held = {tensor.data_ptr(): tensor.nbytes for tensor in work.held()}
     return {
-        "peak_memory_bytes": activations + sum(storage.nbytes() for storage in held),
+        "peak_memory_bytes": activations + sum(held.values()),
         "activation_memory_bytes": activations,
         "saved_memory_bytes": saved,
         "memory_source": "measured",

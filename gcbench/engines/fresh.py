@@ -131,14 +131,17 @@ def _crashed(job: Job, code: int) -> ComparisonRecord:
 
 
 def _merged(records: Sequence[ComparisonRecord], effort: Effort) -> ComparisonRecord:
-    """One record of all: a case is ok only if it was in every process."""
+    """One record of all that the processes found."""
     found = tuple(
-        next((m for m in measurements if m.status != "ok"), measurements[0])
+        _together(measurements)
         for measurements in zip(*(record.measurements for record in records), strict=True)
-    )
-    found = tuple(
-        replace(one, flags=tuple(dict.fromkeys(flag for m in every for flag in m.flags)))
-        for one, *every in zip(found, *(record.measurements for record in records), strict=True)
     )
     timings = tuple(timing for record in records for timing in record.timings)
     return replace(records[0], measurements=found, timings=timings, precision=effort.precision)
+
+
+def _together(measurements: Sequence[Measurement]) -> Measurement:
+    """One case as every process found it: ok only if it was in each, with the flags of all."""
+    flags = tuple(dict.fromkeys(flag for each in measurements for flag in each.flags))
+    first_failed = next((each for each in measurements if each.status != "ok"), measurements[0])
+    return replace(first_failed, flags=flags)

@@ -225,8 +225,7 @@ def _doing(case: Case) -> str:
 
 def _call_ns(work: Workload) -> int:
     start_ns = time.perf_counter_ns()
-    work.prepare()
-    work.call()
+    work.settle()
     return time.perf_counter_ns() - start_ns
 
 
@@ -258,12 +257,17 @@ def _fitting(attempts: Sequence[Attempt], baselines: Sequence[int]) -> list[Atte
 
 
 def _held_bytes(attempt: Attempt) -> int:
-    return 0 if attempt.work is None else sum(t.nbytes for t in attempt.work.held())
+    return _measured(attempt, "peak_memory_bytes") - _activation_bytes(attempt)
 
 
 def _activation_bytes(attempt: Attempt) -> int:
-    measured = attempt.measurement.metrics.get("activation_memory_bytes")
-    return measured if isinstance(measured, int) else 0
+    return _measured(attempt, "activation_memory_bytes")
+
+
+def _measured(attempt: Attempt, column: str) -> int:
+    cell = attempt.measurement.metrics[column]
+    assert isinstance(cell, int)
+    return cell
 
 
 def _shortage(subject: Subject) -> str | None:
