@@ -104,6 +104,16 @@ def free_bytes(device: str) -> int | None:
     return min((reading for reading in readings if reading is not None), default=None)
 
 
+def oom_kills() -> int | None:
+    """How many processes the kernel has killed for want of memory, here; None where it is untold.
+
+    Of this control group where it tells, else of the machine.
+    """
+    told = _text(_CGROUP / "memory.events") or _text(Path("/proc/vmstat")) or ""
+    match = re.search(r"^oom_kill (\d+)$", told, re.MULTILINE)
+    return int(match[1]) if match else None
+
+
 def last_level_cache_bytes(device: str) -> int | None:
     """Size of the device's last cache before memory, in bytes; None where it is unknown."""
     if device != "cpu":
