@@ -133,6 +133,7 @@ class Manifest:
     variables: dict[str, str]
     warnings: tuple[str, ...] = ()
     schema: int = SCHEMA
+    sweep: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

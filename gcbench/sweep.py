@@ -18,6 +18,8 @@ from gcbench.where import Where, parse_where
 EngineName = Literal["process", "inline"]
 OnOom = Literal["skip-larger", "continue", "stop"]
 Stages = Literal["resnet50", "resnet18"]
+# what a case may have come to that can be tried again
+Retriable = Literal["oom", "timeout", "error", "crashed", "skipped"]
 
 # (channels, side) of the four stages of torchvision's ResNets at 224x224, C2 to C5
 STAGES: dict[Stages, tuple[tuple[int, int], ...]] = {

@@ -71,7 +71,7 @@ def _enter(
         found.losses[why] = count + 1, first
 
 
-def forecast_lines(asked: Sweep, found: Forecast) -> Iterator[str]:
+def lines(asked: Sweep, found: Forecast) -> Iterator[str]:
     """A forecast in words, line by line."""
     yield f"comparisons  {found.comparisons:,}"
     yield f"cases        {found.cases:,}"

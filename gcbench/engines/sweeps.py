@@ -192,9 +192,7 @@ def measure(
         usual = asked.effort(comparison.cases[0].device)
         effort = budget.share(usual)
         if effort is None:
-            yield _not_run(
-                comparison, usual, f"--budget {span_text(asked.budget_s or 0)} was spent"
-            )
+            yield _not_run(comparison, usual, asked.budget_s or 0)
             continue
         needs: dict[int, int] = {}
 
