@@ -133,7 +133,6 @@ class Manifest:
     variables: dict[str, str]
     warnings: tuple[str, ...] = ()
     schema: int = SCHEMA
-    sweep: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
