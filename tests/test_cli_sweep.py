@@ -223,9 +223,9 @@ def test_a_run_of_another_machine_is_gone_on_with_only_on_request(folder, capsys
     run.write_text(first.replace(f'"node":"{node}"', '"node":"elsewhere"') + "\n" + rest)
     assert_refused(
         ran("sweep", "--resume", "run", capsys=capsys),
-        f"node was elsewhere, and is {node}",
+        f"node: elsewhere then, {node} now",
         "--allow-mismatch",
     )
     code, _, err = ran("sweep", "--resume", "run", "--allow-mismatch", capsys=capsys)
     assert code == 0
-    assert "warning: node was elsewhere" in err
+    assert "warning: node: elsewhere then" in err

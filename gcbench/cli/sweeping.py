@@ -30,9 +30,7 @@ def new_run() -> Path:
         RESULTS.mkdir(exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot make the folder {RESULTS}: {error.strerror} (-o RUN)") from error
-    stem = f"sweep-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    names = (RESULTS / f"{stem}{end}.jsonl" for end in ("", *(f"-{i}" for i in range(2, 1000))))
-    return next(name for name in names if not name.exists())
+    return store.path_in(RESULTS, f"sweep-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
 
 
 def foreseen(place: "Place", run: Path | None, retry: "Collection[Status]") -> list[str]:
@@ -72,9 +70,7 @@ def start(place: "Place", run: Path) -> "RunFile":
 
 def go_on(place: "Place", run: Path, allow_mismatch: bool) -> "RunFile":
     """Open a run to go on with it. Raises RunError where machine or versions have changed."""
-    from gcbench.environment import changes
-
-    changed = changes(store.manifest(run), _manifest(place, run))
+    changed = store.mismatches(store.manifest(run), _manifest(place, run))
     if changed and not allow_mismatch:
         raise RunError(
             f"{run} was begun elsewhere or otherwise, and its rows would not compare: "
@@ -124,7 +120,7 @@ def leave(run: Path, csv: Path | None) -> None:
     from gcbench.cli.output import write_whole
     from gcbench.formats.csv import render
 
-    table = tables.frame(store.load(run))
+    table = tables.frame(store.open_run(run, faults.say))
     if csv:
         write_whole(csv, render(table))
     print(table.pivot_table(index="height", columns="spec", values="macs", aggfunc="first"))
