@@ -48,7 +48,7 @@ METRICS: Registry[Metric] = Registry(
             "traffic",
             "gcbench.counting.traffic:traffic",
             "MACs and bytes of one call in its own mode, operator by operator",
-            ("call_macs", "traffic_bytes"),
+            ("call_macs", "call_conv_macs", "traffic_bytes"),
         ),
     ),
 )

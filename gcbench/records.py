@@ -105,8 +105,9 @@ class Measurement:
 class Peaks:
     """Ceilings of one device at one number of threads, as measured.
 
-    `name` is what rows that rest on them carry. Rates of matrix products are FLOP/s (two for each
-    MAC) by dtype, the best of short bursts and, where it was measured, what lasts. `copies` are
+    `name` is what rows that rest on them carry. Rates are FLOP/s (two for each MAC) by dtype: of
+    matrix products the best of short bursts and, where it was measured, what lasts; of 1x1
+    convolutions, for which libraries have kernels of their own, the best of bursts. `copies` are
     pairs of the bytes that a copy touches (read and written) and the bytes a second that it moved
     of them. `launch_us` is one call of an operator on almost nothing.
     """
@@ -115,7 +116,8 @@ class Peaks:
     device: str
     device_name: str
     threads: int | None
-    burst_flops_per_s: dict[str, float]
+    product_flops_per_s: dict[str, float]
+    convolution_flops_per_s: dict[str, float]
     sustained_flops_per_s: dict[str, float]
     copies: tuple[tuple[int, float], ...]
     launch_us: float

@@ -39,8 +39,8 @@ def peaks_of(case: Case, peaks: tuple[Peaks, ...], threads: int) -> Peaks | None
 def judge(measurement: Measurement, latency_us: float, peaks: Peaks) -> Verdict:
     """Hold a latency in microseconds against the ceilings of its device."""
     case, cells = measurement.case, measurement.metrics
-    compute_us = _compute_us(case, _number(cells, "call_macs"), peaks)
-    floors = [_memory_us(case, cells, _number(cells, "min_bytes"), peaks), compute_us]
+    least_us, compute_us = _compute_us(case, cells, peaks)
+    floors = [_memory_us(case, cells, _number(cells, "min_bytes"), peaks), least_us]
     # a floor of which one half is unknown is none
     floor_us = None if None in floors else max(each for each in floors if each is not None)
     # what a compiler fuses does not move: there the bytes that must move stand for those that do
@@ -60,7 +60,7 @@ def judge(measurement: Measurement, latency_us: float, peaks: Peaks) -> Verdict:
         bound,
         floor_us,
         None if floor_us is None else floor_us / latency_us,
-        max(floor_us or 0.0, compute_us or 0.0) > latency_us,
+        max(floor_us or 0.0, least_us or 0.0) > latency_us,
     )
 
 
@@ -90,9 +90,20 @@ def _memory_us(
     return us
 
 
-def _compute_us(case: Case, macs: float | None, peaks: Peaks) -> float | None:
-    rate = peaks.burst_flops_per_s.get(case.dtype)
-    return None if macs is None or not rate else 1e6 * 2 * macs / rate
+def _compute_us(
+    case: Case, cells: dict[str, Cell], peaks: Peaks
+) -> tuple[float | None, float | None]:
+    """Time that the MACs of a call need: at the best rate of any kind, and each kind at its own.
+
+    Libraries may do convolutions faster than products of matrices, or the other way round.
+    """
+    macs, convolved = _number(cells, "call_macs"), _number(cells, "call_conv_macs") or 0.0
+    product_rate = peaks.product_flops_per_s.get(case.dtype)
+    conv_rate = peaks.convolution_flops_per_s.get(case.dtype)
+    if macs is None or not product_rate or not conv_rate:
+        return None, None
+    apart_us = 2e6 * ((macs - convolved) / product_rate + convolved / conv_rate)
+    return 2e6 * macs / max(product_rate, conv_rate), apart_us
 
 
 def _launched(cells: dict[str, Cell], latency_us: float) -> bool:

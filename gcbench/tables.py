@@ -23,7 +23,7 @@ FIXED_COLUMNS = (
     *("peak_memory_bytes", "activation_memory_bytes"),
     *("flags", "gcbench_version", "torch_version"),
     *("comparison", "pair", "processes", "saved_memory_bytes", "memory_source"),
-    *("call_macs", "traffic_bytes", "peaks"),
+    *("call_macs", "call_conv_macs", "traffic_bytes", "peaks"),
 )
 # a metric whose column the fixed order does not name comes last
 COLUMNS = tuple(
@@ -44,7 +44,7 @@ WHOLE_NUMBERS = (
     ),
     *("min_bytes", "replicates", "samples", "calls_per_sample", "discarded_rounds"),
     *("peak_memory_bytes", "activation_memory_bytes", "comparison", "processes"),
-    *("saved_memory_bytes", "call_macs", "traffic_bytes"),
+    *("saved_memory_bytes", "call_macs", "call_conv_macs", "traffic_bytes"),
 )
 
 # far-out samples are told where they are more than this share

@@ -9,7 +9,7 @@ import pytest
 from gcbench.records import Peaks
 
 # ceilings that no test has to wait for; what measures them has tests of its own
-PEAKS = Peaks("made-up", "cpu", "made up", None, {}, {}, ((2**18, 1e11), (2**28, 1e10)), 1.0)
+PEAKS = Peaks("made-up", "cpu", "made up", None, {}, {}, {}, ((2**18, 1e11), (2**28, 1e10)), 1.0)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -32,7 +32,13 @@ def own_peaks(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
     def measure(manifest, device, threads, dtypes, sustained=False, tell=None):
-        burst = dict.fromkeys(dtypes, 1e12)
-        return replace(PEAKS, device=device, threads=threads, burst_flops_per_s=burst)
+        rates = dict.fromkeys(dtypes, 1e12)
+        return replace(
+            PEAKS,
+            device=device,
+            threads=threads,
+            product_flops_per_s=rates,
+            convolution_flops_per_s=rates,
+        )
 
     monkeypatch.setattr("gcbench.peaks.measuring.measure", measure)

@@ -30,7 +30,12 @@ def measured(monkeypatch):
         calls.append((device, threads, tuple(dtypes)))
         rates = dict.fromkeys(dtypes, float(len(calls)))
         return replace(
-            PEAKS, name=f"p{len(calls)}", device=device, threads=threads, burst_flops_per_s=rates
+            PEAKS,
+            name=f"p{len(calls)}",
+            device=device,
+            threads=threads,
+            product_flops_per_s=rates,
+            convolution_flops_per_s=rates,
         )
 
     monkeypatch.setattr(measuring, "measure", measure)
@@ -60,7 +65,7 @@ def test_a_dtype_that_was_never_measured_is_added_to_those_that_were(manifest, m
     of_cpu(manifest)
     both = of_cpu(manifest, ("float32", "bfloat16"))
     assert measured[1:] == [("cpu", 2, ("bfloat16",))]
-    assert both.burst_flops_per_s == {"float32": 1.0, "bfloat16": 2.0}
+    assert both.product_flops_per_s == {"float32": 1.0, "bfloat16": 2.0}
     assert of_cpu(manifest, ("bfloat16",)) == both
 
 
@@ -127,7 +132,7 @@ def test_a_folder_that_cannot_be_written_costs_a_sentence_and_nothing_else(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     said = []
     found = of_cpu(manifest, told=said.append)
-    assert found.burst_flops_per_s == {"float32": 1.0}
+    assert found.product_flops_per_s == {"float32": 1.0}
     assert any("cannot keep the peaks in" in sentence for sentence in said)
 
 
@@ -136,15 +141,14 @@ def test_measuring_reads_rates_off_the_clock(monkeypatch, manifest):
     monkeypatch.setattr(measuring, "_clock", lambda device: CudaClock(gpu, gpu.now, gpu.sleep))
 
     # a product of side n takes n^3 / 8 ns, or 1 ns for 16 FLOP; a convolution twice as long
-    def product_calls(device, dtype, side):
-        return lambda: gpu.do(side**3 / 8), lambda: gpu.do(side**3 / 4)
-
-    monkeypatch.setattr(measuring, "_product_calls", product_calls)
+    monkeypatch.setattr(measuring, "product", lambda d, t, side: lambda: gpu.do(side**3 / 8))
+    monkeypatch.setattr(measuring, "convolution", lambda d, t, side: lambda: gpu.do(side**3 / 4))
     monkeypatch.setattr(measuring, "_copies", lambda clock, device: iter([(2**20, 5e9)]))
     monkeypatch.setattr(measuring, "SUSTAINED_S", 0.3)
     found = REAL_MEASURE(manifest, "cpu", 1, ["float32", "float64"], sustained=True)
-    assert found.burst_flops_per_s == pytest.approx({"float32": 16e9, "float64": 16e9}, rel=1e-6)
-    assert found.sustained_flops_per_s == pytest.approx(found.burst_flops_per_s, rel=1e-6)
+    assert found.product_flops_per_s == pytest.approx({"float32": 16e9, "float64": 16e9}, rel=1e-4)
+    assert found.convolution_flops_per_s == pytest.approx({"float32": 8e9, "float64": 8e9})
+    assert found.sustained_flops_per_s == pytest.approx(found.product_flops_per_s, rel=1e-4)
     assert found.copies == ((2**20, 5e9),)
     assert found.name.startswith("cpu-1t-")
 
@@ -153,12 +157,12 @@ def test_sizes_grow_until_one_product_takes_too_long(monkeypatch):
     gpu = FakeGpu()
     sides = []
 
-    def product_calls(device, dtype, side):
+    def product(device, dtype, side):
         sides.append(side)
-        return (lambda: gpu.do(side**3 * 0.1),)
+        return lambda: gpu.do(side**3 * 0.1)
 
-    monkeypatch.setattr(measuring, "_product_calls", product_calls)
-    measuring._products(CudaClock(gpu, gpu.now, gpu.sleep), "cpu", "float32")
+    clock = CudaClock(gpu, gpu.now, gpu.sleep)
+    assert measuring._best_rate(clock, "cpu", product, "float32") == (pytest.approx(20e9), 512)
     # one of 512 takes 13 ms, so that the next one would take 107
     assert sides == [256, 512]
 
@@ -176,7 +180,7 @@ def test_copies_go_from_small_ones_to_far_beyond_the_cache(monkeypatch):
 @pytest.mark.slow
 def test_this_machine_has_ceilings_and_a_wider_float_is_never_faster(manifest):
     found = REAL_MEASURE(manifest, "cpu", 1, ["float32", "float64"])
-    assert found.burst_flops_per_s["float32"] > found.burst_flops_per_s["float64"] > 1e8
+    assert found.product_flops_per_s["float32"] > found.product_flops_per_s["float64"] > 1e8
     assert all(1e8 < rate < 1e13 for _, rate in found.copies)
     assert found.launch_us > 0
 

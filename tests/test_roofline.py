@@ -1,10 +1,16 @@
 """What bounds a case: ceilings, counts and latencies of round numbers, and the answer by hand."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from conftest import PEAKS as MADE_UP
 
-from gcbench.records import Measurement, Peaks
+import gcbench
+from gcbench import engines, tables
+from gcbench.formats.terminal import render
+from gcbench.peaks import measuring
+from gcbench.records import Effort, Measurement, Peaks
 from gcbench.roofline import GRAPH_GAIN, HOST_SHARE, NEAR, copy_bytes_per_s, judge, peaks_of
 from gcbench.spec import Axes, Block, compare
 
@@ -15,6 +21,7 @@ PEAKS = Peaks(
     "cpu",
     "a machine",
     2,
+    {"float32": 1e12},
     {"float32": 1e12},
     {},
     ((MIB // 4, 2e10), (MIB, 8e10), (4 * MIB, 1e11), (16 * MIB, 1e10), (64 * MIB, 9e9)),
@@ -114,3 +121,62 @@ def test_a_case_has_the_peaks_of_its_own_device_and_threads():
     assert peaks_of(replace(case, device="cuda:1"), every, 2) is gpu
     assert peaks_of(replace(case, device="cuda"), every, 2) is None
     assert peaks_of(case, every, 8) is None
+
+
+def rows_with(monkeypatch, **changes):
+    fast = {"float32": 1e15}
+    rates = {"product_flops_per_s": fast, "convolution_flops_per_s": fast}
+    rates |= {"copies": ((2**18, 1e15),), **changes}
+    monkeypatch.setattr(
+        measuring,
+        "measure",
+        lambda manifest, device, threads, *more, **named: replace(
+            MADE_UP, device=device, threads=threads, name=str(sorted(changes)), **rates
+        ),
+    )
+    monkeypatch.setattr("gcbench.peaks.kept.find", lambda *arguments: None)
+    axes = Axes(channels=16, size=(6, 5), ratio=4, device="cpu")
+    return tables.frame(engines.run([engines.compare(["gc", "se"], axes)], Effort(0.5, 0.2)))
+
+
+def test_rows_carry_floor_bound_and_the_name_of_the_peaks(monkeypatch):
+    table = rows_with(monkeypatch)
+    assert table["bound"].tolist() == ["latency"] * 2
+    assert (table["floor_us"] > 0).all()
+    assert (table["floor_fraction"] < 0.01).all()
+    assert table["peaks"].tolist() == ["[]"] * 2
+    assert not table["flags"].fillna("").str.contains("above_ceiling|peaks_busy").any()
+    text = render(table)
+    assert "bound: memory or compute from 40 % of that ceiling on, else latency" in text
+    assert "ceilings: []" in text
+
+
+def test_rows_above_a_ceiling_or_with_busy_peaks_say_so(monkeypatch):
+    table = rows_with(monkeypatch, copies=((2**18, 1.0),), flags=("load",))
+    assert (table["floor_fraction"] > 1).all()
+    assert table["flags"].str.contains("above_ceiling").all()
+    assert table["flags"].str.contains("peaks_busy").all()
+    text = render(table)
+    assert "faster than a measured ceiling allows" in text
+    assert "the ceilings were measured while the machine was busy" in text
+
+
+def test_an_old_run_without_ceilings_is_read_all_the_same():
+    results = Path(__file__).parent.parent / "results"
+    table = gcbench.load(sorted(results.glob("bench-1x256x56x56-epyc*20261123.jsonl"))[0])
+    assert table["bound"].isna().all()
+    assert table["verdict"].notna().all()
+
+
+def test_convolutions_are_held_against_their_own_rate_and_the_floor_against_the_best():
+    peaks = replace(PEAKS, convolution_flops_per_s={"float32": 4e12})
+    cells = {"min_bytes": 0, "traffic_bytes": 0, "call_macs": 10**7}
+    # 20 us at 1 TFLOP/s, 5 us at 4
+    alone, mixed, convolved = (
+        judge(measurement(cells | {"call_conv_macs": conv}), 40.0, peaks)
+        for conv in (0, 5 * 10**6, 10**7)
+    )
+    assert [each.floor_us for each in (alone, mixed, convolved)] == pytest.approx([5.0] * 3)
+    assert (alone.bound, mixed.bound, convolved.bound) == ("compute", "latency", "latency")
+    at_thirty = judge(measurement(cells | {"call_conv_macs": 5 * 10**6}), 30.0, peaks)
+    assert at_thirty.bound == "compute"

@@ -30,11 +30,13 @@ _TOUCH_NOTHING = frozenset({"_unsafe_view", "detach", "empty", "empty_like", "em
 class MetaPass:
     """What one call did. `uncounted` are the operators that compute but have no MAC formula.
 
+    `conv_macs` are those of the MACs that convolutions do.
     `held_bytes` are the weights, buffers and input; `activation_bytes` the peak of all that the
     call made beside them; `traffic_bytes` what each operator reads and writes, added up.
     """
 
     macs: int
+    conv_macs: int
     uncounted: tuple[str, ...]
     held_bytes: int
     activation_bytes: int
@@ -70,6 +72,12 @@ def _called(work: Workload) -> MetaPass:
             work.call()
     return MetaPass(
         macs=counter.get_total_flops() // 2,
+        conv_macs=sum(
+            flops
+            for operator, flops in counter.get_flop_counts().get("Global", {}).items()
+            if "convolution" in str(operator)
+        )
+        // 2,
         uncounted=tuple(sorted(account.uncounted)),
         held_bytes=sum(storage.nbytes() for storage in {t.untyped_storage() for t in held}),
         activation_bytes=account.peak_bytes,

@@ -11,8 +11,13 @@ if TYPE_CHECKING:
 def traffic(subject: "Subject") -> dict[str, Cell]:
     """Count one call in the case's own mode on the meta device.
 
-    `call_macs` are its MACs, a backward pass included where there is one; `traffic_bytes` what its
-    operators read and write, each taken by itself: what a cache spares is still in it, and what a
-    compiler fuses too.
+    `call_macs` are its MACs, a backward pass included where there is one, and `call_conv_macs`
+    those of convolutions among them; `traffic_bytes` what its operators read and write, each taken
+    by itself: what a cache spares is still in it, and what a compiler fuses too.
     """
-    return {"call_macs": subject.call.macs, "traffic_bytes": subject.call.traffic_bytes}
+    call = subject.call
+    return {
+        "call_macs": call.macs,
+        "call_conv_macs": call.conv_macs,
+        "traffic_bytes": call.traffic_bytes,
+    }

@@ -30,11 +30,12 @@ def renderable(peaks: Peaks, where: str) -> RenderableType:
 
 
 def _products(peaks: Peaks) -> Table:
-    table = _table("matrix products", "in short bursts", "kept up", "MACs a second")
-    for dtype, rate in peaks.burst_flops_per_s.items():
+    table = _table("dtype", "matrix products", "kept up", "1x1 convolutions")
+    for dtype, rate in peaks.product_flops_per_s.items():
         lasting = peaks.sustained_flops_per_s.get(dtype)
         kept_up = "" if lasting is None else _rate(lasting, "FLOP/s")
-        table.add_row(dtype, _rate(rate, "FLOP/s"), kept_up, _rate(rate / 2, "MAC/s"))
+        convolved = _rate(peaks.convolution_flops_per_s[dtype], "FLOP/s")
+        table.add_row(dtype, _rate(rate, "FLOP/s"), kept_up, convolved)
     return table
 
 

@@ -201,10 +201,12 @@ def _bounds(rows: pd.DataFrame) -> str:
         f"launch where the host needs {percent_text(HOST_SHARE)} of the time or a graph is "
         f"{GRAPH_GAIN:g} times as fast, "
     )
+    floor = "; floor: the share of the least possible time in the latency"
     return (
         f"bound: {launch if rows['host_us'].notna().any() else ''}memory or compute from "
-        f"{percent_text(NEAR)} of that peak on, else latency; floor: the share that the least time "
-        f"by the peaks {', '.join(rows['peaks'].dropna().unique())} has in the latency"
+        f"{percent_text(NEAR)} of that ceiling on, else latency"
+        f"{floor if rows['floor_us'].notna().any() else ''}; "
+        f"ceilings: {', '.join(rows['peaks'].dropna().unique())}"
     )
 
 

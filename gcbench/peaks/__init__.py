@@ -65,7 +65,7 @@ def of_device(
     if known and known.flags and not was_loaded(manifest):
         tell(f"the peaks of {device} were measured while the machine was busy: measuring them anew")
         known = None
-    missing = [dtype for dtype in dtypes if not known or dtype not in known.burst_flops_per_s]
+    missing = [dtype for dtype in dtypes if not known or dtype not in known.product_flops_per_s]
     if known and not missing:
         return known
     from gcbench.peaks import measuring
@@ -77,7 +77,8 @@ def of_device(
     if known:
         found = replace(
             found,
-            burst_flops_per_s=known.burst_flops_per_s | found.burst_flops_per_s,
+            product_flops_per_s=known.product_flops_per_s | found.product_flops_per_s,
+            convolution_flops_per_s=known.convolution_flops_per_s | found.convolution_flops_per_s,
             sustained_flops_per_s=known.sustained_flops_per_s,
         )
     kept.keep(manifest, found, name, tell)

@@ -19,6 +19,9 @@ from gcbench.timing.gpu import TorchGpu
 from gcbench.timing.usage import between, read_usage
 
 Tell = Callable[[str], None]
+Call = Callable[[], object]
+# makes what is called from a device, a dtype and the side of a square matrix
+Make = Callable[[str, str, int], Call]
 
 # square matrices of these sides are multiplied, while one product takes no longer than this
 CPU_SIDES, CUDA_SIDES = (256, 512, 1024, 2048), (1024, 2048, 4096, 8192)
@@ -41,7 +44,7 @@ class Do:
 
     repeatable, cold, syncs = True, False, False
 
-    def __init__(self, call: Callable[[], object]) -> None:
+    def __init__(self, call: Call) -> None:
         """Do what `call` does."""
         self.call = call
 
@@ -70,12 +73,13 @@ def measure(
     before = read_usage()
     with _set_up(threads):
         clock = _clock(device)
-        burst, lasting = {}, {}
+        products, convolutions, lasting = {}, {}, {}
         for dtype in dtypes:
-            tell(f"matrix products in {dtype}")
-            burst[dtype], side = _products(clock, device, dtype)
+            tell(f"products in {dtype}")
+            products[dtype], side = _best_rate(clock, device, product, dtype)
+            convolutions[dtype], _ = _best_rate(clock, device, convolution, dtype)
             if sustained:
-                tell(f"matrix products in {dtype}, for {SUSTAINED_S:g} s")
+                tell(f"products in {dtype}, for {SUSTAINED_S:g} s")
                 lasting[dtype] = _lasting(clock, device, dtype, side)
         tell("copies")
         copies = tuple(_copies(clock, device))
@@ -88,7 +92,8 @@ def measure(
         device=device,
         device_name=manifest.device_name(device) or device,
         threads=threads,
-        burst_flops_per_s=burst,
+        product_flops_per_s=products,
+        convolution_flops_per_s=convolutions,
         sustained_flops_per_s=lasting,
         copies=copies,
         launch_us=launch_us,
@@ -116,7 +121,7 @@ def _set_up(threads: int | None) -> Iterator[None]:
             torch.set_num_threads(usual)
 
 
-def _best_ns(clock: Clock, call: Callable[[], object]) -> int:
+def _best_ns(clock: Clock, call: Call) -> int:
     """The least time of a call, of as many readings as fit in the time for them."""
     sample = Sample(Do(call), 1)
     first_ns = [clock.time([[sample]]).durations_ns[0][0] for _ in range(2)][-1]
@@ -124,37 +129,44 @@ def _best_ns(clock: Clock, call: Callable[[], object]) -> int:
     return min(turns[0] for turns in clock.time([[sample]] * readings).durations_ns)
 
 
-def _products(clock: Clock, device: str, dtype: str) -> tuple[float, int]:
-    """The best rate of square matrix products, in FLOP/s, and the side that gave it."""
+def _best_rate(clock: Clock, device: str, work: Make, dtype: str) -> tuple[float, int]:
+    """The best rate of a product of squares, in FLOP/s, and the side that gave it."""
     best, best_side = 0.0, 0
     for side in CPU_SIDES if device == "cpu" else CUDA_SIDES:
-        # matrix products and convolutions may take other kernels, and other shortened floats
-        spent_ns = [_best_ns(clock, call) for call in _product_calls(device, dtype, side)]
-        rate = 2 * side**3 / (min(spent_ns) / 1e9)
+        took_ns = _best_ns(clock, work(device, dtype, side))
+        rate = 2 * side**3 / (took_ns / 1e9)
         if rate > best:
             best, best_side = rate, side
-        if min(spent_ns) > LONGEST_PRODUCT_NS / 8:  # the next one takes eight times as long
+        if took_ns > LONGEST_PRODUCT_NS / 8:  # the next one takes eight times as long
             break
     return best, best_side
 
 
-def _product_calls(device: str, dtype: str, side: int) -> tuple[Callable[[], Tensor], ...]:
-    """A product of two square matrices, and the same as a 1x1 convolution."""
-    a, b = (
-        torch.randn(side, side, generator=torch.Generator().manual_seed(seed)).to(
-            device, getattr(torch, dtype)
-        )
-        for seed in (0, 1)
+def product(device: str, dtype: str, side: int) -> Call:
+    """A product of two square matrices."""
+    a, b = (_random((side, side), device, dtype, seed) for seed in (0, 1))
+    return lambda: a @ b
+
+
+def convolution(device: str, dtype: str, side: int) -> Call:
+    """The same as a 1x1 convolution, for which libraries may have faster kernels."""
+    weight, x = (
+        _random(shape, device, dtype, seed)
+        for seed, shape in enumerate([(side, side, 1, 1), (1, side, side, 1)])
     )
-    weight, x = a.view(side, side, 1, 1), b.view(1, side, side, 1)
-    return lambda: a @ b, lambda: torch.nn.functional.conv2d(x, weight)
+    return lambda: torch.nn.functional.conv2d(x, weight)
+
+
+def _random(shape: tuple[int, ...], device: str, dtype: str, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator).to(device, getattr(torch, dtype))
 
 
 def _lasting(clock: Clock, device: str, dtype: str, side: int) -> float:
     """The median rate of the last third of some seconds of products, in FLOP/s."""
-    product, _ = _product_calls(device, dtype, side)
-    sample = Sample(Do(product), 1)
-    once_ns = max(1, _best_ns(clock, product))
+    work = product(device, dtype, side)
+    sample = Sample(Do(work), 1)
+    once_ns = max(1, _best_ns(clock, work))
     spent_ns: list[int] = []
     end_ns = clock.now() + round(SUSTAINED_S * 1e9)
     while clock.now() < end_ns:
