@@ -268,19 +268,19 @@ Turned = Workload | Copy | Repeated | Replayed
 
 def recorded(work: Workload) -> "torch.cuda.CUDAGraph":
     """Record one call of a work as a CUDA graph; raises what torch or the module raises then."""
-    device = work.x.device
-    current, side = torch.cuda.current_stream(device), torch.cuda.Stream(device)
-    # libraries make their handles and work space at first calls, which no graph may hold
-    side.wait_stream(current)
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            work.settle()
-    current.wait_stream(side)
-    work.clear()
-    graph = torch.cuda.CUDAGraph()
-    torch.set_grad_enabled(work.mode != "infer")
-    with torch.cuda.graph(graph):
-        work.call()
+    with torch.cuda.device(work.x.device):
+        current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+        # libraries make their handles and work space at first calls, which no graph may hold
+        side.wait_stream(current)
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                work.settle()
+        current.wait_stream(side)
+        work.clear()
+        torch.set_grad_enabled(work.mode != "infer")
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            work.call()
     return graph
 
 

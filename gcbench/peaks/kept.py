@@ -41,10 +41,11 @@ def find(
     path = _path(manifest, device_id, threads)
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=Kept)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, msgspec.DecodeError) as error:
-        tell(f"the peaks in {path} cannot be read ({error}): measuring them anew")
+        why = error.strerror if isinstance(error, OSError) else error
+        tell(f"the peaks in {path} cannot be read ({why}): measuring them anew")
         return None
     changed = mismatches(kept.manifest, manifest, device)
     if changed:

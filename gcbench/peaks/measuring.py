@@ -158,8 +158,8 @@ def convolution(device: str, dtype: str, side: int) -> Call:
 
 
 def _random(shape: tuple[int, ...], device: str, dtype: str, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator).to(device, getattr(torch, dtype))
+    generator = torch.Generator(device).manual_seed(seed)
+    return torch.randn(shape, device=device, generator=generator).to(getattr(torch, dtype))
 
 
 def _lasting(clock: Clock, device: str, dtype: str, side: int) -> float:
