@@ -100,7 +100,7 @@ class Summary(NamedTuple):
 
     `far_out` counts samples outside Tukey's outer fence of their replicate; `drift` is the change
     of the latency from the first third of the replicates to the last; `calls` is None where
-    processes took different ones.
+    processes took different ones; `exposed` counts samples that may hold waiting for the host.
     """
 
     latency: Interval
@@ -110,6 +110,7 @@ class Summary(NamedTuple):
     calls: int | None
     far_out: int
     drift: float
+    exposed: int
     copies: float
     relative: Interval | None
     noise: Noise | None
@@ -297,6 +298,12 @@ def _summary(
         calls=calls.pop() if len(calls) == 1 else None,
         far_out=_far_out([samples for samples, _ in sampled]),
         drift=max(map(_drift, durations), key=abs),
+        exposed=sum(
+            replicate.exposed[arm]
+            for timing, arm in zip(timings, arms, strict=True)
+            for replicate in timing.replicates
+            if replicate.exposed
+        ),
         copies=math.exp(_over_processes(clones).mid),
         relative=relative,
         noise=noise,
