@@ -1,6 +1,8 @@
 """What was unusual about a measurement, in words; above all what the machine did beside it."""
 
-from gcbench.records import ComparisonRecord, Manifest
+from collections.abc import Sequence
+
+from gcbench.records import ComparisonRecord, Disturbance, Manifest
 from gcbench.statistics import Summary
 from gcbench.units import percent_text
 
@@ -30,6 +32,16 @@ FLAG_WORDS = {
     "and stand it, the latencies are of this moment",
     "contended": f"a median latency is over {CONTENDED:g} times the fastest sample (contended): "
     "threads waited for cores, so free the machine or try a smaller --threads",
+    "throttled": "the device held its clock down (throttled): let it cool, or look at its power "
+    "limit; ratios are paired and stand it",
+    "launch_exposed": "the host was too slow to keep the device's queue full (launch_exposed): the "
+    "latency may hold time in which the device waited",
+    "syncs_inside": "a call waits for the device inside (syncs_inside): its latency holds the "
+    "host's time too",
+    "above_ceiling": "faster than a measured ceiling allows (above_ceiling): a wrong count, peaks "
+    "of a busy moment, or data still in a cache; gcbench peaks measures the ceilings again",
+    "peaks_busy": "the ceilings were measured while the machine was busy (peaks_busy): floor and "
+    "bound rest on ceilings that are too low; gcbench peaks measures them again",
     "not_alone": "another gcbench measured on this device meanwhile (not_alone): "
     "leave --no-wait away",
     "copies_differ": "two copies of one thing differ by more than the precision (copies_differ): "
@@ -48,23 +60,34 @@ def was_loaded(manifest: Manifest) -> bool:
 
 def machine_flags(record: ComparisonRecord, summaries: dict[int, Summary]) -> list[str]:
     """Name what the machine did while a comparison was timed, where it was more than usual."""
-    seen = [r.disturbance for timing in record.timings for r in timing.replicates]
-    if not seen:
+    replicates = [replicate for timing in record.timings for replicate in timing.replicates]
+    if not replicates:
         return []
+    flags = disturbed([r.disturbance for r in replicates], _on_cpu(record))
+    if any(r.device and (r.device.throttle or r.device.throttled_rounds) for r in replicates):
+        flags.append("throttled")
+    if any(abs(summary.drift) > DRIFT for summary in summaries.values()):
+        flags.append("drift")
+    if any(summary.latency.mid > CONTENDED * summary.minimum for summary in summaries.values()):
+        flags.append("contended")
+    return flags
+
+
+def disturbed(seen: Sequence[Disturbance], on_cpu: bool) -> list[str]:
+    """Name what stood in a process's way in some stretches of time, where it was more than usual.
+
+    `on_cpu` tells that it wanted a core for itself.
+    """
     wall_ns = max(1, sum(d.wall_ns for d in seen))
     flags = []
     if sum(d.steal_ns or 0 for d in seen) > STEAL_SHARE * wall_ns:
         flags.append("steal")
-    if sum(d.cpu_ns for d in seen) < LOW_CPU_SHARE * wall_ns and _on_cpu(record):
+    if sum(d.cpu_ns for d in seen) < LOW_CPU_SHARE * wall_ns and on_cpu:
         flags.append("low_cpu_share")
     if sum(d.pressure_ns or 0 for d in seen) > PRESSURE_SHARE * wall_ns:
         flags.append("pressure")
     if sum(d.involuntary_switches for d in seen) * 1e9 > SWITCHES_PER_S * wall_ns:
         flags.append("preempted")
-    if any(abs(summary.drift) > DRIFT for summary in summaries.values()):
-        flags.append("drift")
-    if any(summary.latency.mid > CONTENDED * summary.minimum for summary in summaries.values()):
-        flags.append("contended")
     return flags
 
 

@@ -3,11 +3,14 @@
 Readings from /proc and /sys are optional: where a file is missing the reading is None.
 """
 
+import gc
 import os
 import platform
 import re
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -16,6 +19,7 @@ from pathlib import Path
 from gcbench.disturbance import was_loaded
 from gcbench.errors import UsageError
 from gcbench.records import Cell, Manifest
+from gcbench.spec import Switch
 
 _LIBRARIES = ("torch", "torchvision", "fvcore", "numpy", "pandas", "triton")
 _VARIABLES = re.compile(
@@ -57,6 +61,30 @@ def manifest(run: str, seed: int) -> Manifest:
         },
     )
     return _with_warnings(record)
+
+
+def where(manifest: Manifest, device: str, threads: int | None) -> str:
+    """A device of this machine in a line, with the CPU threads where they are given."""
+    used = "" if threads is None else f", {threads} thread{'' if threads == 1 else 's'}"
+    name = manifest.device_name(device)
+    return f"{device}: {name}{used} · torch {manifest.versions['torch']}"
+
+
+@contextmanager
+def tf32(switch: Switch | None) -> Iterator[None]:
+    """Let CUDA shorten float32 inside, or forbid it; None leaves torch's own choice."""
+    if switch is None:
+        yield
+        return
+    import torch
+
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, convolutions.allow_tf32
+    try:
+        products.allow_tf32 = convolutions.allow_tf32 = switch == "on"
+        yield
+    finally:
+        products.allow_tf32, convolutions.allow_tf32 = before
 
 
 def default_device() -> str:
@@ -112,6 +140,17 @@ def oom_kills() -> int | None:
     told = _text(_CGROUP / "memory.events") or _text(Path("/proc/vmstat")) or ""
     match = re.search(r"^oom_kill (\d+)$", told, re.MULTILINE)
     return int(match[1]) if match else None
+
+
+def give_back(device: str) -> None:
+    """Give memory that nothing uses any more back to a GPU, so that it is free for others."""
+    if device == "cpu":
+        return
+    import torch
+
+    gc.collect()
+    with torch.cuda.device(device):
+        torch.cuda.empty_cache()
 
 
 def last_level_cache_bytes(device: str) -> int | None:

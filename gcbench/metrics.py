@@ -44,5 +44,11 @@ METRICS: Registry[Metric] = Registry(
             "peak bytes alive during one call, predicted on the meta device",
             ("peak_memory_bytes", "activation_memory_bytes", "memory_source"),
         ),
+        Metric(
+            "traffic",
+            "gcbench.counting.traffic:traffic",
+            "MACs and bytes of one call in its own mode, operator by operator",
+            ("call_macs", "call_conv_macs", "traffic_bytes"),
+        ),
     ),
 )

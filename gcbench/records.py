@@ -44,15 +44,36 @@ class Disturbance:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceState:
+    """How an accelerator was while some rounds were timed; None where it does not tell.
+
+    `clock_mhz` is the lowest clock that a wait of known length showed, `told_mhz` the lowest that
+    the driver told, temperature and power the highest. `throttle` names the driver's reasons for
+    holding the clock down.
+    """
+
+    clock_mhz: float | None = None
+    told_mhz: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
+    throttle: tuple[str, ...] = ()
+    throttled_rounds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Replicate:
     """One rebuild of every arm: for each arm the duration of each sample in nanoseconds, by round.
 
     An arm that took no part in this replicate has no samples. Samples of two arms of one group at
-    the same position come from the same round.
+    the same position come from the same round. `exposed` counts for each arm the samples in which
+    the device may have waited for the host; empty where there are none.
     """
 
     samples_ns: tuple[tuple[int, ...], ...]
     disturbance: Disturbance
+    exposed: tuple[int, ...] = ()
+    device: DeviceState | None = None
+    discarded_rounds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +83,11 @@ class Timing:
     arms: tuple[Arm, ...]
     replicates: tuple[Replicate, ...]
     stopped_by: StoppedBy
-    discarded_rounds: int = 0
+
+    @property
+    def discarded_rounds(self) -> int:
+        """Whole rounds that were thrown away and timed again."""
+        return sum(replicate.discarded_rounds for replicate in self.replicates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +102,34 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
+class Peaks:
+    """Ceilings of one device at one number of threads, as measured.
+
+    `name` is what rows that rest on them carry. Rates are FLOP/s (two for each MAC) by dtype: of
+    matrix products the best of short bursts and, where it was measured, what lasts; of 1x1
+    convolutions, for which libraries have kernels of their own, the best of bursts. `copies` are
+    pairs of the bytes that a copy touches (read and written) and the bytes a second that it moved
+    of them. `launch_us` is one call of an operator on almost nothing.
+    """
+
+    name: str
+    device: str
+    device_name: str
+    threads: int | None
+    product_flops_per_s: dict[str, float]
+    convolution_flops_per_s: dict[str, float]
+    sustained_flops_per_s: dict[str, float]
+    copies: tuple[tuple[int, float], ...]
+    launch_us: float
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ComparisonRecord:
     """A comparison as it was measured: one timing for each process, none where none was possible.
 
-    `baselines` says for each case the position of the one that it is divided by.
+    `baselines` says for each case the position of the one that it is divided by; `peaks` are the
+    ceilings of the devices and threads of its cases.
     """
 
     measurements: tuple[Measurement, ...]
@@ -88,6 +137,7 @@ class ComparisonRecord:
     precision: float
     timings: tuple[Timing, ...]
     pair: str | None = None
+    peaks: tuple[Peaks, ...] = ()
 
 
 class Outline(NamedTuple):
@@ -144,6 +194,10 @@ class Manifest:
     warnings: tuple[str, ...] = ()
     sweep: str | None = None
     schema: int = SCHEMA
+
+    def device_name(self, device: str) -> str | None:
+        """What a device calls itself; None where the machine had none of that name."""
+        return self.devices.get("cuda:0" if device == "cuda" else device)
 
 
 @dataclass(frozen=True, slots=True)

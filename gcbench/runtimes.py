@@ -1,4 +1,4 @@
-"""How a module is run: eagerly, or as torch.compile makes it.
+"""How a module is run: eagerly, as torch.compile makes it, or recorded as a CUDA graph.
 
 Each arm is compiled as a function of its own, with a code object of its own: dynamo keeps what it
 compiled beside the code, so arms that shared one would search each other's guards at every call,
@@ -33,7 +33,9 @@ def why_not(case: Case) -> str | None:
         return None
     if case.device == "cpu":
         return "a CUDA graph needs a CUDA device; on a CPU there are eager and compile"
-    return "replaying CUDA graphs is not in this version of gcbench"
+    if case.mode == "backward":
+        return "a CUDA graph holds forward and backward together: take mode train"
+    return None
 
 
 def compiled() -> Apply:
@@ -44,7 +46,12 @@ def compiled() -> Apply:
     return made
 
 
-APPLIES: dict[Runtime, Callable[[], Apply]] = {"eager": lambda: eagerly, "compile": compiled}
+# a graph is recorded of a whole call, by `gcbench.workload.Replayed`
+APPLIES: dict[Runtime, Callable[[], Apply]] = {
+    "eager": lambda: eagerly,
+    "compile": compiled,
+    "graph": lambda: eagerly,
+}
 
 
 @contextmanager

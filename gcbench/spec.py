@@ -19,6 +19,7 @@ Mode = Literal["infer", "train", "backward"]
 Runtime = Literal["eager", "compile", "graph"]
 Cache = Literal["warm", "cold"]
 CounterName = Literal["auto", "fvcore", "torch", "formula"]
+Switch = Literal["on", "off"]
 
 CHOICES: dict[str, Any] = {
     "dtype": Dtype,

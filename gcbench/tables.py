@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from gcbench import roofline
 from gcbench.disturbance import machine_flags, was_loaded
 from gcbench.metrics import METRICS
 from gcbench.records import Cell, ComparisonRecord, Manifest, Measurement, Run, StoppedBy
@@ -23,6 +24,7 @@ FIXED_COLUMNS = (
     *("peak_memory_bytes", "activation_memory_bytes"),
     *("flags", "gcbench_version", "torch_version"),
     *("comparison", "pair", "processes", "saved_memory_bytes", "memory_source"),
+    *("call_macs", "call_conv_macs", "traffic_bytes", "peaks"),
 )
 # a metric whose column the fixed order does not name comes last
 COLUMNS = tuple(
@@ -43,7 +45,7 @@ WHOLE_NUMBERS = (
     ),
     *("min_bytes", "replicates", "samples", "calls_per_sample", "discarded_rounds"),
     *("peak_memory_bytes", "activation_memory_bytes", "comparison", "processes"),
-    "saved_memory_bytes",
+    *("saved_memory_bytes", "call_macs", "call_conv_macs", "traffic_bytes"),
 )
 
 # far-out samples are told where they are more than this share
@@ -88,11 +90,16 @@ def rows_of(record: ComparisonRecord, manifest: Manifest) -> Iterator[dict[str, 
             flags.append(f"far_out={summary.far_out}")
         if summary and summary.noise and summary.noise.excludes_one:
             flags.append("copies_differ")
+        if summary and summary.exposed:
+            flags.append("launch_exposed")
+        limits, special = _limits(measurement, summary, record, manifest)
+        flags += special
         yield {
             **_identity(measurement, manifest),
             **measurement.metrics,
             "flops": _doubled(measurement.metrics.get("macs")),
             **(_timed(summary, record) if summary else {}),
+            **limits,
             "baseline": record.measurements[record.baselines[position]].case.key,
             "pair": record.pair,
             "flags": " ".join(flags) or None,
@@ -101,7 +108,6 @@ def rows_of(record: ComparisonRecord, manifest: Manifest) -> Iterator[dict[str, 
 
 def _identity(measurement: Measurement, manifest: Manifest) -> dict[str, Any]:
     case = measurement.case
-    device = "cuda:0" if case.device == "cuda" else case.device
     return {
         "run": manifest.run,
         "key": case.key,
@@ -114,7 +120,7 @@ def _identity(measurement: Measurement, manifest: Manifest) -> dict[str, Any]:
         "ratio": case.ratio,
         "dtype": case.dtype,
         "device": case.device,
-        "device_name": manifest.devices.get(device),
+        "device_name": manifest.device_name(case.device),
         "node": manifest.node,
         "layout": case.layout,
         "mode": case.mode,
@@ -152,6 +158,25 @@ def _timed(summary: Summary, record: ComparisonRecord) -> dict[str, Any]:
         "aa_hi": aa[2],
         "copies": summary.copies,
     }
+
+
+def _limits(
+    measurement: Measurement, summary: Summary | None, record: ComparisonRecord, manifest: Manifest
+) -> tuple[dict[str, Any], list[str]]:
+    """What bounds a case that was timed, as cells, and the flags of that."""
+    found = roofline.peaks_of(measurement.case, record.peaks, manifest.threads)
+    if not summary or not found:
+        return {}, []
+    verdict = roofline.judge(measurement, summary.latency.mid / 1e3, found)
+    flags = ["above_ceiling"] if verdict.above else []
+    flags += ["peaks_busy"] if found.flags else []
+    cells = {
+        "bound": verdict.bound,
+        "floor_us": verdict.floor_us,
+        "floor_fraction": verdict.floor_fraction,
+        "peaks": found.name,
+    }
+    return cells, flags
 
 
 def _stopped_by(record: ComparisonRecord) -> StoppedBy:

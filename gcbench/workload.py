@@ -29,8 +29,11 @@ class Workload:
 
     `prepare` does what must not be timed; `call` is what is timed and returns the output, or None
     where the mode ends in a backward pass. `repeatable` tells whether several calls may follow one
-    preparation, `cold` whether a preparation empties the caches.
+    preparation, `cold` whether a preparation empties the caches, `syncs` whether a call waits for
+    the device.
     """
+
+    syncs = False
 
     def __init__(
         self,
@@ -60,12 +63,16 @@ class Workload:
 
     def prepare(self) -> None:
         """Bring the state to where the timed part begins. Leaves gradients on or off, as needed."""
-        _set_threads(self._threads)
         torch.set_grad_enabled(self.mode != "infer")
         if self.mode != "infer":
             self.clear()
         if self.mode == "backward":
             self._output = self.forward()
+        self.prepare_machine()
+
+    def prepare_machine(self) -> None:
+        """Set the threads, and do what was given to run last in every preparation."""
+        _set_threads(self._threads)
         if self._before is not None:
             self._before()
 
@@ -101,8 +108,17 @@ class Workload:
         """Rebuild the module from the same weights and the input from the same values."""
         # without a spacer, small weights would fall back into the hole that the last copy left
         spacer = torch.empty(rng.randrange(_SHIFT_BYTES), dtype=torch.uint8, device=self.x.device)
-        moved = type(self)(
-            copy.deepcopy(self.module),
+        moved = self._over(copy.deepcopy(self.module), rng)
+        moved._spacer = spacer
+        return moved
+
+    def beside(self, rng: random.Random) -> Self:
+        """The same module with an input of its own, of the same values."""
+        return self._over(self.module, rng)
+
+    def _over(self, module: nn.Module, rng: random.Random) -> Self:
+        work = type(self)(
+            module,
             elsewhere(self.x, rng),
             self.mode,
             None if self.gradient is None else elsewhere(self.gradient, rng),
@@ -110,14 +126,16 @@ class Workload:
             self._apply,
             self._threads,
         )
-        moved._spacer = spacer
-        return moved
+        work.syncs = self.syncs
+        return work
 
     _spacer: Tensor | None = None
 
 
 class Copy:
     """One clone of the input: the unit of memory traffic."""
+
+    syncs = False
 
     def __init__(
         self, x: Tensor, before: Prepare | None = None, threads: int | None = None
@@ -149,6 +167,8 @@ class Copy:
         """Put the input at a new place in memory."""
         return type(self)(elsewhere(self.x, rng), self._before, self._threads)
 
+    beside = elsewhere
+
 
 class Repeated:
     """A work called several times in one call: how a known ratio is made.
@@ -163,6 +183,7 @@ class Repeated:
         """Call `work`, which must be repeatable, so many times."""
         self._work, self._times = work, times
         self.prepare, self.settle = work.prepare, work.settle
+        self.syncs = work.syncs
 
     def call(self) -> None:
         """Do the work so many times."""
@@ -172,6 +193,95 @@ class Repeated:
     def elsewhere(self, rng: random.Random) -> Self:
         """Rebuild the work; see `Workload.elsewhere`."""
         return type(self)(self._work.elsewhere(rng), self._times)
+
+    def beside(self, rng: random.Random) -> Self:
+        """The same module with an input of its own; see `Workload.beside`."""
+        return type(self)(self._work.beside(rng), self._times)
+
+
+class Replayed:
+    """A work that is recorded once as a CUDA graph; a call replays it.
+
+    What is recorded is the call alone: a preparation goes before each replay as it is, but
+    gradients stay where the graph writes them.
+    """
+
+    syncs = False
+
+    def __init__(self, work: Workload) -> None:
+        """Take a work over; it is recorded when it is first prepared."""
+        self._work = work
+        self.cold = work.cold
+        self.repeatable = not work.cold
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def prepare(self) -> None:
+        """Do what must not be timed, at first recording; raises what recording raises."""
+        if self._graph is None:
+            self._graph = recorded(self._work)
+        self._work.prepare_machine()
+
+    def call(self) -> None:
+        """Replay the graph."""
+        assert self._graph is not None
+        self._graph.replay()
+
+    def settle(self) -> None:
+        """Replay once, prepared."""
+        self.prepare()
+        self.call()
+
+    def elsewhere(self, rng: random.Random) -> Self:
+        """Rebuild the work; it is recorded anew."""
+        return type(self)(self._work.elsewhere(rng))
+
+    def beside(self, rng: random.Random) -> Self:
+        """The same module with an input of its own, recorded for itself."""
+        return type(self)(self._work.beside(rng))
+
+
+class Rotated:
+    """A work and another beside it, called in turn: no call finds its own input in the caches."""
+
+    def __init__(self, work: "Turned", rng: random.Random) -> None:
+        """Put another beside the work, with an input of its own."""
+        self._next, self._other = work, work.beside(rng)
+        self.repeatable, self.cold, self.syncs = work.repeatable, work.cold, work.syncs
+
+    def prepare(self) -> None:
+        """Prepare the one whose turn it is."""
+        self._next.prepare()
+
+    def call(self) -> None:
+        """Call the one whose turn it is; the other one is next."""
+        self._next.call()
+        self._next, self._other = self._other, self._next
+
+    def settle(self) -> None:
+        """Settle both."""
+        self._next.settle()
+        self._other.settle()
+
+
+Turned = Workload | Copy | Repeated | Replayed
+
+
+def recorded(work: Workload) -> "torch.cuda.CUDAGraph":
+    """Record one call of a work as a CUDA graph; raises what torch or the module raises then."""
+    with torch.cuda.device(work.x.device):
+        current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+        # libraries make their handles and work space at first calls, which no graph may hold
+        side.wait_stream(current)
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                work.settle()
+        current.wait_stream(side)
+        work.clear()
+        torch.set_grad_enabled(work.mode != "infer")
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            work.call()
+    return graph
 
 
 def _set_threads(threads: int | None) -> None:

@@ -9,7 +9,7 @@ from gcbench.records import ComparisonRecord, Effort, Measurement, Role, Timing
 from gcbench.spec import Axes, Block
 from gcbench.spec import compare as compared
 from gcbench.statistics import Summary, summarise
-from gcbench.timing.clocks import CpuClock, Sample
+from gcbench.timing.clocks import CpuClock, Reading, Round, Sample
 from gcbench.timing.replicates import Lineup, Progress, time_comparison
 from gcbench.timing.usage import Usage
 
@@ -46,9 +46,9 @@ class FakeClock:
         self.slept.append(seconds)
         self.at_ns += 1e9 * seconds
 
-    def time(self, batch: Sequence[Sample]) -> list[int]:
-        self.batches.append(list(batch))
-        return self._cpu.time(batch)
+    def time(self, rounds: Sequence[Round]) -> Reading:
+        self.batches.append([sample for turns in rounds for sample in turns])
+        return self._cpu.time(rounds)
 
     def work(self, cost_ns: float) -> None:
         cost_ns *= self._slowness(self.at_ns / 1e9)
@@ -69,6 +69,7 @@ class FakeWork:
     preparation_ns: float = 0.0
     repeatable: bool = True
     cold: bool = False
+    syncs: bool = False
 
     def prepare(self) -> None:
         self.clock.work(self.preparation_ns)

@@ -264,3 +264,42 @@ def test_a_product_of_matrices_is_counted_however_it_is_written(way, macs, count
     assert reasons == []
     assert cells["macs"] == macs
     assert "sum" in cells["uncounted_ops"]
+
+
+def test_traffic_is_what_each_operator_reads_and_writes():
+    B, C, H, W = SHAPE
+    p, x, pooled = C // 4, B * C * H * W, B * C
+    cells, _ = count(subject_at("se:ratio=4", SHAPE))
+    average = x + pooled
+    squeeze, relu = pooled + (C * p + p) + B * p, 2 * B * p
+    excite, sigmoid = B * p + (C * p + C) + pooled, 2 * pooled
+    assert cells["traffic_bytes"] == 4 * (
+        average + squeeze + relu + excite + sigmoid + (x + pooled + x)
+    )
+
+
+def test_traffic_of_a_convolution_is_its_input_weights_and_output():
+    cells, _ = count(subject_of(Plain))
+    elements = 2 * 12 * 5 * 7
+    assert cells["traffic_bytes"] == 4 * (2 * elements + 12 * 12 + 12)
+
+
+def test_an_expanded_tensor_is_read_once_and_a_view_not_at_all():
+    class Views(nn.Module):
+        def forward(self, x):
+            one = x.mean((2, 3), keepdim=True)
+            return x.transpose(2, 3).transpose(2, 3) * one.expand_as(x)
+
+    cells, _ = count(subject_of(Views))
+    elements, means = 2 * 12 * 5 * 7, 2 * 12
+    assert cells["traffic_bytes"] == 4 * ((elements + means) + (elements + means + elements))
+
+
+def test_a_call_with_a_backward_pass_has_more_macs_than_its_forward_pass():
+    forward, call = (
+        count(subject_of(Plain, mode=mode))[0]["call_macs"] for mode in ("infer", "train")
+    )
+    # the gradients to input and weights are one product each
+    assert call == 3 * forward
+    backward = count(subject_of(Plain, mode="backward"))[0]["call_macs"]
+    assert backward == 2 * forward

@@ -1,10 +1,13 @@
 """Compiling: one static graph for each arm, never inside a sample, and never in name only."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from gcbench import engines, runtimes, tables
+from gcbench import blocks, engines, runtimes, spec, tables
 from gcbench.engines import inline
+from gcbench.errors import UsageError
 from gcbench.records import Effort
 from gcbench.spec import Axes, parse_pair
 
@@ -61,12 +64,20 @@ def measured(names, axes=SMALL, pair=None, effort=SHORT):
     return tables.frame(engines.run([engines.compare(names, axes, pair=both)], effort))
 
 
-def test_a_graph_on_a_cpu_is_a_skipped_row_that_says_so():
-    table = measured(["gc", "se"], Axes(device="cpu", channels=16, ratio=4, runtime="graph"))
-    assert table["status"].tolist() == ["skipped"] * 2
-    assert table["reason"].str.contains("a CUDA graph needs a CUDA device").all()
-    assert table["params"].notna().all()
-    assert table["latency_us"].isna().all()
+def test_a_graph_on_a_cpu_is_refused_and_where_it_is_met_all_the_same_a_skipped_row():
+    axes = Axes(device="cpu", channels=16, ratio=4, runtime="graph")
+    with pytest.raises(UsageError, match="--runtime graph: a CUDA graph needs a CUDA device"):
+        engines.compare(["gc", "se"], axes)
+    cases = spec.compare([blocks.resolve(name) for name in ("gc", "se")], axes, "cpu")
+    record = inline.measure(cases, SHORT)
+    assert {m.status for m in record.measurements} == {"skipped"}
+    assert all("a CUDA graph needs a CUDA device" in m.reason for m in record.measurements)
+
+
+def test_a_backward_pass_alone_has_no_graph():
+    case = replace(spec.compare([blocks.resolve("se")], Axes(), "cuda").cases[0], runtime="graph")
+    assert runtimes.why_not(case) is None
+    assert "take mode train" in runtimes.why_not(replace(case, mode="backward"))
 
 
 @pytest.mark.slow

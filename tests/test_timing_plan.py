@@ -232,9 +232,9 @@ def test_works_of_one_replicate_are_never_used_in_another():
     used = set()
     inner = clock.time
 
-    def time(batch):
-        used.update((id(sample.work), len(clock.slept)) for sample in batch)
-        return inner(batch)
+    def time(rounds):
+        used.update((id(sample.work), len(clock.slept)) for turns in rounds for sample in turns)
+        return inner(rounds)
 
     clock.time = time
     compare(tracking)

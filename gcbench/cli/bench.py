@@ -22,6 +22,7 @@ def bench(
     runtime: options.Runtime = "eager",
     cache: options.Cache = None,
     threads: options.Threads = None,
+    tf32: options.Tf32 = None,
     precision: options.Precision = None,
     max_time: options.MaxTime = None,
     quick: options.Quick = False,
@@ -59,6 +60,7 @@ def bench(
     effort = options.read_effort(precision, max_time, quick, rigorous)
     drawn_from = spec.parse_count("--seed", seed, least=0)
     who = spec.parse_choice("--counter", counter, spec.CounterName)
+    shortened = None if tf32 is None else spec.parse_choice("--tf32", tf32, spec.Switch)
     named = blocks or list(spec.DEFAULT_BLOCKS)
     for text in named:
         spec.parse_block(text)
@@ -69,7 +71,7 @@ def bench(
         raise UsageError(f"--csv and --output name the same file: {csv}")
     faults.say(f"comparing {', '.join(named)}; loading torch")
 
-    from gcbench import engines, store, tables
+    from gcbench import engines, environment, store, tables
     from gcbench.cli.progress import timing_bar
 
     # stdout is the result alone, whatever a block of the user's own prints
@@ -77,7 +79,7 @@ def bench(
         comparison = engines.compare(named, axes, baseline, both)
     budget = effort(comparison.cases[0].device)
     faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
-    with redirect_stdout(sys.stderr), timing_bar() as move:
+    with redirect_stdout(sys.stderr), environment.tf32(shortened), timing_bar() as move:
         run = engines.run(
             [comparison], budget, drawn_from, who, move, wait=not no_wait, tell=faults.say
         )

@@ -79,6 +79,15 @@ Cache = Annotated[
 Threads = Annotated[
     str | None, _axis("--threads", help="CPU threads. Default: PyTorch's own.", metavar="N")
 ]
+Tf32 = Annotated[
+    str | None,
+    _axis(
+        "--tf32",
+        help="Whether CUDA may shorten float32 to 19 bits in products and convolutions. "
+        "Default: as torch has it. Recorded with the run either way.",
+        metavar="on|off",
+    ),
+]
 Precision = Annotated[
     str | None,
     option(

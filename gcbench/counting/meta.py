@@ -22,20 +22,25 @@ from gcbench.workload import Workload, make_workload
 
 # operators that make or move tensors and compute nothing
 _MOVES = frozenset({"_unsafe_view", "_to_copy", "clone", "copy_", "detach", "empty", "empty_like"})
+# of these, what does not even touch a number
+_TOUCH_NOTHING = frozenset({"_unsafe_view", "detach", "empty", "empty_like", "empty_strided"})
 
 
 @dataclass(frozen=True)
 class MetaPass:
     """What one call did. `uncounted` are the operators that compute but have no MAC formula.
 
+    `conv_macs` are those of the MACs that convolutions do.
     `held_bytes` are the weights, buffers and input; `activation_bytes` the peak of all that the
-    call made beside them.
+    call made beside them; `traffic_bytes` what each operator reads and writes, added up.
     """
 
     macs: int
+    conv_macs: int
     uncounted: tuple[str, ...]
     held_bytes: int
     activation_bytes: int
+    traffic_bytes: int
 
     @property
     def peak_bytes(self) -> int:
@@ -62,13 +67,21 @@ def _called(work: Workload) -> MetaPass:
     counter = FlopCounterMode(display=False)
     with torch.set_grad_enabled(torch.is_grad_enabled()), account:
         work.prepare()
+        prepared_bytes = account.traffic_bytes
         with counter:
             work.call()
     return MetaPass(
         macs=counter.get_total_flops() // 2,
+        conv_macs=sum(
+            flops
+            for operator, flops in counter.get_flop_counts().get("Global", {}).items()
+            if "convolution" in str(operator)
+        )
+        // 2,
         uncounted=tuple(sorted(account.uncounted)),
         held_bytes=sum(storage.nbytes() for storage in {t.untyped_storage() for t in held}),
         activation_bytes=account.peak_bytes,
+        traffic_bytes=account.traffic_bytes - prepared_bytes,
     )
 
 
@@ -85,6 +98,7 @@ class LiveBytes(TorchDispatchMode):
         self._seen = weakref.WeakSet(tensor.untyped_storage() for tensor in held)
         self._live_bytes = 0
         self.peak_bytes = 0
+        self.traffic_bytes = 0
         self.uncounted: set[str] = set()
 
     def __torch_dispatch__(
@@ -96,10 +110,13 @@ class LiveBytes(TorchDispatchMode):
     ) -> Any:
         """Run the operator, then enter the storages that are new."""
         result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._enter(leaf.untyped_storage())
+        written = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        for leaf in written:
+            self._enter(leaf.untyped_storage())
         operator = func._overloadpacket
+        if not (func.is_view or operator.__name__ in _TOUCH_NOTHING):
+            read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+            self.traffic_bytes += sum(map(_touched_bytes, read + written))
         if not (func.is_view or operator in flop_registry or operator.__name__ in _MOVES):
             self.uncounted.add(operator.__name__.strip("_"))
         return result
@@ -115,3 +132,8 @@ class LiveBytes(TorchDispatchMode):
 
     def _leave(self, size: int) -> None:
         self._live_bytes -= size
+
+
+def _touched_bytes(tensor: Tensor) -> int:
+    # an expanded tensor has more numbers than its memory
+    return min(tensor.nbytes, tensor.untyped_storage().nbytes())

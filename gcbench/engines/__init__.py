@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from gcbench import blocks, environment, spec
+from gcbench import blocks, environment, peaks, runtimes, spec
 from gcbench.engines import inline
 from gcbench.engines.alone import Tell, alone_on
 from gcbench.engines.fresh import Listener
 from gcbench.engines.isolated import Isolated
-from gcbench.records import ComparisonRecord, Effort, Run
-from gcbench.spec import Axes, Comparison, CounterName, Pair
+from gcbench.errors import UsageError
+from gcbench.records import ComparisonRecord, Effort, Manifest, Peaks, Run
+from gcbench.spec import Axes, Case, Comparison, CounterName, Pair
 from gcbench.timing.replicates import Progress
 
 
@@ -34,6 +35,9 @@ def compare(
     if comparison.cases[0].cache == "cold":
         environment.require_cache_bytes(device)
     for case in comparison.cases:
+        why_not = runtimes.why_not(case)
+        if why_not:
+            raise UsageError(f"--runtime {case.runtime}: {why_not}")
         blocks.build_meta(case)
     return comparison
 
@@ -55,13 +59,51 @@ def run(
     """
     with alone_on(comparisons[0].cases[0].device, wait, tell) as alone, Isolated() as isolated:
         manifest = environment.manifest(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", seed)
+
+        def peaks_step(what: str) -> None:
+            on_progress(Progress(effort.max_time_s, effort.max_time_s, doing=what))
+
         records = [
-            inline.measure(comparison, effort, seed, counter, on_progress)
-            if effort.processes == 1
-            else isolated.measure(comparison, effort, seed, counter, Listener(on_progress))
+            _with_peaks(
+                inline.measure(comparison, effort, seed, counter, on_progress)
+                if effort.processes == 1
+                else isolated.measure(comparison, effort, seed, counter, Listener(on_progress)),
+                manifest,
+                tell,
+                peaks_step,
+            )
             for comparison in comparisons
         ]
     return Run(manifest, tuple(r if alone else flagged(r, "not_alone") for r in records))
+
+
+def measure_peaks(
+    axes: Axes, dtypes: Sequence[str], on_step: Tell, *, wait: bool, tell: Tell
+) -> tuple[Peaks, Manifest]:
+    """Measure the ceilings of the axes' device, at their threads, alone on it; and where that was.
+
+    `wait` and `tell` are those of `run`, `on_step` gets what is measured next. Raises UsageError
+    where the device is missing.
+    """
+    device = axes.device or environment.default_device()
+    environment.require_device(device)
+    with alone_on(device, wait, tell) as alone:
+        manifest = environment.manifest("peaks", seed=0)
+        threads = (axes.threads or manifest.threads) if device == "cpu" else None
+        found = peaks.anew(manifest, device, threads, dtypes, tell, on_step)
+    return found if alone else replace(found, flags=(*found.flags, "not_alone")), manifest
+
+
+def _with_peaks(
+    record: ComparisonRecord, manifest: Manifest, tell: Tell, on_step: Tell
+) -> ComparisonRecord:
+    """Add the ceilings that what was timed is held against."""
+    return replace(record, peaks=peaks.of_cases(timed_cases(record), manifest, tell, on_step))
+
+
+def timed_cases(record: ComparisonRecord) -> list[Case]:
+    """The cases of a record that were timed."""
+    return [m.case for m in record.measurements if m.status == "ok" and record.timings]
 
 
 def flagged(record: ComparisonRecord, flag: str) -> ComparisonRecord:

@@ -15,16 +15,22 @@ from gcbench import blocks, environment, runtimes, sweep
 from gcbench.counting import Subject, count
 from gcbench.counting.allocations import allocations
 from gcbench.engines.attempts import UNBOUNDED, Bounds, Trying
+from gcbench.engines.launching import launched
 from gcbench.errors import CaseError, CountingError, UsageError, told
 from gcbench.records import ComparisonRecord, Effort, Measurement, Role, Status, Timing
 from gcbench.spec import ELEMENT_BYTES, Axes, Case, Comparison, CounterName, compare
-from gcbench.timing.clocks import Clock, CpuClock, CudaClock, Work
+from gcbench.timing.clocks import Clock, CpuClock, Work
+from gcbench.timing.cuda import CudaClock
+from gcbench.timing.gpu import TorchGpu
 from gcbench.timing.replicates import Lineup, Progress, time_comparison
 from gcbench.units import size_text
 from gcbench.workload import (
     Copy,
     Prepare,
     Repeated,
+    Replayed,
+    Rotated,
+    Turned,
     Workload,
     cache_flush,
     eagerly,
@@ -128,6 +134,8 @@ def _time_what_runs(
         except CaseError as failure:
             blamed = _failed(attempts[failure.case].measurement, failure.__cause__)
             attempts[failure.case] = Attempt(blamed)
+        works.clear()
+        environment.give_back(comparison.cases[0].device)
     return None
 
 
@@ -175,11 +183,24 @@ def _time(
     copies = {position: _copy(cases[position], setting) for position in of_input.values()}
 
     def make(role: Role, case: int) -> Work:
-        return (copies if role == "copy" else works)[case].elsewhere(rng)
+        moved = (copies if role == "copy" else works)[case].elsewhere(rng)
+        return _dressed(moved, cases[case], rng)
 
     lineup = Lineup(tuple(works), baselines, tuple(sorted(copies)))
     with runtimes.settled(cases):
         return time_comparison(make, lineup, effort, _clock(cases[0].device), rng, on_progress)
+
+
+def _dressed(work: Turned, case: Case, rng: random.Random) -> Work:
+    """A work as it is timed: replayed from a graph, and with inputs in turn on a warm GPU."""
+    if case.runtime == "graph" and isinstance(work, Workload):
+        work = Replayed(work)
+    return Rotated(work, rng) if _rotates(case) else work
+
+
+def _rotates(case: Case) -> bool:
+    """Whether inputs take turns, so that a GPU's large cache does not hold the next one."""
+    return case.device != "cpu" and case.cache == "warm"
 
 
 def _workload(case: Case, setting: Setting) -> Workload:
@@ -224,11 +245,17 @@ def _try(case: Case, setting: Setting, on_counted: Callable[[Measurement, int], 
     if shortage:
         return Attempt(replace(counted, status="oom", reason=shortage))
     try:
-        work = _workload(case, setting)
-        counted = _called(work, counted, setting)
+        return _tried(counted, setting)
     except (Exception, SystemExit) as error:  # a block may raise anything; the others go on
-        return Attempt(_failed(counted, error))
-    return Attempt(counted, work)
+        failed = _failed(counted, error)
+    # only here is the traceback gone, and with it what its frames held
+    environment.give_back(case.device)
+    return Attempt(failed)
+
+
+def _tried(counted: Measurement, setting: Setting) -> Attempt:
+    work = _workload(counted.case, setting)
+    return Attempt(_called(work, counted, setting), work)
 
 
 def _called(pristine: Workload, counted: Measurement, setting: Setting) -> Measurement:
@@ -247,9 +274,14 @@ def _called(pristine: Workload, counted: Measurement, setting: Setting) -> Measu
         flags += runtimes.compiled_flags(runtimes.graphs(case) - graphs)
     cells |= allocations(work)
     # what a copy at another place does for the first time is done here too
-    del work
-    pristine.elsewhere(rng).settle()
-    return replace(counted, metrics=cells, flags=flags)
+    work = pristine.elsewhere(rng)
+    work.settle()
+    measured = replace(counted, metrics=cells, flags=flags)
+    clock = _clock(case.device)
+    if isinstance(clock, CudaClock):
+        measured = launched(work, measured, clock, rng)
+        pristine.syncs = work.syncs
+    return measured
 
 
 def _doing(case: Case) -> str:
@@ -278,6 +310,7 @@ def _fitting(
         held = {i: _held_bytes(attempt) for i, attempt in working.items()}
         needed = sum(held[i] * (2 if baselines[i] == i else 1) for i in working)
         needed += max(_activation_bytes(attempt) for attempt in working.values())
+        needed *= 2 if _rotates(kept[0].measurement.case) else 1
         room = bounds.room(kept[0].measurement.case.device)
         if room is None or needed <= room[0]:
             break
@@ -334,7 +367,7 @@ def _is_oom(error: BaseException | None) -> bool:
 
 
 def _clock(device: str) -> Clock:
-    return CpuClock() if device == "cpu" else CudaClock(device)
+    return CpuClock() if device == "cpu" else CudaClock(TorchGpu(device))
 
 
 def _before_sample(case: Case) -> Prepare | None:

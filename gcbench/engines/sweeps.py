@@ -7,16 +7,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
-from gcbench import blocks, environment, sweep
-from gcbench.engines import flagged, inline
+from gcbench import blocks, environment, peaks, sweep
+from gcbench.engines import flagged, inline, timed_cases
 from gcbench.engines.alone import Tell, alone_on
 from gcbench.engines.attempts import UNBOUNDED, Bounds, Trying
 from gcbench.engines.fresh import Listener
 from gcbench.engines.isolated import SILENT, Isolated
 from gcbench.engines.static import Static
-from gcbench.records import ComparisonRecord, Effort, Measurement, Status
+from gcbench.records import ComparisonRecord, Effort, Manifest, Measurement, Peaks, Status
 from gcbench.spec import Comparison, CounterName
 from gcbench.sweep import Place, Sweep
+from gcbench.timing.replicates import Progress
 from gcbench.units import span_text
 
 # a comparison whose share of the budget goes into trying its cases is timed this long all the same
@@ -229,11 +230,12 @@ def _not_run(comparison: Comparison, effort: Effort, budget_s: float) -> Compari
 class Session:
     """An engine, alone on every device of a sweep among all gcbench of this machine."""
 
-    def __init__(self, place: Place, wait: bool, tell: Tell) -> None:
-        """Take the engine that the sweep asks for; hold nothing yet."""
-        self._place, self._wait, self._tell = place, wait, tell
+    def __init__(self, place: Place, manifest: Manifest, wait: bool, tell: Tell) -> None:
+        """Prepare for a sweep under a manifest; hold nothing yet."""
+        self._place, self._manifest, self._wait, self._tell = place, manifest, wait, tell
         self._held = ExitStack()
         self._alone = True
+        self._peaks: dict[frozenset[tuple[object, ...]], tuple[Peaks, ...]] = {}
 
     def __enter__(self) -> Self:
         """Wait for the devices, unless that was not wanted, and have an engine ready."""
@@ -260,7 +262,19 @@ class Session:
     def measure(
         self, comparisons: Iterable[Comparison], total: int, listener: Listener = SILENT
     ) -> Iterator[ComparisonRecord]:
-        """Measure comparisons, as `measure` does."""
+        """Measure comparisons, as `measure` does, and what their machine can do at most."""
         asked = self._place.sweep
         for record in measure(asked, comparisons, total, self._engine, listener, self._tell):
-            yield record if self._alone else flagged(record, "not_alone")
+            found = replace(record, peaks=self._peaks_of(record, listener))
+            yield found if self._alone else flagged(found, "not_alone")
+
+    def _peaks_of(self, record: ComparisonRecord, listener: Listener) -> tuple[Peaks, ...]:
+        timed = timed_cases(record)
+        kind = frozenset((case.device, case.threads, case.dtype) for case in timed)
+        if kind not in self._peaks:
+
+            def step(what: str) -> None:
+                listener.on_progress(Progress(0.0, 0.0, doing=what))
+
+            self._peaks[kind] = peaks.of_cases(timed, self._manifest, self._tell, step)
+        return self._peaks[kind]

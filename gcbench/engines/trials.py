@@ -84,12 +84,7 @@ def where(axes: Axes) -> str:
     """The machine in a line."""
     manifest = environment.manifest("check", seed=0)
     device = axes.device or environment.default_device()
-    threads = axes.threads or manifest.threads
-    name = manifest.devices.get("cuda:0" if device == "cuda" else device, device)
-    return (
-        f"{device}: {name}, {threads} thread{'' if threads == 1 else 's'} · "
-        f"torch {manifest.versions['torch']}"
-    )
+    return environment.where(manifest, device, axes.threads or manifest.threads)
 
 
 def _arms(trial: Trial, axes: Axes) -> tuple[Sequence[Case], Sequence[int]]:

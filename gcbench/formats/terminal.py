@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gcbench.disturbance import FLAG_WORDS
+from gcbench.roofline import GRAPH_GAIN, HOST_SHARE, NEAR
 from gcbench.units import (
     count_text,
     duration_text,
@@ -19,12 +20,13 @@ from gcbench.units import (
     interval_text,
     latency_text,
     number_text,
+    percent_text,
     size_text,
 )
 
 _COLOURS = {"faster": "green", "slower": "red", "unresolved": "yellow", "untrusted": "bold red"}
 # the order in which columns are left out of a narrow terminal, last first
-_OPTIONAL = ("params", "MACs", "x copy", "peak memory", "saved", "compile")
+_OPTIONAL = ("params", "MACs", "x copy", "peak memory", "bound", "floor", "saved", "compile")
 # columns that stand even where every cell is empty
 _ALWAYS = ("block", "params", "MACs", "latency", "relative", "95 % interval", "verdict")
 
@@ -146,6 +148,8 @@ def _cells(row: "pd.Series[Any]") -> dict[str, Text | str]:
         "95 % interval": interval_text(*relative) if divided else "",
         "verdict": Text(judged, style=_COLOURS.get(judged, "")),
         "x copy": "" if failed else factor_text(row["copies"]),
+        "bound": "" if pd.isna(row["bound"]) else str(row["bound"]),
+        "floor": "" if pd.isna(row["floor_fraction"]) else percent_text(row["floor_fraction"]),
         "peak memory": _scaled(row["peak_memory_bytes"], size_text),
         "saved": _scaled(row["saved_memory_bytes"], size_text),
         "compile": "" if pd.isna(row["compile_ms"]) else duration_text(row["compile_ms"]),
@@ -168,6 +172,8 @@ def _footing(rows: pd.DataFrame) -> Iterator[Text]:
         yield Text("compile is the first call less the second: it is in no latency")
     if (rows["memory_source"] == "predicted").any():
         yield Text("peak memory of what did not run is predicted")
+    if rows["bound"].notna().any():
+        yield Text(_bounds(rows))
     timed = rows[rows["stopped_by"].notna()]
     if len(timed):
         yield Text(_ending(timed))
@@ -188,6 +194,20 @@ def _footing(rows: pd.DataFrame) -> Iterator[Text]:
     ]
     if far:
         yield Text(f"samples far out, kept all the same: {', '.join(far)}")
+
+
+def _bounds(rows: pd.DataFrame) -> str:
+    launch = (
+        f"launch where the host needs {percent_text(HOST_SHARE)} of the time or a graph is "
+        f"{GRAPH_GAIN:g} times as fast, "
+    )
+    floor = "; floor: the share of the least possible time in the latency"
+    return (
+        f"bound: {launch if rows['host_us'].notna().any() else ''}memory or compute from "
+        f"{percent_text(NEAR)} of that ceiling on, else latency"
+        f"{floor if rows['floor_us'].notna().any() else ''}; "
+        f"ceilings: {', '.join(rows['peaks'].dropna().unique())}"
+    )
 
 
 def _ending(timed: pd.DataFrame) -> str:

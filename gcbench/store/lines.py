@@ -114,7 +114,6 @@ class _Timing1:
     arms: tuple[_Arm1, ...]
     replicates: tuple[Replicate, ...]
     stopped_by: StoppedBy
-    discarded_rounds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,7 @@ class _Record1:
 
     def _timing(self, old: _Timing1) -> Timing:
         arms = tuple(Arm(a.role, a.case or 0, a.group, a.calls) for a in old.arms)
-        return Timing(arms, old.replicates, old.stopped_by, old.discarded_rounds)
+        return Timing(arms, old.replicates, old.stopped_by)
 
 
 def _as_it_is(record: ComparisonRecord) -> ComparisonRecord:

@@ -163,7 +163,7 @@ def _lock(descriptor: int, path: Path, tell: Tell) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise RunError(
-            f"{path} is being written by another process{_holder(descriptor)}: "
+            f"{path} is being written by another gcbench{_holder(descriptor)}: "
             "wait for it, or end it"
         ) from None
     except OSError as error:
@@ -177,7 +177,7 @@ def _holder(descriptor: int) -> str:
         for line in LOCKS.read_text().splitlines():
             fields = line.split()
             if fields[1] == "FLOCK" and int(fields[5].rpartition(":")[2]) == inode:
-                return f" ({fields[4]})"
+                return f" (process {fields[4]})"
     return ""
 
 

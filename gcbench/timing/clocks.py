@@ -1,25 +1,29 @@
-"""Clocks: a batch of samples goes in, durations in nanoseconds come out.
+"""Clocks: rounds of samples go in, durations in nanoseconds come out.
 
-A batch is what may be queued ahead of the device: the CPU's clock runs it sample by sample, a CUDA
-clock enqueues all of it and synchronises once.
+The rounds are what may be queued ahead of a device: the CPU's clock runs them sample by sample;
+that of a GPU, in `gcbench.timing.cuda`, enqueues as many as it can and waits once.
 """
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
+
+from gcbench.records import DeviceState
 
 
 class Work(Protocol):
     """What can be timed.
 
     `repeatable` tells whether calls may follow each other unprepared, `cold` whether what is
-    prepared is lost in a call that comes before: an emptied cache.
+    prepared is lost in a call that comes before: an emptied cache. `syncs` tells that the host
+    waits for the device inside a call, so that no queue can be kept full.
     """
 
     repeatable: bool
     cold: bool
+    syncs: bool
 
     def prepare(self) -> None:
         """Do what must not be timed."""
@@ -46,6 +50,42 @@ class Sample(NamedTuple):
         self.work.prepare()
 
 
+Round = Sequence[Sample]
+
+
+class Reading(NamedTuple):
+    """What a clock read: for each round the duration of each sample, in nanoseconds.
+
+    `discarded` whole rounds were thrown away and timed again. `exposed` are the samples, as
+    (round, turn), in which the device may have waited for the host.
+    """
+
+    durations_ns: list[list[int]]
+    discarded: int = 0
+    exposed: frozenset[tuple[int, int]] = frozenset()
+    device: DeviceState | None = None
+
+
+def together(states: Iterable[DeviceState | None]) -> DeviceState | None:
+    """One state for several: the lowest clocks, the highest temperature and power, all reasons."""
+    known = [state for state in states if state]
+    if not known:
+        return None
+
+    def end(of: Callable[[Iterable[float]], float], name: str) -> float | None:
+        values = [value for state in known if (value := getattr(state, name)) is not None]
+        return of(values) if values else None
+
+    return DeviceState(
+        clock_mhz=end(min, "clock_mhz"),
+        told_mhz=end(min, "told_mhz"),
+        temperature_c=end(max, "temperature_c"),
+        power_w=end(max, "power_w"),
+        throttle=tuple(dict.fromkeys(reason for state in known for reason in state.throttle)),
+        throttled_rounds=sum(state.throttled_rounds for state in known),
+    )
+
+
 class WorkError(Exception):
     """A work raised while it was timed; the cause is what it raised."""
 
@@ -56,7 +96,7 @@ class WorkError(Exception):
 
 
 class Clock(Protocol):
-    """Where time comes from. `burst_ns` is the longest batch that it wants; None is any."""
+    """Where time comes from. `burst_ns` is how long it wants to time at once; None is any."""
 
     burst_ns: int | None
 
@@ -66,8 +106,8 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None:
         """Let time pass without working."""
 
-    def time(self, batch: Sequence[Sample]) -> list[int]:
-        """Run the samples in order and return the duration of each in nanoseconds.
+    def time(self, rounds: Sequence[Round]) -> Reading:
+        """Run the samples of the rounds in order.
 
         Raises WorkError, which names the work, with what it raised as the cause.
         """
@@ -87,56 +127,20 @@ class CpuClock:
         self.now = now
         self.sleep = sleep
 
-    def time(self, batch: Sequence[Sample]) -> list[int]:
+    def time(self, rounds: Sequence[Round]) -> Reading:
         """Run the samples one after the other; see `Clock`."""
-        now = self.now
-        durations = []
         with collector_off():
-            for sample in batch:
-                with blaming(sample.work):
-                    sample.make_ready()
-                    call = sample.work.call
-                    start = now()
-                    for _ in range(sample.calls):
-                        call()
-                    durations.append(now() - start)
-        return durations
+            return Reading([[self._duration_ns(sample) for sample in turns] for turns in rounds])
 
-
-class CudaClock:
-    """Durations by CUDA events around each sample, one synchronisation for a batch."""
-
-    # long bursts heat the part until its clocks droop
-    burst_ns: int | None = 20_000_000
-
-    def __init__(
-        self,
-        device: str,
-        now: Callable[[], int] = time.perf_counter_ns,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        """Time on the current stream of a CUDA device; host time as for `CpuClock`."""
-        self._device = device
-        self.now = now
-        self.sleep = sleep
-
-    def time(self, batch: Sequence[Sample]) -> list[int]:
-        """Enqueue the samples, then wait for all of them; see `Clock`."""
-        import torch
-
-        events = []
-        with collector_off(), torch.cuda.device(self._device):
-            for sample in batch:
-                start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-                with blaming(sample.work):
-                    sample.make_ready()
-                    start.record()
-                    for _ in range(sample.calls):
-                        sample.work.call()
-                    end.record()
-                events.append((start, end))
-            torch.cuda.synchronize()
-        return [round(1e6 * start.elapsed_time(end)) for start, end in events]
+    def _duration_ns(self, sample: Sample) -> int:
+        now = self.now
+        with blaming(sample.work):
+            sample.make_ready()
+            call = sample.work.call
+            start = now()
+            for _ in range(sample.calls):
+                call()
+            return now() - start
 
 
 @contextmanager

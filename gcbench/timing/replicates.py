@@ -6,12 +6,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from gcbench.errors import CaseError
-from gcbench.records import Disturbance, Effort, Replicate, Role, Timing
+from gcbench.records import DeviceState, Disturbance, Effort, Replicate, Role, Timing
 from gcbench.statistics import widest
-from gcbench.timing.clocks import Clock, Sample, Work, WorkError, blaming, collector_off
+from gcbench.timing.clocks import (
+    Clock,
+    Reading,
+    Sample,
+    Work,
+    WorkError,
+    blaming,
+    collector_off,
+    together,
+)
 from gcbench.timing.order import balanced_rounds
 from gcbench.timing.plan import PHASE_S, Cost, Group, Plan, make_plan
-from gcbench.timing.usage import Usage, read_usage
+from gcbench.timing.usage import Usage, between, read_usage
 
 # A new work for a role and a case, with a module and buffers of its own at a new place in memory
 Make = Callable[[Role, int], Work]
@@ -49,6 +58,35 @@ class Lineup:
     cases: tuple[int, ...]
     baselines: tuple[int, ...]
     copies: tuple[int, ...]
+
+
+@dataclass
+class Taken:
+    """What the arms of a replicate gave so far: durations by round, and what the clock met."""
+
+    samples_ns: list[list[int]]
+    exposed: list[int]
+    discarded: int = 0
+    device: DeviceState | None = None
+
+    def enter(self, orders: list[list[int]], reading: Reading) -> None:
+        """Enter a reading of rounds in which the arms took their turns in these orders."""
+        for number, (turns, durations) in enumerate(zip(orders, reading.durations_ns, strict=True)):
+            for turn, (arm, duration) in enumerate(zip(turns, durations, strict=True)):
+                self.samples_ns[arm].append(duration)
+                self.exposed[arm] += (number, turn) in reading.exposed
+        self.discarded += reading.discarded
+        self.device = together((self.device, reading.device))
+
+    def replicate(self, disturbance: Disturbance) -> Replicate:
+        """Make the record."""
+        return Replicate(
+            tuple(map(tuple, self.samples_ns)),
+            disturbance,
+            tuple(self.exposed) if any(self.exposed) else (),
+            self.device,
+            self.discarded,
+        )
 
 
 def time_comparison(
@@ -121,7 +159,7 @@ def _cost(work: Work, case: int, clock: Clock, limit_ns: float) -> Cost:
             spent_ns < limit_ns and (len(durations) < WARM_UP_CALLS or spent_ns < WARM_UP_NS)
         ):
             start_ns = clock.now()
-            durations += clock.time([Sample(work, 1)])
+            durations += clock.time([[Sample(work, 1)]]).durations_ns[0]
             took_ns = clock.now() - start_ns
             spent_ns += took_ns
             prepared_ns.append(max(0, took_ns - durations[-1]))
@@ -147,54 +185,38 @@ def _replicate(
     order = [arm for group in due for arm in group.arms]
     rng.shuffle(order)
     works = {arm: _made(make, plan.arms[arm].role, plan.arms[arm].case) for arm in order}
-    samples: list[tuple[int, ...]] = [()] * len(plan.arms)
+    taken = Taken([[] for _ in plan.arms], [0] * len(plan.arms))
     before = usage()
     try:
         for group in due:
-            for arm, durations in _time_group(group, works, clock, rng).items():
-                samples[arm] = tuple(durations)
+            _time_group(group, works, clock, rng, taken)
     except WorkError as failure:
         guilty = next(arm for arm, work in works.items() if work is failure.work)
         raise CaseError(plan.arms[guilty].case) from failure.__cause__
-    return Replicate(tuple(samples), _disturbance(before, usage()))
+    return taken.replicate(between(before, usage()))
 
 
 def _time_group(
-    group: Group, works: dict[int, Work], clock: Clock, rng: random.Random
-) -> dict[int, list[int]]:
-    """Run the rounds of a group; return the durations of each arm, by round."""
+    group: Group, works: dict[int, Work], clock: Clock, rng: random.Random, taken: Taken
+) -> None:
+    """Run the rounds of a group, and enter what they gave."""
     with collector_off():
         for arm in group.settle * group.arms:
             with blaming(works[arm]):
                 works[arm].settle()
-    orders = balanced_rounds(len(group.arms), group.rounds, rng)
-    durations: dict[int, list[int]] = {arm: [] for arm in group.arms}
-    for batch in _bursts(orders, group, clock):
-        turns = [group.arms[place] for order in batch for place in order]
-        batch_ns = clock.time([Sample(works[arm], group.calls, group.before) for arm in turns])
-        for arm, duration in zip(turns, batch_ns, strict=True):
-            durations[arm].append(duration)
-    return durations
+    places = balanced_rounds(len(group.arms), group.rounds, rng)
+    orders = [[group.arms[place] for place in turns] for turns in places]
+    for burst in _bursts(orders, group, clock):
+        rounds = [
+            [Sample(works[arm], group.calls, group.before) for arm in turns] for turns in burst
+        ]
+        taken.enter(burst, clock.time(rounds))
 
 
 def _bursts(orders: list[list[int]], group: Group, clock: Clock) -> Iterator[list[list[int]]]:
-    """Cut rounds into batches no longer than the clock wants them, of whole rounds."""
+    """Cut rounds into bursts no longer than the clock wants them, of whole rounds."""
     size = len(orders)
     if clock.burst_ns is not None:
         size = max(1, clock.burst_ns // max(group.round_ns, 1))
     for start in range(0, len(orders), size):
         yield orders[start : start + size]
-
-
-def _disturbance(before: Usage, after: Usage) -> Disturbance:
-    return Disturbance(
-        wall_ns=after.wall_ns - before.wall_ns,
-        cpu_ns=after.cpu_ns - before.cpu_ns,
-        steal_ns=_grown(before.steal_ns, after.steal_ns),
-        involuntary_switches=after.involuntary_switches - before.involuntary_switches,
-        pressure_ns=_grown(before.pressure_ns, after.pressure_ns),
-    )
-
-
-def _grown(before: int | None, after: int | None) -> int | None:
-    return None if before is None or after is None else after - before

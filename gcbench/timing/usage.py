@@ -5,6 +5,7 @@ import time
 from typing import NamedTuple
 
 from gcbench.environment import pressure_ns, steal_ns
+from gcbench.records import Disturbance
 
 
 class Usage(NamedTuple):
@@ -30,3 +31,18 @@ def read_usage() -> Usage:
         involuntary_switches=resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw,
         pressure_ns=pressure_ns(),
     )
+
+
+def between(before: Usage, after: Usage) -> Disturbance:
+    """What stood in the way from one reading to the next."""
+    return Disturbance(
+        wall_ns=after.wall_ns - before.wall_ns,
+        cpu_ns=after.cpu_ns - before.cpu_ns,
+        steal_ns=_grown(before.steal_ns, after.steal_ns),
+        involuntary_switches=after.involuntary_switches - before.involuntary_switches,
+        pressure_ns=_grown(before.pressure_ns, after.pressure_ns),
+    )
+
+
+def _grown(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before

@@ -1,0 +1,99 @@
+"""Ceilings of this machine, kept between runs in the user's cache folder; no torch."""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import platformdirs
+
+from gcbench.records import Manifest, Peaks
+
+Tell = Callable[[str], None]
+
+
+# variables that change how fast products and copies are; others are folders and the like
+_TELLING = re.compile(r"OMP|MKL|KMP|GOMP|DNNL|ONEDNN|OPENBLAS|CUBLAS|NVIDIA_TF32|MALLOC|LD_PRELOAD")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Ceilings, and the machine as it was when they were measured."""
+
+    manifest: Manifest
+    peaks: Peaks
+
+
+def folder() -> Path:
+    """Where ceilings are kept: the user's cache folder."""
+    return platformdirs.user_cache_path("gcbench") / "peaks"
+
+
+def find(
+    manifest: Manifest, device: str, device_id: str, threads: int | None, tell: Tell
+) -> Peaks | None:
+    """Read the ceilings of a device, where they are of this machine as it is now.
+
+    `tell` gets a sentence where they are not, or cannot be read.
+    """
+    path = _path(manifest, device_id, threads)
+    try:
+        kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        tell(f"the peaks in {path} cannot be read ({why}): measuring them anew")
+        return None
+    changed = mismatches(kept.manifest, manifest, device)
+    if changed:
+        tell(f"the peaks in {path} are stale ({'; '.join(changed)}): measuring them anew")
+        return None
+    return kept.peaks
+
+
+def keep(manifest: Manifest, peaks: Peaks, device_id: str, tell: Tell) -> None:
+    """Write ceilings, whole or not at all. Where that fails, `tell` gets a sentence."""
+    path = _path(manifest, device_id, peaks.threads)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(msgspec.json.encode(Kept(manifest, peaks)))
+        part.replace(path)
+    except OSError as error:
+        tell(
+            f"cannot keep the peaks in {path.parent} ({error.strerror}): the next run measures "
+            "them again (XDG_CACHE_HOME names another folder)"
+        )
+
+
+def mismatches(old: Manifest, new: Manifest, device: str) -> list[str]:
+    """What changed between two descriptions of a machine that its ceilings depend on, in words."""
+    before, after = _facts(old, device), _facts(new, device)
+    return [
+        f"{name} was {before[name]} and is {after[name]}"
+        for name in after
+        if before[name] != after[name]
+    ]
+
+
+def _facts(manifest: Manifest, device: str) -> dict[str, object]:
+    flags = ("float32_matmul_precision", "cuda_matmul_allow_tf32", "cudnn_allow_tf32")
+    return {
+        "node": manifest.node,
+        "device": manifest.device_name(device),
+        "cores": manifest.usable_cores,
+        "quota": manifest.cpu_quota,
+        "gcbench": manifest.gcbench_version,
+        "torch": manifest.versions.get("torch"),
+        **{name: manifest.flags.get(name) for name in (*flags, "cuda", "cpu_capability")},
+        "variables": {k: v for k, v in manifest.variables.items() if _TELLING.match(k)},
+    }
+
+
+def _path(manifest: Manifest, device_id: str, threads: int | None) -> Path:
+    # a cache folder may be shared by many machines
+    name = f"{manifest.node}-{device_id}" + ("" if threads is None else f"-{threads}t")
+    return folder() / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.json"

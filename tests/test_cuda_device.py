@@ -1,0 +1,196 @@
+"""What only a GPU can show: events, graphs, memory and waits on the device itself."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from gcbench import engines, environment, tables
+from gcbench.engines import trials
+from gcbench.records import Effort
+from gcbench.spec import Axes
+from gcbench.timing.clocks import Sample
+from gcbench.timing.cuda import CudaClock
+from gcbench.timing.gpu import TorchGpu, Waiter
+from gcbench.timing.launch import syncs_inside
+from gcbench.workload import Replayed, Workload
+
+ROOT = Path(__file__).parent.parent
+LACKS_CUDA = not torch.cuda.is_available()
+SHORT = Effort(precision=0.5, max_time_s=1.0)
+
+MODULES = """
+import torch
+from torch import nn
+
+class Greedy(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+    def forward(self, x):
+        if x.is_cuda:
+            kept = [torch.empty(2**30, dtype=torch.uint8, device=x.device)]
+            while True:
+                kept.append(torch.empty(2**32, dtype=torch.uint8, device=x.device))
+        return x + 1
+
+class Peeks(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+    def forward(self, x):
+        return x * 2 if x.sum().item() > 0 else x * 3
+"""
+
+
+def on_gpu(test):
+    return pytest.mark.cuda(pytest.mark.skipif(LACKS_CUDA, reason="needs a CUDA device")(test))
+
+
+@pytest.fixture
+def modules(tmp_path, monkeypatch):
+    (tmp_path / "on_device.py").write_text(MODULES)
+    monkeypatch.delitem(sys.modules, "on_device", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def measured(names, **axes):
+    axes = {"channels": 64, "size": (28, 28), "device": "cuda", **axes}
+    return tables.frame(engines.run([engines.compare(names, Axes(**axes))], SHORT))
+
+
+@on_gpu
+def test_a_wait_lasts_about_as_long_as_it_is_asked_to():
+    gpu = TorchGpu("cuda")
+    with gpu.current():
+        waiter = Waiter(gpu)
+        wait = waiter.wait(10_000_000)
+        gpu.synchronize()
+    assert waiter.in_cycles
+    # clocks move, so within a factor
+    assert 3 < wait.start.elapsed_time(wait.end) < 30
+
+
+@on_gpu
+def test_a_full_queue_reads_less_for_small_kernels_than_an_idle_one():
+    clock = CudaClock(TorchGpu("cuda"))
+    block = torch.nn.ReLU()
+    work = Workload(block, torch.randn(1, 8, 8, 8, device="cuda"))
+    reading = clock.time([[Sample(work, 1)]] * 50)
+    assert not reading.exposed
+    idle = []
+    for _ in range(50):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda.synchronize()
+        start.record()
+        work.call()
+        end.record()
+        torch.cuda.synchronize()
+        idle.append(1e6 * start.elapsed_time(end))
+    assert sorted(turns[0] for turns in reading.durations_ns)[25] < sorted(idle)[25]
+
+
+@on_gpu
+@pytest.mark.parametrize("mode", ["infer", "train", "backward"])
+@pytest.mark.parametrize("cache", ["cold", "warm"])
+def test_every_block_is_measured_with_host_and_graph_beside_it(mode, cache):
+    table = measured(["gc", "se", "snl", "nl"], mode=mode, cache=cache)
+    assert table["status"].tolist() == ["ok"] * 4, table["reason"].tolist()
+    assert (table["host_us"] > 0).all()
+    assert table["graph_us"].notna().all() == (mode != "backward"), table["reason"].tolist()
+    assert table["bound"].notna().all()
+
+
+@on_gpu
+def test_a_graph_computes_what_the_block_computes():
+    block = torch.nn.Conv2d(8, 8, 1).cuda()
+    x = torch.randn(1, 8, 6, 6, device="cuda")
+    work = Workload(block, x)
+    replayed = Replayed(work)
+    replayed.settle()
+    with torch.no_grad():
+        expected = block(x)
+    torch.cuda.synchronize()
+    torch.testing.assert_close(work.forward(), expected)
+
+
+@on_gpu
+def test_a_graph_is_a_runtime_and_no_slower_than_launching_for_small_shapes():
+    eager, graph = (measured(["gc"], runtime=runtime).iloc[0] for runtime in ("eager", "graph"))
+    assert graph["status"] == "ok", graph["reason"]
+    assert graph["latency_us"] < max(eager["host_us"], eager["latency_us"])
+
+
+@on_gpu
+def test_a_block_that_synchronises_is_found_out(modules):
+    table = measured(["gc", "on_device:Peeks"]).set_index("spec")
+    assert "syncs_inside" in str(table.loc["on_device:Peeks", "flags"])
+    assert "syncs_inside" not in str(table.loc["gc", "flags"])
+    clock = CudaClock(TorchGpu("cuda"))
+    work = Workload(torch.nn.ReLU(), torch.randn(1, 8, 8, 8, device="cuda"))
+    assert not syncs_inside(clock, work)
+
+
+@on_gpu
+def test_out_of_memory_is_a_row_and_leaves_none_behind(modules):
+    measured(["gc"])
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    table = measured(["gc", "on_device:Greedy", "se"])
+    assert table["status"].tolist() == ["ok", "oom", "ok"], table["reason"].tolist()
+    assert torch.cuda.memory_allocated() <= before
+    assert torch.cuda.memory_reserved() < 2**31
+
+
+@on_gpu
+def test_known_answers_and_copies_are_found():
+    found = list(trials.run(Axes(device="cuda"), 1, 1.5, 0, wait=True, tell=print))
+    assert sum(each.holds for each in found) >= len(found) - 1
+    assert not any(each.false for each in found)
+
+
+@on_gpu
+def test_memory_is_that_of_the_allocator():
+    row = measured(["nl"], size=(56, 56)).iloc[0]
+    maps = 4 * (56 * 56) ** 2
+    assert row["memory_source"] == "measured"
+    assert row["peak_memory_bytes"] > 2 * maps
+
+
+@on_gpu
+def test_tf32_is_changed_only_inside_and_only_when_asked():
+    before = torch.backends.cuda.matmul.allow_tf32
+    a = torch.randn(1024, 1024, device="cuda")
+    exact = a.double() @ a.double()
+    errors = {}
+    for switch in ("on", "off"):
+        with environment.tf32(switch):
+            errors[switch] = float(((a @ a).double() - exact).abs().max())
+    assert errors["off"] < errors["on"] / 10
+    assert torch.backends.cuda.matmul.allow_tf32 == before
+
+
+def test_the_script_for_a_gpu_says_so_where_there_is_none_and_runs_nothing(tmp_path):
+    hidden = {"CUDA_VISIBLE_DEVICES": "", "PATH": "", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--out", str(tmp_path / "out")],
+        env=hidden,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "no CUDA device that torch can use: nothing was run\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_tf32_is_put_back_and_recorded_and_never_touched_unasked():
+    def flags():
+        recorded = environment.manifest("env", seed=0).flags
+        return recorded["cuda_matmul_allow_tf32"], recorded["cudnn_allow_tf32"]
+
+    before = flags()
+    for switch, expected in (("on", (True, True)), ("off", (False, False)), (None, before)):
+        with environment.tf32(switch):
+            assert flags() == expected
+        assert flags() == before

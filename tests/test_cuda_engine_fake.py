@@ -1,0 +1,220 @@
+"""A comparison on a fake GPU: real blocks on the CPU, the device's time, the engine between."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from fake_gpu import FakeGpu
+
+from gcbench import engines, environment, runtimes, tables, workload
+from gcbench.engines import alone, inline
+from gcbench.records import DeviceState, Effort
+from gcbench.spec import Axes
+from gcbench.timing.cuda import CudaClock
+
+AXES = Axes(channels=16, size=(6, 5), ratio=4, device="cuda", cache="warm")
+SHORT = Effort(precision=0.5, max_time_s=0.3)
+DEVICE_NS, HOST_NS = 400_000, 60_000
+
+MODULES = """
+import torch
+from torch import nn
+
+class Greedy(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+    def forward(self, x):
+        if x.device.type == "meta" or x.shape[0] == 0:
+            return x + 1
+        Greedy.held = self
+        self.buffer = torch.zeros(1_000_000)
+        Greedy.seen(self.buffer)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    seen = staticmethod(lambda buffer: None)
+
+class Waits(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+    def forward(self, x):
+        Waits.synchronize()
+        return x + 1
+    synchronize = staticmethod(lambda: None)
+"""
+
+
+class Graph:
+    """What recording gives: replaying takes the device as long, and the host next to nothing."""
+
+    def __init__(self, gpu):
+        self._gpu = gpu
+
+    def replay(self):
+        self._gpu.host_ns += 5_000
+        self._gpu.do(DEVICE_NS / 2)
+
+
+@pytest.fixture
+def gpu(monkeypatch, tmp_path):
+    fake = FakeGpu(states=lambda batch: DeviceState(told_mhz=990.0, temperature_c=50.0))
+
+    def applied(module, x):
+        out = module(x)
+        fake.host_ns += HOST_NS
+        fake.do(DEVICE_NS)
+        if out.requires_grad:
+            out.register_hook(lambda gradient: fake.do(DEVICE_NS) and None)
+        return out
+
+    class Copy(workload.Copy):
+        def call(self):
+            fake.host_ns += 10_000
+            fake.do(DEVICE_NS / 10)
+
+    makers = {"make_workload": inline.make_workload, "make_input": inline.make_input}
+    monkeypatch.setattr(
+        inline, "make_workload", lambda m, c, d, *more: makers["make_workload"](m, c, "cpu", *more)
+    )
+    monkeypatch.setattr(
+        inline, "make_input", lambda c, d, seed: makers["make_input"](c, "cpu", seed)
+    )
+    monkeypatch.setattr(inline, "Copy", Copy)
+    monkeypatch.setattr(inline, "_clock", lambda device: CudaClock(fake, fake.now, fake.sleep))
+    monkeypatch.setitem(runtimes.APPLIES, "eager", lambda: applied)
+    monkeypatch.setitem(runtimes.APPLIES, "graph", lambda: applied)
+    monkeypatch.setattr(workload, "recorded", lambda work: Graph(fake))
+    monkeypatch.setattr(environment, "require_device", lambda device: None)
+    for module in (environment, alone):
+        monkeypatch.setattr(module, "device_id", lambda device: "cuda-fake")
+    monkeypatch.setattr(environment, "free_bytes", lambda device: 2**33)
+    monkeypatch.setattr(environment, "last_level_cache_bytes", lambda device: 2**16)
+    monkeypatch.setattr(inline, "cache_flush", lambda size, device: lambda: fake.do(1.5 * size))
+    fake.given_back = []
+    monkeypatch.setattr(environment, "give_back", fake.given_back.append)
+    (tmp_path / "on_gpu.py").write_text(MODULES)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(__import__("sys").modules, "on_gpu", raising=False)
+    return fake
+
+
+def measured(names, axes=AXES):
+    return tables.frame(engines.run([engines.compare(names, axes)], SHORT))
+
+
+@pytest.mark.parametrize("cache", ["warm", "cold"])
+@pytest.mark.parametrize("mode", ["infer", "train", "backward"])
+def test_device_host_and_graph_time_stand_side_by_side(gpu, cache, mode):
+    axes = Axes(channels=16, size=(6, 5), ratio=4, device="cuda", cache=cache, mode=mode)
+    table = measured(["gc", "se"], axes)
+    assert table["status"].tolist() == ["ok"] * 2, table["reason"].tolist()
+    latency = 800.0 if mode == "train" else 400.0
+    assert table["latency_us"].tolist() == pytest.approx([latency] * 2)
+    if mode != "backward":
+        assert table["host_us"].tolist() == pytest.approx([60.0] * 2)
+        assert table["graph_us"].tolist() == pytest.approx([200.0] * 2)
+        # replaying is twice as fast: what takes the time is launching
+        assert table["bound"].tolist() == ["launch"] * 2
+    else:
+        assert table["graph_us"].isna().all()
+    assert (table["cache"] == cache).all()
+    assert table["flags"].isna().all() or not table["flags"].str.contains("launch_exposed").any()
+
+
+def test_a_graph_is_a_runtime_of_its_own(gpu):
+    axes = Axes(channels=16, size=(6, 5), ratio=4, device="cuda", cache="warm", runtime="graph")
+    table = measured(["gc", "se"], axes)
+    assert table["status"].tolist() == ["ok"] * 2, table["reason"].tolist()
+    assert table["latency_us"].tolist() == pytest.approx([200.0] * 2)
+    assert table["host_us"].isna().all()
+
+
+def test_a_block_that_no_graph_can_hold_keeps_its_row_and_says_why(gpu, monkeypatch):
+    def refuses(work):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(workload, "recorded", refuses)
+    table = measured(["gc"])
+    assert table["status"].tolist() == ["ok"]
+    assert table["graph_us"].isna().all()
+    assert (
+        "no CUDA graph could be recorded: RuntimeError: operation not permitted"
+        in (table["reason"].iloc[0])
+    )
+    axes = Axes(channels=16, size=(6, 5), ratio=4, device="cuda", cache="warm", runtime="graph")
+    table = measured(["gc"], axes)
+    assert table["status"].tolist() == ["error"]
+    assert "not permitted" in table["reason"].iloc[0]
+
+
+def test_a_block_that_waits_for_the_device_is_flagged_and_leaves_the_others_alone(gpu):
+    import on_gpu
+
+    on_gpu.Waits.synchronize = staticmethod(gpu.synchronize)
+    table = measured(["gc", "on_gpu:Waits"]).set_index("spec")
+    assert "syncs_inside" in table.loc["on_gpu:Waits", "flags"].split()
+    assert "launch_exposed" in table.loc["on_gpu:Waits", "flags"].split()
+    assert table.loc["gc", "latency_us"] == pytest.approx(400.0)
+    assert not {"syncs_inside", "launch_exposed"} & set(str(table.loc["gc", "flags"]).split())
+
+
+def test_an_oom_in_the_middle_is_a_row_and_leaves_no_memory_behind(gpu):
+    import on_gpu
+
+    buffers = []
+    on_gpu.Greedy.seen = staticmethod(lambda buffer: buffers.append(weakref.ref(buffer)))
+    alive = []
+    gpu_give_back = environment.give_back
+
+    def noting(device):
+        on_gpu.Greedy.held = None
+        gc.collect()
+        alive.append([ref() is not None for ref in buffers])
+        gpu_give_back(device)
+
+    environment.give_back = noting
+    table = measured(["gc", "on_gpu:Greedy", "se"])
+    assert table["status"].tolist() == ["ok", "oom", "ok"]
+    assert "out of memory" in table["reason"].iloc[1]
+    # when memory was given back, nothing held what the block had taken
+    assert len(alive) == 1
+    assert alive[0]
+    assert not any(alive[0])
+    assert gpu.given_back == ["cuda"]
+
+
+def test_a_device_that_holds_its_clock_down_is_told_in_the_rows(gpu):
+    gpu.states = lambda batch: DeviceState(throttle=("power_cap",))
+    assert "throttled" in measured(["gc"])["flags"].iloc[0].split()
+
+
+def test_what_the_device_was_like_is_kept_with_each_replicate(gpu):
+    run = engines.run([engines.compare(["gc"], AXES)], SHORT)
+    states = [r.device for r in run.comparisons[0].timings[0].replicates]
+    assert all(state.temperature_c == 50.0 and state.told_mhz == 990.0 for state in states)
+    assert all(state.clock_mhz == pytest.approx(1000.0, rel=0.01) for state in states)
+
+
+def test_inputs_take_turns_where_a_gpu_is_warm(gpu):
+    seen = []
+    elsewhere = workload.elsewhere
+
+    def noting(x, rng):
+        moved = elsewhere(x, rng)
+        seen.append(moved.data_ptr())
+        return moved
+
+    workload.elsewhere = noting
+    try:
+        work = inline._dressed(
+            workload.Workload(torch.nn.Identity(), torch.zeros(1, 2, 3, 3)),
+            engines.compare(["gc"], AXES).cases[0],
+            __import__("random").Random(0),
+        )
+    finally:
+        workload.elsewhere = elsewhere
+    called = [work._next.x.data_ptr()]
+    for _ in range(3):
+        work.call()
+        called.append(work._next.x.data_ptr())
+    assert called[0] == called[2] != called[1] == called[3]
