@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,7 @@ import typer
 from gcbench.errors import GcbenchError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from gcbench.tables import Row
 
 USAGE, SOME_FAILED, NOTHING_MEASURED, UNTRUSTED, INTERNAL, INTERRUPTED = 2, 3, 4, 5, 70, 130
 
@@ -59,13 +59,13 @@ def told(error: Exception) -> int:
     return INTERNAL
 
 
-def code_of(table: "pd.DataFrame", strict: bool) -> int:
-    """Say by an exit code what became of the cases of a table."""
-    failed = table["status"] != "ok"
-    if failed.all():
+def code_of(rows: "Collection[Row]", strict: bool) -> int:
+    """Say by an exit code what became of the cases of some rows."""
+    failed = [row for row in rows if row["status"] != "ok"]
+    if len(failed) == len(rows):
         return NOTHING_MEASURED
-    if failed.any():
+    if failed:
         return SOME_FAILED
-    if strict and table["flags"].str.contains("copies_differ", na=False).any():
+    if strict and any("copies_differ" in (row["flags"] or "") for row in rows):
         return UNTRUSTED
     return 0
