@@ -29,8 +29,8 @@ _UNITS: dict[str, Callable[[float], str]] = {
 def shown(row: Row, column: str) -> str:
     """Write a cell with the digits that it supports; empty where there is nothing."""
     value = row[column]
-    if value is None:
-        return ""
+    if value is None or isinstance(value, str):
+        return value or ""
     if column == "latency_us":
         return latency_text(*estimate(row, column))
     if column == "relative":

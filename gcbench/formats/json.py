@@ -1,5 +1,6 @@
 """JSON: the manifest, and the rows with full digits; null where not measured."""
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -35,4 +36,7 @@ def _object(manifest: Manifest, rows: Iterable[dict[str, Any]]) -> Iterator[str]
 
 
 def _text(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+    text = msgspec.json.encode(value).decode()
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)

@@ -24,10 +24,8 @@ _AXES: dict[str, Callable[[str], str]] = {
     "cache": "{} cache".format,
     "threads": "threads {}".format,
 }
-# names that are no column, and the axes that a name settles beside itself
+# names that are no column
 _MADE = ("size", "shape")
-_SETTLES = {"shape": ("batch", "channels", "size"), "key": tuple(_AXES)}
-_BLOCK = ("block", "spec", "key")
 
 _MARKS = {"unresolved": " ?", "untrusted": " !"}
 _MARK_WORDS = {
@@ -92,8 +90,9 @@ def pivot(
 
     `down` names what each line shares, `across` what each column does: columns of the CSV, or
     `size` (HxW) or `shape` (BxCxHxW); `block` is the spec with its ratio. What else varies is added
-    to `down`, so that a place holds one case. Without `value` it is the relative, where there is
-    one, else the latency, else the MACs. Raises UsageError where a name is none, or there twice.
+    to `down`, so that a place holds one case. Without `value` it is the relative where there is
+    one, the latency where something was timed or all failed, else the MACs. Raises UsageError where
+    a name is none, or there twice.
     """
     for option, name in (*(("--rows", name) for name in down), ("--columns", across)):
         parse_name(option, name)
@@ -124,23 +123,25 @@ def pivot(
 
 
 def _telling(rows: Sequence[Row]) -> str:
-    told = ("relative", "latency_us", "macs")
-    return next((name for name in told if any(row[name] is not None for row in rows)), "macs")
+    if any(row["relative"] is not None for row in rows):
+        return "relative"
+    # where every case failed, that is what there is to say
+    timed = any(row["latency_us"] is not None for row in rows)
+    return "latency_us" if timed or all(row["status"] != "ok" for row in rows) else "macs"
 
 
 def _left_over(rows: Sequence[Row], named: Sequence[str]) -> list[str]:
-    """What varies and is settled by no name: it must be named too, or a place holds two cases."""
-    settled = {axis for name in named for axis in (name, *_SETTLES.get(name, ()))}
-    if {"height", "width"} <= settled:
-        settled.add("size")
-    names = [
-        axis
-        for axis in _AXES
-        if axis not in settled and len({_word(row, axis, named) for row in rows}) > 1
-    ]
-    if not settled.intersection(_BLOCK) and len({_word(row, "block", named) for row in rows}) > 1:
-        names.append("block")
-    return names
+    """The axes that differ among rows alike in all that was named, and the block if that varies."""
+    first: dict[tuple[str, ...], list[str]] = {}
+    left: set[str] = set()
+    for row in rows:
+        words = [_word(row, axis, named) for axis in _AXES]
+        others = first.setdefault(tuple(_word(row, name, named) for name in named), words)
+        if words != others:
+            left.update(a for a, one, two in zip(_AXES, words, others, strict=True) if one != two)
+    unnamed = not {"block", "spec", "key"}.intersection(named)
+    blocks = {_word(row, "block", named) for row in rows} if unnamed else ()
+    return [*(axis for axis in _AXES if axis in left), *(["block"] if len(blocks) > 1 else [])]
 
 
 def _word(row: Row, name: str, named: Sequence[str]) -> str:

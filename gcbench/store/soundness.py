@@ -9,13 +9,12 @@ def is_sound(record: ComparisonRecord) -> bool:
     A damaged line may still be JSON of the right shape.
     """
     cases = range(len(record.measurements))
-    return len(record.baselines) == len(cases) and all(
-        (
-            *(baseline in cases for baseline in record.baselines),
-            *(arm.case in cases and arm.calls > 0 for t in record.timings for arm in t.arms),
-            *(_has_copies(timing, record) for timing in record.timings),
-            *(_fits(replicate, t) for t in record.timings for replicate in t.replicates),
-        )
+    return (
+        len(record.baselines) == len(cases)
+        and all(baseline in cases for baseline in record.baselines)
+        and all(arm.case in cases and arm.calls > 0 for t in record.timings for arm in t.arms)
+        and all(_has_copies(timing, record) for timing in record.timings)
+        and all(_fits(replicate, t) for t in record.timings for replicate in t.replicates)
     )
 
 
@@ -35,7 +34,7 @@ def _fits(replicate: Replicate, timing: Timing) -> bool:
     rows = replicate.samples_ns
     if len(rows) != len(timing.arms) or len(replicate.exposed) not in (0, len(rows)):
         return False
-    rounds = {(arm.group, len(row)) for arm, row in zip(timing.arms, rows, strict=True) if row}
+    rounds = {(arm.group, len(row)) for arm, row in zip(timing.arms, rows, strict=True)}
     return len(rounds) == len({group for group, _ in rounds}) and all(
         min(row) > 0 and max(row) < 2**63 for row in rows if row
     )
