@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gcbench.errors import GcbenchError
+from gcbench.formats.text import printable
 
 if TYPE_CHECKING:
     from gcbench.tables import Row
@@ -36,7 +37,8 @@ Traceback = Annotated[
 
 def say(message: str) -> None:
     """Tell the person something that is not the result."""
-    print(f"gcbench: {message}", file=sys.stderr, flush=True)
+    # a path or a block's own words may hold what steers a terminal
+    print(f"gcbench: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def warn(warnings: Iterable[str]) -> None:
