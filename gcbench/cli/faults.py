@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gcbench.errors import GcbenchError
+from gcbench.formats.text import printable
 
 if TYPE_CHECKING:
     from gcbench.records import Status
@@ -39,7 +40,8 @@ Traceback = Annotated[
 
 def say(message: str) -> None:
     """Tell the person something that is not the result."""
-    print(f"gcbench: {message}", file=sys.stderr, flush=True)
+    # a path or a block's own words may hold what steers a terminal
+    print(f"gcbench: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def warn(warnings: Iterable[str]) -> None:
