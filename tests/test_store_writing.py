@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from runs import DATA, GC, NL, SE, comparison, kept, manifest
 
@@ -107,6 +107,9 @@ def test_a_kill_at_any_moment_loses_no_finished_comparison(tmp_path):
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.integers(0, len(WHOLE)))
+@example(HEAD)
+@example(len(WHOLE) - 1)
+@example(len(WHOLE) - 2)
 def test_a_run_cut_off_anywhere_keeps_its_whole_lines_and_goes_on(tmp_path, size):
     path = tmp_path / "a.jsonl"
     path.write_bytes(WHOLE[:size])
