@@ -127,8 +127,12 @@ def title(case: "Case") -> str:
     """What the cases of a comparison share, but for what is usual."""
     usual = Axes()
     axes = ("dtype", "device", "layout", "mode", "runtime", "cache", "threads")
-    other = [f"{getattr(case, axis)}" for axis in axes if _unusual(case, usual, axis)]
+    other = [_word(case, axis) for axis in axes if _unusual(case, usual, axis)]
     return " ".join(["x".join(map(str, case.shape)), *other])
+
+
+def _word(case: "Case", axis: str) -> str:
+    return f"threads={case.threads}" if axis == "threads" else str(getattr(case, axis))
 
 
 def _unusual(case: "Case", usual: Axes, axis: str) -> bool:
