@@ -87,6 +87,24 @@ def tf32(switch: Switch | None) -> Iterator[None]:
         products.allow_tf32, convolutions.allow_tf32 = before
 
 
+def changes(then: Manifest, now: Manifest) -> list[str]:
+    """Say what of a machine, its settings and versions is not as it was, one sentence for each."""
+    names = ("gcbench_version", "python_version", "node", "cpu", "usable_cores", "threads")
+    found = [
+        f"{name.replace('_', ' ')} was {getattr(then, name)}, and is {getattr(now, name)}"
+        for name in names
+        if getattr(then, name) != getattr(now, name)
+    ]
+    for kind in ("versions", "devices", "flags"):
+        before, after = getattr(then, kind), getattr(now, kind)
+        found += [
+            f"{name} was {before.get(name)}, and is {after.get(name)}"
+            for name in dict.fromkeys((*before, *after))
+            if before.get(name) != after.get(name)
+        ]
+    return found
+
+
 def default_device() -> str:
     """The accelerator if there is one, else the CPU."""
     import torch
@@ -141,6 +159,16 @@ def give_back(device: str) -> None:
     gc.collect()
     with torch.cuda.device(device):
         torch.cuda.empty_cache()
+
+
+def oom_kills() -> int | None:
+    """How many processes the kernel has killed for want of memory, here; None where it is untold.
+
+    Of this control group where it tells, else of the machine.
+    """
+    told = _text(_CGROUP / "memory.events") or _text(Path("/proc/vmstat")) or ""
+    match = re.search(r"^oom_kill (\d+)$", told, re.MULTILINE)
+    return int(match[1]) if match else None
 
 
 def last_level_cache_bytes(device: str) -> int | None:

@@ -40,3 +40,9 @@ class CaseError(GcbenchError):
 
 class CountingError(GcbenchError):
     """A counter cannot count this module; the message names the counter and the cause."""
+
+
+class StoppedError(GcbenchError):
+    """The person ended it. The message says what was kept, and how to go on."""
+
+    exit_code = 130

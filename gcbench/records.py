@@ -183,6 +183,7 @@ class Manifest:
     variables: dict[str, str]
     warnings: tuple[str, ...] = ()
     schema: int = SCHEMA
+    sweep: str | None = None
 
     def device_name(self, device: str) -> str | None:
         """What a device calls itself; None where the machine had none of that name."""

@@ -9,6 +9,7 @@ _COUNT_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _TIME_UNITS = ((1e6, "s"), (1e3, "ms"), (1.0, "µs"))
 _SIZE_UNITS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def count_text(number: int) -> str:
@@ -110,6 +111,35 @@ def parse_seconds(option: str, text: str) -> float:
     if seconds <= 0:
         raise UsageError(f"{option} takes a time above zero such as 10s, 500ms or 2m, not {text!r}")
     return seconds
+
+
+def span_text(seconds: float) -> str:
+    """Write a length of time in its two largest units, rounded up to whole seconds.
+
+    >>> span_text(0.2), span_text(75), span_text(3600 * 25 + 60)
+    ('1 s', '1 min 15 s', '25 h 1 min')
+    """
+    minutes, left = divmod(math.ceil(seconds), 60)
+    if minutes == 0:
+        return f"{left} s"
+    hours, minutes = divmod(minutes, 60)
+    large, small = (f"{hours} h", f"{minutes} min") if hours else (f"{minutes} min", f"{left} s")
+    return large if small.startswith("0 ") else f"{large} {small}"
+
+
+def parse_size_bytes(option: str, text: str) -> int:
+    """Read a size in memory: `4GiB`, `512M` (binary all the same), or bare bytes.
+
+    Raises UsageError, which names the option.
+
+    >>> parse_size_bytes("--memory-limit", "4GiB"), parse_size_bytes("--memory-limit", "512M")
+    (4294967296, 536870912)
+    """
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([KMGT]?)(?:i?B)?", text.strip())
+    size = math.floor(float(match[1]) * _BYTES[match[2]]) if match else 0
+    if not 0 < size < 2**60:
+        raise UsageError(f"{option} takes a size such as 4GiB or 512M, not {text!r}")
+    return size
 
 
 def parse_share(option: str, text: str) -> float:

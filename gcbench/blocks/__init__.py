@@ -2,8 +2,8 @@
 
 A block is an `nn.Module` that maps (B, C, H, W) to (B, C, H, W). Its constructor takes the
 channels, and keyword options with defaults; where one of them is `ratio`, the ratio axis varies it.
-A block of the table also carries its closed forms (`letters` and `closed_form`); any other module
-needs nothing.
+A block of the table also carries its closed forms (`letters`, `closed_form` and `alive_bytes`); any
+other module needs nothing.
 """
 
 import importlib
@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from gcbench.errors import UsageError, told
 from gcbench.registry import Entry, Registry, suggestion
-from gcbench.spec import Block, BlockSpec, Case, Shape, Value, parse_block, value_text
+from gcbench.spec import (
+    ELEMENT_BYTES,
+    Block,
+    BlockSpec,
+    Case,
+    Shape,
+    Value,
+    parse_block,
+    value_text,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -134,6 +143,14 @@ def closed_form(module: "nn.Module", shape: Shape) -> dict[str, int] | None:
         return None
     cells: dict[str, int] = block.closed_form(**block.letters(shape))
     return cells
+
+
+def alive_bytes(module: "nn.Module", case: Case) -> int | None:
+    """Evaluate the closed form of the peak of bytes that a forward pass makes; None without one."""
+    block: Any = module
+    if not (_has_closed_form(block) and hasattr(block, "alive_bytes")):
+        return None
+    return max(block.alive_bytes(**block.letters(case.shape), e=ELEMENT_BYTES[case.dtype]))
 
 
 def flags(module: "nn.Module") -> tuple[str, ...]:

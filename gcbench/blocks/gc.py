@@ -137,6 +137,21 @@ class GlobalContext(nn.Module):
             "min_elements": 3 * B * C * N + params,
         }
 
+    def alive_bytes(self, B: int, C: int, N: int, p: int, e: int) -> tuple[int, ...]:
+        """Bytes of e-byte elements that a forward pass holds, at each moment that may be its peak.
+
+        In the softmax: logits and map. In the normalisation: context, hidden layer before and
+        after, and two statistics (of 4 bytes at least). When z is written: context, transform and
+        z; for fusion=both also what was scaled.
+        """
+        scaled = C * N if self.fusion == "both" else 0
+        moments = [e * B * (2 * C + C * N + scaled)]
+        if self.pooling == "att":
+            moments.append(e * B * 2 * N)
+        if p and self.norm == "layer":
+            moments.append(e * B * (C + 2 * p + scaled) + 2 * B * max(e, 4))
+        return tuple(moments)
+
     def flags(self) -> tuple[str, ...]:
         """Name what is special here: one hidden channel normalises to a constant."""
         return ("constant_norm",) if self.hidden == 1 and self.norm == "layer" else ()

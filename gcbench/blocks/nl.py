@@ -81,8 +81,7 @@ class NonLocal(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W). Raises ValueError where it is too small to sub-sample."""
         B, _, H, W = x.shape
-        if self.subsample is not None and min(H, W) < 2:
-            raise ValueError(f"subsample={self.subsample} needs H and W of 2 or more, not {H}x{W}")
+        self._require_room(H, W)
         source = self.pool(x) if self.subsample == "before" else x
         theta, phi, g = self.theta(x), self.phi(source), self.g(source)
         if self.subsample == "after":
@@ -90,6 +89,10 @@ class NonLocal(nn.Module):
         attention = self.attention(theta, phi)  # (B, N, K)
         y = g.flatten(2) @ attention.transpose(1, 2)  # (B, d, N)
         return x + self.bn(self.z(y.view(B, self.inner, H, W)))
+
+    def _require_room(self, H: int, W: int) -> None:
+        if self.subsample is not None and min(H, W) < 2:
+            raise ValueError(f"subsample={self.subsample} needs H and W of 2 or more, not {H}x{W}")
 
     def attention(self, theta: Tensor, phi: Tensor) -> Tensor:
         """Weigh every key for every query: (B, d, H, W) and (B, d, keys) -> (B, N, K)."""
@@ -110,9 +113,10 @@ class NonLocal(nn.Module):
         """Name the quantities that the closed forms are written in, at shape (B, C, H, W).
 
         K is the number of keys; M the positions at which phi and g are convolved: K where the
-        sub-sampling comes before them, else N.
+        sub-sampling comes before them, else N. Raises ValueError where it is too small for that.
         """
         B, C, H, W = shape
+        self._require_room(H, W)
         N = H * W
         K = N if self.subsample is None else (H // 2) * (W // 2)
         return {
@@ -143,3 +147,36 @@ class NonLocal(nn.Module):
         if self.norm == "batch":
             params += 2 * C
         return {"params": params, "macs": B * macs, "min_elements": 3 * B * C * N + params}
+
+    def alive_bytes(
+        self, B: int, C: int, d: int, N: int, K: int, M: int, e: int
+    ) -> tuple[int, ...]:
+        """Bytes of e-byte elements that a forward pass holds, at each moment that may be its peak.
+
+        While keys are pooled: the result, and an index of 8 bytes for each. While the map is made:
+        what it is made of, and a second map where there is a softmax. When z is written: z and what
+        is added to x, beside y and the map (in norm=batch also two statistics, of 4 bytes at
+        least). With them all, what the convolutions made.
+        """
+        moments = []
+        pooled = C * K if self.subsample == "before" else 0
+        theta, phi = (0, 0) if self.similarity == "gaussian" else (d * N, d * M)
+        g = d * M
+        if self.subsample == "before":
+            moments.append((e + 8) * pooled)
+        elif self.subsample == "after":
+            phi_pooled = (C if self.similarity == "gaussian" else d) * K
+            moments.append(e * (theta + phi + g + phi_pooled) + 8 * phi_pooled)
+            moments.append(e * (theta + phi + g + phi_pooled + d * K) + 8 * d * K)
+            phi, g = phi_pooled, d * K
+        held = pooled + theta + phi + g
+        parts = {
+            "embedded_gaussian": N * K + (d * N if self.scale else 0),
+            "gaussian": N * K,
+            "dot_product": d * N,
+            "concatenation": N + K,
+        }[self.similarity]
+        moments.append(e * (held + parts + N * K))
+        moments.append(e * (held + N * K + d * N + 2 * C * N))
+        statistics = 2 * C * max(e, 4) if self.norm == "batch" else 0
+        return (*(B * moment for moment in moments[:-1]), B * moments[-1] + statistics)

@@ -49,3 +49,10 @@ class SqueezeExcitation(nn.Module):
         """
         params = 2 * C * p + p + C
         return {"params": params, "macs": B * 2 * C * p, "min_elements": 3 * B * C * N + params}
+
+    def alive_bytes(self, B: int, C: int, N: int, p: int, e: int) -> tuple[int, ...]:
+        """Bytes of e-byte elements that a forward pass holds, at each moment that may be its peak.
+
+        When z is written: z, the gates, and the hidden layer.
+        """
+        return (e * B * (C * N + C + p),)

@@ -51,3 +51,10 @@ class SimplifiedNonLocal(nn.Module):
             "macs": B * (2 * C * N + value_macs),
             "min_elements": 3 * B * C * N + params,
         }
+
+    def alive_bytes(self, B: int, C: int, N: int, e: int) -> tuple[int, ...]:
+        """Bytes of e-byte elements that a forward pass holds, at each moment that may be its peak.
+
+        When z is written: z, what is added to every position, and the attention map.
+        """
+        return (e * B * (C * N + C + N),)

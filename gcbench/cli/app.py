@@ -14,6 +14,7 @@ from gcbench.cli.blocks import blocks
 from gcbench.cli.check import check
 from gcbench.cli.env import env
 from gcbench.cli.peaks import peaks
+from gcbench.cli.sweep import sweep
 
 app = typer.Typer(
     name="gcbench",
@@ -21,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (bench, check, peaks, blocks, env):
+for command in (bench, sweep, check, peaks, blocks, env):
     app.command()(command)
 
 
@@ -63,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")
     try:
         code = app(args=arguments or ["--help"], prog_name="gcbench", standalone_mode=False)
+        if code == faults.INTERRUPTED:
+            faults.say("interrupted: what was not finished is not kept")
         if sys.stdout:
             sys.stdout.flush()
     except BrokenPipeError:
@@ -71,6 +74,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 0
     except Exception as error:
         code = faults.told(error)
-    if code == faults.INTERRUPTED:
-        faults.say("interrupted: what was not finished is not kept")
     sys.exit(code or 0)

@@ -1,8 +1,10 @@
 """How what went wrong reaches the person: one line on stderr, and an exit code."""
 
+import signal
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +14,8 @@ from gcbench.errors import GcbenchError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from gcbench.records import Status
 
 USAGE, SOME_FAILED, NOTHING_MEASURED, UNTRUSTED, INTERNAL, INTERRUPTED = 2, 3, 4, 5, 70, 130
 
@@ -57,6 +61,30 @@ def told(error: Exception) -> int:
         return USAGE
     say(f"internal error, {type(error).__name__}: {error} (--traceback shows where)")
     return INTERNAL
+
+
+def code_of_statuses(counts: "Mapping[Status, int]") -> int:
+    """Say by an exit code what became of so many cases of each status."""
+    if not counts.get("ok"):
+        return NOTHING_MEASURED
+    return 0 if set(counts) == {"ok"} else SOME_FAILED
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end things as Ctrl-C does, so that what was measured is kept."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def code_of(table: "pd.DataFrame", strict: bool) -> int:

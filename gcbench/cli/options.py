@@ -19,11 +19,13 @@ from gcbench.units import parse_seconds, parse_share
 AXES, EFFORT, OUTPUT = "Axes", "How long", "Output"
 
 
-def _words(choices: object) -> str:
+def words(choices: object) -> str:
+    """What an option's value may be, as help shows it."""
     return "|".join(get_args(choices))
 
 
-def _option(*names: str, help: str, metavar: str | None = None, panel: str | None = None) -> Any:
+def option(*names: str, help: str, metavar: str | None = None, panel: str | None = None) -> Any:
+    """Make an option without a value by default."""
     return typer.Option(
         *names, help=help, metavar=metavar, rich_help_panel=panel, show_default=False
     )
@@ -50,28 +52,28 @@ Size = Annotated[
 Ratio = Annotated[
     str, _axis("-r", "--ratio", help="Bottleneck reduction where a block has one.", metavar="N")
 ]
-Dtype = Annotated[str, _axis("--dtype", help="Element type.", metavar=_words(spec.Dtype))]
+Dtype = Annotated[str, _axis("--dtype", help="Element type.", metavar=words(spec.Dtype))]
 Device = Annotated[
     str | None,
     _axis("--device", help="Default: the accelerator, if there is one.", metavar="cpu|cuda[:I]"),
 ]
-Layout = Annotated[str, _axis("--layout", help="Memory layout.", metavar=_words(spec.Layout))]
+Layout = Annotated[str, _axis("--layout", help="Memory layout.", metavar=words(spec.Layout))]
 Mode = Annotated[
     str,
     _axis(
         "--mode",
         help="infer: no gradients; train: forward and backward; backward: that pass alone.",
-        metavar=_words(spec.Mode),
+        metavar=words(spec.Mode),
     ),
 ]
-Runtime = Annotated[str, _axis("--runtime", help="How it runs.", metavar=_words(spec.Runtime))]
+Runtime = Annotated[str, _axis("--runtime", help="How it runs.", metavar=words(spec.Runtime))]
 Cache = Annotated[
     str | None,
     _axis(
         "--cache",
         help="cold: the last-level cache is flushed before each sample. "
         "Default: warm on a CPU, cold on CUDA.",
-        metavar=_words(spec.Cache),
+        metavar=words(spec.Cache),
     ),
 ]
 Threads = Annotated[
@@ -88,7 +90,7 @@ Tf32 = Annotated[
 ]
 Precision = Annotated[
     str | None,
-    _option(
+    option(
         "--precision",
         help="Half-width asked of every relative. Default: 2% on a CPU, 1% on CUDA.",
         metavar="SHARE",
@@ -97,7 +99,7 @@ Precision = Annotated[
 ]
 MaxTime = Annotated[
     str | None,
-    _option(
+    option(
         "--max-time",
         help="Time that a comparison may take. Default: 10s on a CPU, 5s on CUDA.",
         metavar="TIME",
@@ -105,11 +107,11 @@ MaxTime = Annotated[
     ),
 ]
 Quick = Annotated[
-    bool, _option("--quick", help="Same as --precision 5% --max-time 2s.", panel=EFFORT)
+    bool, option("--quick", help="Same as --precision 5% --max-time 2s.", panel=EFFORT)
 ]
 Rigorous = Annotated[
     bool,
-    _option(
+    option(
         "--rigorous",
         help="Same as --precision 0.5% --max-time 60s, shared by three fresh processes.",
         panel=EFFORT,
@@ -118,7 +120,7 @@ Rigorous = Annotated[
 Seed = Annotated[str, typer.Option("--seed", help="Of weights, inputs and order.", metavar="N")]
 Baseline = Annotated[
     str | None,
-    _option(
+    option(
         "--baseline",
         help="What the others are divided by. Default: the first block.",
         metavar="BLOCK",
@@ -126,7 +128,7 @@ Baseline = Annotated[
 ]
 Pair = Annotated[
     str | None,
-    _option(
+    option(
         "--pair",
         help="Each block at two values of an axis, the second against the first: "
         f"{', '.join(spec.PAIRS)}; or with values, as in dtype=float16,float32.",
@@ -134,14 +136,14 @@ Pair = Annotated[
     ),
 ]
 Counter = Annotated[
-    str, typer.Option("--counter", help="Who counts MACs.", metavar=_words(spec.CounterName))
+    str, typer.Option("--counter", help="Who counts MACs.", metavar=words(spec.CounterName))
 ]
 Csv = Annotated[
-    Path | None, _option("--csv", help="Write the rows here.", metavar="FILE", panel=OUTPUT)
+    Path | None, option("--csv", help="Write the rows here.", metavar="FILE", panel=OUTPUT)
 ]
 Output = Annotated[
     Path | None,
-    _option(
+    option(
         "-o",
         "--output",
         help="Keep the run, raw samples and all, in this new file.",
@@ -161,14 +163,14 @@ Format = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
 NoWait = Annotated[
     bool,
-    _option(
+    option(
         "--no-wait",
         help="Do not wait for another gcbench that measures on the device.",
         panel=EFFORT,
     ),
 ]
 Strict = Annotated[
-    bool, _option("--strict", help="Exit 5 where a verdict is untrusted.", panel=OUTPUT)
+    bool, option("--strict", help="Exit 5 where a verdict is untrusted.", panel=OUTPUT)
 ]
 
 

@@ -1,16 +1,22 @@
 """How far a measurement is, on stderr: a bar on a terminal, nothing that moves elsewhere."""
 
 import math
-from collections.abc import Callable, Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gcbench.units import percent_text
+from gcbench.cli.faults import say
+from gcbench.spec import Axes
+from gcbench.units import percent_text, span_text
 
 if TYPE_CHECKING:
+    from gcbench.records import ComparisonRecord
+    from gcbench.spec import Case, Comparison
     from gcbench.timing.replicates import Progress as Step
 
 
@@ -48,6 +54,90 @@ def counting_bar(what: str, total: int) -> Iterator[Callable[[str], None]]:
             bar.refresh()
 
         yield move
+
+
+class SweepBar:
+    """How far a sweep is: on a terminal a bar that moves, elsewhere a line now and then."""
+
+    # a bar is drawn, and a line is printed, no more often than this
+    DRAW_S, LINE_S = 0.1, 1.0
+
+    def __init__(self, bar: Progress, total: int) -> None:
+        """Begin with nothing done of so many comparisons."""
+        self._bar, self._total = bar, total
+        self._task = bar.add_task("", total=total)
+        self._began = self._drawn = self._told = time.monotonic()
+        self._done, self._statuses = 0, Counter[str]()
+        self._where = ""
+
+    def watched(self, comparisons: Iterable["Comparison"]) -> Iterator["Comparison"]:
+        """Yield comparisons; each is the current one until the next."""
+        for comparison in comparisons:
+            self._where = title(comparison.cases[0])
+            yield comparison
+
+    def done(self, record: "ComparisonRecord") -> None:
+        """Enter a finished comparison."""
+        self._done += 1
+        self._statuses.update(measurement.status for measurement in record.measurements)
+        if self._bar.disable:
+            self._say(record)
+        else:
+            self._draw("", last=self._done == self._total)
+
+    def moved(self, step: "Step") -> None:
+        """Hear how far the current comparison is."""
+        if not self._bar.disable:
+            self._draw(f": {step.doing or f'replicate {step.replicates}'}", part=_share(step))
+
+    def _draw(self, doing: str, part: float = 0.0, last: bool = False) -> None:
+        now = time.monotonic()
+        if not last and now - self._drawn < self.DRAW_S:
+            return
+        self._drawn = now
+        failed = sum(count for status, count in self._statuses.items() if status != "ok")
+        told = f"{self._done} of {self._total}{f', {failed} cases not ok' if failed else ''}"
+        self._bar.update(
+            self._task,
+            completed=self._done + part,
+            description=f"{told} · {self._where}{doing}",
+        )
+        self._bar.refresh()
+
+    def _say(self, record: "ComparisonRecord") -> None:
+        now = time.monotonic()
+        if now - self._told < self.LINE_S and self._done < self._total:
+            return
+        self._told = now
+        left_s = (now - self._began) / self._done * (self._total - self._done)
+        each = Counter(measurement.status for measurement in record.measurements)
+        said = ", ".join(f"{count} {status}" for status, count in each.items())
+        left = f"; about {span_text(left_s)} left" if self._done < self._total else ""
+        say(f"{self._done} of {self._total}: {self._where}: {said}{left}")
+
+
+@contextmanager
+def sweep_bar(total: int) -> Iterator[SweepBar]:
+    """Show how far a sweep of so many comparisons is. A bar is gone when done."""
+    with _bar("sweeping") as bar:
+        yield SweepBar(bar, total)
+
+
+def title(case: "Case") -> str:
+    """What the cases of a comparison share, but for what is usual."""
+    usual = Axes()
+    axes = ("dtype", "device", "layout", "mode", "runtime", "cache", "threads")
+    other = [f"{getattr(case, axis)}" for axis in axes if _unusual(case, usual, axis)]
+    return " ".join(["x".join(map(str, case.shape)), *other])
+
+
+def _unusual(case: "Case", usual: Axes, axis: str) -> bool:
+    value = getattr(case, axis)
+    return value not in (getattr(usual, axis), "cpu", "warm")
+
+
+def _share(step: "Step") -> float:
+    return min(step.elapsed_s / step.budget_s, 1.0) if step.budget_s else 0.0
 
 
 def _bar(what: str) -> Progress:

@@ -24,6 +24,8 @@ class Subject:
     """What a metric is computed of: a case, its module on the meta device, the counter.
 
     `build` makes the module with its weights, on the CPU. Metrics add to `flags` what is special.
+    With `by_form` the block's closed forms speak where it has them, and nothing need be run;
+    `uncounted_ops` are then known from another shape.
     """
 
     case: Case
@@ -31,6 +33,13 @@ class Subject:
     build: "Callable[[], nn.Module]"
     counter: CounterName = "auto"
     flags: list[str] = field(default_factory=list)
+    by_form: bool = False
+    uncounted_ops: tuple[str, ...] | None = None
+
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        """The operators that compute but have no MAC formula."""
+        return self.forward.uncounted if self.uncounted_ops is None else self.uncounted_ops
 
     @cached_property
     def forward(self) -> "MetaPass":

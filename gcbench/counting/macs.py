@@ -86,7 +86,7 @@ def by_formula(subject: "Subject") -> Count:
     form = closed_form(subject.meta, subject.case.shape)
     if form is None:
         raise CountingError(f"{subject.case.label} has no closed form: take --counter auto")
-    return Count(form["macs"], "formula", subject.forward.uncounted)
+    return Count(form["macs"], "formula", subject.uncounted)
 
 
 COUNTERS: dict[CounterName, Callable[["Subject"], Count]] = {

@@ -1,12 +1,14 @@
-"""Where comparisons run: in this process, or in several fresh ones. `run` makes a run of them."""
+"""Where comparisons run: in this process, or in others. `run` makes a run of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from gcbench import blocks, environment, peaks, runtimes, spec
-from gcbench.engines import fresh, inline
+from gcbench.engines import inline
 from gcbench.engines.alone import Tell, alone_on
+from gcbench.engines.fresh import Listener
+from gcbench.engines.isolated import Isolated
 from gcbench.errors import UsageError
 from gcbench.records import ComparisonRecord, Effort, Manifest, Peaks, Run
 from gcbench.spec import Axes, Comparison, CounterName, Pair
@@ -55,18 +57,20 @@ def run(
     Where another one measures there already, `tell` gets a sentence, and this waits for it unless
     `wait` says otherwise; then every row is flagged `not_alone`.
     """
-    measure = inline.measure if effort.processes == 1 else fresh.measure
-    with alone_on(comparisons[0].cases[0].device, wait, tell) as alone:
+    with alone_on(comparisons[0].cases[0].device, wait, tell) as alone, Isolated() as isolated:
         manifest = environment.manifest(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", seed)
 
         def peaks_step(what: str) -> None:
             on_progress(Progress(effort.max_time_s, effort.max_time_s, doing=what))
 
-        records = [
-            _with_peaks(measure(c, effort, seed, counter, on_progress), manifest, tell, peaks_step)
-            for c in comparisons
-        ]
-    return Run(manifest, tuple(r if alone else _flagged(r, "not_alone") for r in records))
+        found = (
+            inline.measure(comparison, effort, seed, counter, on_progress)
+            if effort.processes == 1
+            else isolated.measure(comparison, effort, seed, counter, Listener(on_progress))
+            for comparison in comparisons
+        )
+        records = [with_peaks(record, manifest, tell, peaks_step) for record in found]
+    return Run(manifest, tuple(r if alone else flagged(r, "not_alone") for r in records))
 
 
 def measure_peaks(
@@ -86,7 +90,7 @@ def measure_peaks(
     return found if alone else replace(found, flags=(*found.flags, "not_alone")), manifest
 
 
-def _with_peaks(
+def with_peaks(
     record: ComparisonRecord, manifest: Manifest, tell: Tell, on_step: Tell
 ) -> ComparisonRecord:
     """Add the ceilings that what was timed is held against."""
@@ -94,6 +98,7 @@ def _with_peaks(
     return replace(record, peaks=peaks.of_cases(timed, manifest, tell, on_step))
 
 
-def _flagged(record: ComparisonRecord, flag: str) -> ComparisonRecord:
+def flagged(record: ComparisonRecord, flag: str) -> ComparisonRecord:
+    """Add a flag to every case of a record."""
     found = tuple(replace(m, flags=(*m.flags, flag)) for m in record.measurements)
     return replace(record, measurements=found)

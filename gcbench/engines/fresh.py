@@ -1,147 +1,258 @@
-"""Measure a comparison in several fresh processes, one after the other.
+"""A process of its own that measures: one comparison after another, as long as it lives.
 
-What a process keeps from its start to its end (where its libraries and heap lie, what it compiled)
-is then drawn several times, and the interval holds every process's own median.
+Jobs go to its stdin and answers come from its stdout, as lines of JSON; before it tries a case it
+says so, and the one who asked knows which case it was that ended it.
 """
 
 import json
-import math
 import os
 import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from typing import Self
 
 import msgspec
 
+from gcbench.engines.attempts import UNBOUNDED, Bounds, Trying
+from gcbench.environment import oom_kills
 from gcbench.errors import GcbenchError
-from gcbench.records import ComparisonRecord, Effort, Measurement
+from gcbench.records import ComparisonRecord, Effort, Measurement, Status
 from gcbench.spec import Comparison, CounterName
 from gcbench.timing.replicates import Progress
+from gcbench.units import span_text
 
 # how often a silent process is looked after, and how long one may take to end that said all
 LOOK_S, LINGER_S = 0.5, 10.0
+# loading torch on a busy machine, before the first case is tried
+START_S = 120.0
 
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from gcbench.engines.worker import main; main()"
-)
+# The first thing that a process does is to fork a guard, which does nothing but wait for the
+# parent's end of a pipe to close: then it kills the process group, itself included. Whatever way
+# the parent dies, what its worker started (compilers, what a block forked) dies with it.
+_START = """
+import json, os, signal, sys
+# torch's profiler measures memory, and would tell on stderr of every start and stop
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+lifeline = int(sys.argv[2])
+if os.fork() == 0:
+    os.close(0)
+    os.close(1)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.read(lifeline, 1)
+    os.killpg(0, signal.SIGKILL)
+os.close(lifeline)
+sys.path[:] = json.loads(sys.argv[1])
+from gcbench.engines.worker import main
+main()
+"""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a process is to measure, as one JSON text; `process` is its number among the others."""
+    """What a process is to measure; `process` is its number among those that measure the same.
+
+    `known` are cases, by position, that are not to be tried: it is known what becomes of them.
+    """
 
     comparison: Comparison
     effort: Effort
-    seed: int
-    counter: CounterName
-    process: int
+    seed: int = 0
+    counter: CounterName = "auto"
+    process: int = 0
+    bounds: Bounds = UNBOUNDED
+    known: Mapping[int, Measurement] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A line that a process sends back: how far it is, and in the end what it found."""
+    """A line that a process sends back: how far it is, and in the end what it found.
+
+    `refusal` says why the job cannot be done, `failure` what broke off a job that could be, and
+    `status` what that makes of the case.
+    """
 
     progress: Progress | None = None
+    trying: Trying | None = None
     record: ComparisonRecord | None = None
-    error: str | None = None
+    refusal: str | None = None
+    failure: str | None = None
+    status: Status = "error"
 
 
-def measure(
-    comparison: Comparison,
-    effort: Effort,
-    seed: int = 0,
-    counter: CounterName = "auto",
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-) -> ComparisonRecord:
-    """Share the effort among fresh processes and put what they found into one record."""
-    share_s = effort.max_time_s / effort.processes
-    # so many processes together are that much more precise
-    share = Effort(effort.precision * math.sqrt(effort.processes), share_s)
-    records = []
-    for process in range(effort.processes):
+class WorkerError(Exception):
+    """A worker did not finish its job. `trying` is the case that it was trying alone, if any."""
 
-        def moved(step: Progress, before_s: float = process * share_s) -> None:
-            # a process may overrun its share by a replicate
-            elapsed_s = before_s + min(step.elapsed_s, share_s)
-            on_progress(replace(step, elapsed_s=elapsed_s, budget_s=effort.max_time_s))
-
-        records.append(_in_a_process(Job(comparison, share, seed, counter, process), moved))
-    return _merged(records, effort)
+    def __init__(self, status: Status, reason: str, trying: Trying | None) -> None:
+        """Say what became of the case, in words that follow its name."""
+        super().__init__(reason)
+        self.status, self.reason, self.trying = status, reason, trying
 
 
-def _in_a_process(job: Job, on_progress: Callable[[Progress], None]) -> ComparisonRecord:
-    command = [sys.executable, "-P", "-c", _START, json.dumps(sys.path)]
-    # in a session of its own: an interrupt reaches this process alone, which then ends that one
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-    ) as process:
-        assert process.stdin
+@dataclass(frozen=True)
+class Listener:
+    """Who hears of a job on its way."""
+
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    on_trying: Callable[[Trying], None] = lambda trying: None
+
+
+class Worker:
+    """A process that takes one job after another, in a process group of its own."""
+
+    def __init__(self) -> None:
+        """Start the process; it loads torch while the caller goes on."""
+        lifeline, self._lifeline = os.pipe()
+        command = [sys.executable, "-P", "-c", _START, json.dumps(sys.path), str(lifeline)]
         try:
-            process.stdin.write(msgspec.json.encode(job))
-            process.stdin.close()
-            for line in _lines(process):
-                answer = msgspec.json.decode(line, type=Answer)
-                if answer.error:
-                    raise GcbenchError(answer.error)
-                if answer.record:
-                    return answer.record
-                if answer.progress:
-                    on_progress(answer.progress)
-            return _crashed(job, process.wait(LINGER_S))
-        except BrokenPipeError:
-            return _crashed(job, process.wait(LINGER_S))
+            # in a session of its own: an interrupt reaches this process alone, which then ends that
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+                pass_fds=(lifeline,),
+            )
+        except BaseException:
+            os.close(self._lifeline)
+            raise
         finally:
-            # and what it started: compilers, above all
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            os.close(lifeline)
+        self._pending = b""
+        self._oom_kills = oom_kills()
+
+    def __enter__(self) -> Self:
+        """Use the process."""
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        """Leave nothing of it."""
+        self.end()
+
+    def end(self) -> None:
+        """Kill the process and all that it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe
+            with suppress(OSError):  # what was not sent is not missed
+                pipe.close()
+        with suppress(OSError):
+            os.close(self._lifeline)
+
+    def ask(self, job: Job, timeout_s: float, listener: Listener) -> ComparisonRecord:
+        """Have a job done. Trying one case may take `timeout_s`.
+
+        Raises WorkerError where the process ends, is silent for too long, or fails at a case: it is
+        of no more use then. Raises GcbenchError with what it said where the job cannot be done.
+        """
+        self._send(job)
+        trying: Trying | None = None
+        limit_s, since = START_S + timeout_s, time.monotonic()
+        while True:
+            try:
+                answer = self._answer(since + limit_s)
+            except _OverrunError:
+                raise _overran(trying, limit_s) from None
+            except _EndedError as ended:
+                raise self._ended(ended.code, trying) from None
+            if answer.record:
+                return answer.record
+            if answer.refusal:
+                raise GcbenchError(answer.refusal)
+            if answer.failure:
+                raise WorkerError(answer.status, answer.failure, trying)
+            if answer.trying:
+                # counting a case and calling it share one limit
+                if trying is None or trying.case != answer.trying.case:
+                    since = time.monotonic()
+                trying = None if answer.trying.case is None else answer.trying
+                limit_s = timeout_s if trying else _silence_s(job, timeout_s)
+                listener.on_trying(answer.trying)
+            if answer.progress:
+                if trying is None:
+                    since = time.monotonic()
+                listener.on_progress(answer.progress)
+
+    def _send(self, job: Job) -> None:
+        assert self._process.stdin
+        with suppress(BrokenPipeError):  # that it ended is found when it is listened to
+            self._process.stdin.write(msgspec.json.encode(job) + b"\n")
+            self._process.stdin.flush()
+
+    def _answer(self, deadline: float) -> Answer:
+        return msgspec.json.decode(self._line(deadline), type=Answer)
+
+    def _line(self, deadline: float) -> bytes:
+        """The next line that the process writes, unless it ends or closes its stdout.
+
+        Both are watched: what a block forked may keep the pipe open for ever.
+        """
+        assert self._process.stdout
+        while b"\n" not in self._pending:
+            ended = self._process.poll() is not None
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise _OverrunError
+            wait_s = 0 if ended else min(LOOK_S, left_s)
+            readable, _, _ = select.select([self._process.stdout], [], [], wait_s)
+            read = os.read(self._process.stdout.fileno(), 2**16) if readable else b""
+            if not read and (readable or ended):
+                raise _EndedError(self._exit_code())
+            self._pending += read
+        line, _, self._pending = self._pending.partition(b"\n")
+        return line
+
+    def _exit_code(self) -> int | None:
+        try:
+            return self._process.wait(LINGER_S)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def _ended(self, code: int | None, trying: Trying | None) -> WorkerError:
+        """Say how the process ended, and whether that was for want of memory."""
+        if code == -signal.SIGKILL and oom_kills() != self._oom_kills:
+            return WorkerError("oom", "the kernel ended its process for want of memory", trying)
+        return WorkerError("crashed", f"its process ended {_how(code)}", trying)
 
 
-def _lines(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
-    """The lines that a process writes, until it ends or closes its stdout.
-
-    Both are watched: what a block forked may keep the pipe open for ever.
-    """
-    assert process.stdout
-    pending = b""
-    while True:
-        ended = process.poll() is not None
-        readable, _, _ = select.select([process.stdout], [], [], 0 if ended else LOOK_S)
-        if not readable:
-            if ended:
-                return
-            continue
-        read = os.read(process.stdout.fileno(), 2**16)
-        if not read:
-            return
-        *lines, pending = (pending + read).split(b"\n")
-        yield from lines
+def _silence_s(job: Job, timeout_s: float) -> float:
+    """How long nothing may be heard while all arms are timed, each of which was tried in time."""
+    return job.effort.max_time_s + 2 * len(job.comparison.cases) * timeout_s
 
 
-def _crashed(job: Job, code: int) -> ComparisonRecord:
-    how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    reason = f"the process that measured the comparison ended before it answered, with {how}"
-    found = tuple(Measurement(case, "crashed", reason) for case in job.comparison.cases)
-    comparison = job.comparison
-    return ComparisonRecord(found, comparison.baselines, job.effort.precision, (), comparison.pair)
+class _OverrunError(Exception):
+    pass
 
 
-def _merged(records: Sequence[ComparisonRecord], effort: Effort) -> ComparisonRecord:
-    """One record of all that the processes found."""
-    found = tuple(
-        _together(measurements)
-        for measurements in zip(*(record.measurements for record in records), strict=True)
+class _EndedError(Exception):
+    def __init__(self, code: int | None) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def _overran(trying: Trying | None, limit_s: float) -> WorkerError:
+    if trying is None:
+        return WorkerError(
+            "timeout", f"nothing was heard of its process for {span_text(limit_s)}", None
+        )
+    doing = "counting" if trying.counted is None else "building and calling"
+    return WorkerError(
+        "timeout", f"{doing} it took more than {span_text(limit_s)} (--timeout)", trying
     )
-    timings = tuple(timing for record in records for timing in record.timings)
-    return replace(records[0], measurements=found, timings=timings, precision=effort.precision)
 
 
-def _together(measurements: Sequence[Measurement]) -> Measurement:
-    """One case as every process found it: ok only if it was in each, with the flags of all."""
-    flags = tuple(dict.fromkeys(flag for each in measurements for flag in each.flags))
-    first_failed = next((each for each in measurements if each.status != "ok"), measurements[0])
-    return replace(first_failed, flags=flags)
+def _how(code: int | None) -> str:
+    if code is None:
+        return "its answers, but not itself"
+    if code >= 0:
+        return f"with exit code {code}"
+    try:
+        return f"with signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:
+        return f"with signal {-code}"

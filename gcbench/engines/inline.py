@@ -6,17 +6,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
-from gcbench import blocks, environment, runtimes
+from gcbench import blocks, environment, runtimes, sweep
 from gcbench.counting import Subject, count
 from gcbench.counting.allocations import allocations
+from gcbench.engines.attempts import UNBOUNDED, Bounds, Trying
 from gcbench.engines.launching import launched
 from gcbench.errors import CaseError, CountingError, UsageError, told
 from gcbench.records import ComparisonRecord, Effort, Measurement, Role, Status, Timing
-from gcbench.spec import ELEMENT_BYTES, Case, Comparison, CounterName
+from gcbench.spec import ELEMENT_BYTES, Axes, Case, Comparison, CounterName, compare
 from gcbench.timing.clocks import Clock, CpuClock, Work
 from gcbench.timing.cuda import CudaClock
 from gcbench.timing.gpu import TorchGpu
@@ -37,6 +39,7 @@ from gcbench.workload import (
 )
 
 OnProgress = Callable[[Progress], None]
+OnTrying = Callable[[Trying], None]
 
 # where cases failed late, the others still get this share of the time
 LEAST_SHARE = 0.25
@@ -54,6 +57,7 @@ class Setting:
     process: int = 0
     before: Prepare | None = None
     counter: CounterName = "auto"
+    bounds: Bounds = UNBOUNDED
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,17 @@ def measure(
     counter: CounterName = "auto",
     on_progress: OnProgress = lambda progress: None,
     process: int = 0,
+    *,
+    bounds: Bounds = UNBOUNDED,
+    known: Mapping[int, Measurement] = MappingProxyType({}),
+    on_trying: OnTrying = lambda trying: None,
 ) -> ComparisonRecord:
     """Count every case of a comparison and time those that run, side by side.
 
     `process` is this process's number among those that measure the same comparison: each draws
-    orders of its own, and all the same weights and inputs.
+    orders of its own, and all the same weights and inputs. `known` are cases, by position, whose
+    end is known: they are not tried. Every other is tried alone first, and `on_trying` hears of it
+    before anything of its block runs, and again before it is called.
 
     A case that cannot be built or called, or that would not fit in memory, becomes a measurement
     with a status and a reason; the others go on. The global number of threads and gradient mode are
@@ -83,12 +93,19 @@ def measure(
     """
     cases = comparison.cases
     with _torch_state() as threads, runtimes.session(cases):
-        setting = Setting(seed, threads, process, _before_sample(cases[0]), counter)
+        setting = Setting(seed, threads, process, _before_sample(cases[0]), counter, bounds)
         attempts = []
-        for case in cases:
+        for position, case in enumerate(cases):
+            if position in known:
+                attempts.append(Attempt(known[position]))
+                continue
             on_progress(Progress(0.0, effort.max_time_s, doing=_doing(case)))
-            attempts.append(_try(case, setting))
-        attempts = _fitting(attempts, comparison.baselines)
+            on_trying(Trying(position))
+            attempts.append(
+                _try(case, setting, lambda *told, i=position: on_trying(Trying(i, *told)))
+            )
+        on_trying(Trying(None))
+        attempts = _fitting(attempts, comparison.baselines, bounds)
         timing = _time_what_runs(attempts, comparison, effort, setting, on_progress)
     found = tuple(
         attempt.measurement
@@ -120,6 +137,14 @@ def _time_what_runs(
         works.clear()
         environment.give_back(comparison.cases[0].device)
     return None
+
+
+def load_all() -> None:
+    """Try a small case on the CPU: what is loaded for a first trial is loaded, and no case pays."""
+    axes = Axes(channels=8, size=(4, 4), ratio=2)
+    [case] = compare([blocks.resolve("gc")], axes, "cpu").cases
+    with _torch_state() as threads:
+        _try(case, Setting(0, threads), lambda counted, needed: None)
 
 
 def time_side_by_side(
@@ -195,8 +220,11 @@ def _copy(case: Case, setting: Setting) -> Copy:
     return Copy(x, setting.before, case.threads or setting.threads)
 
 
-def _try(case: Case, setting: Setting) -> Attempt:
+def _try(case: Case, setting: Setting, on_counted: Callable[[Measurement, int], None]) -> Attempt:
     """Count a case, see whether it can run here, and call it."""
+    why_not = sweep.why_not(case)
+    if why_not:
+        return Attempt(Measurement(case, "skipped", why_not))
     try:
         meta = blocks.build_meta(case)
     except UsageError as error:
@@ -208,7 +236,12 @@ def _try(case: Case, setting: Setting) -> Attempt:
     why_not = runtimes.why_not(case)
     if why_not:
         return Attempt(replace(counted, status="skipped", reason=why_not))
-    shortage = _shortage(subject)
+    needed = _needed_bytes(subject)
+    too_large = setting.bounds.why_skip(case, needed)
+    if too_large:
+        return Attempt(replace(counted, status="skipped", reason=too_large))
+    on_counted(counted, needed)
+    shortage = setting.bounds.shortage(case, needed)
     if shortage:
         return Attempt(replace(counted, status="oom", reason=shortage))
     try:
@@ -266,7 +299,9 @@ def _failed(measurement: Measurement, error: BaseException | None) -> Measuremen
     return replace(measurement, status=status, reason=told(error) if error else None)
 
 
-def _fitting(attempts: Sequence[Attempt], baselines: Sequence[int]) -> list[Attempt]:
+def _fitting(
+    attempts: Sequence[Attempt], baselines: Sequence[int], bounds: Bounds
+) -> list[Attempt]:
     """Leave out the largest cases until all arms of the others fit in memory together."""
     kept = list(attempts)
     while any(attempt.work for attempt in kept):
@@ -276,16 +311,17 @@ def _fitting(attempts: Sequence[Attempt], baselines: Sequence[int]) -> list[Atte
         needed = sum(held[i] * (2 if baselines[i] == i else 1) for i in working)
         needed += max(_activation_bytes(attempt) for attempt in working.values())
         needed *= 2 if _rotates(kept[0].measurement.case) else 1
-        device = kept[0].measurement.case.device
-        free = environment.free_bytes(device)
-        if free is None or needed <= free:
+        room = bounds.room(kept[0].measurement.case.device)
+        if room is None or needed <= room[0]:
             break
         largest = max(working, key=lambda i: held[i] + _activation_bytes(kept[i]))
         reason = (
             f"all arms of the comparison need {size_text(needed)} at once, and "
-            f"{size_text(free)} are free on {device}: compare fewer blocks"
+            f"{room[1]}: compare fewer blocks"
         )
-        kept[largest] = Attempt(replace(kept[largest].measurement, status="oom", reason=reason))
+        crowded = kept[largest].measurement
+        flags = (*crowded.flags, "crowded")
+        kept[largest] = Attempt(replace(crowded, status="oom", reason=reason, flags=flags))
     return kept
 
 
@@ -303,19 +339,14 @@ def _measured(attempt: Attempt, column: str) -> int:
     return cell
 
 
-def _shortage(subject: Subject) -> str | None:
-    """Say what the case would need, where that is more than the device has free."""
-    free = environment.free_bytes(subject.case.device)
+def _needed_bytes(subject: Subject) -> int:
+    """The memory that a call is predicted to take, or what it takes in any case."""
     try:
-        needed = subject.call.peak_bytes
+        return subject.call.peak_bytes
     except CountingError:  # no prediction: weights and input are needed in any case
         element = ELEMENT_BYTES[subject.case.dtype]
         weights = sum(parameter.numel() for parameter in subject.meta.parameters())
-        needed = element * (weights + math.prod(subject.case.shape))
-    if free is None or needed <= free:
-        return None
-    device = subject.case.device
-    return f"needs {size_text(needed)}, and {size_text(free)} are free on {device}"
+        return element * (weights + math.prod(subject.case.shape))
 
 
 def _require_like_input(output: object, x: Tensor, case: Case) -> None:
@@ -330,9 +361,9 @@ def _require_like_input(output: object, x: Tensor, case: Case) -> None:
 
 
 def _is_oom(error: BaseException | None) -> bool:
-    return isinstance(
-        error, torch.OutOfMemoryError | MemoryError
-    ) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        words in str(error) for words in ("can't allocate memory", "bad_alloc")
+    )
 
 
 def _clock(device: str) -> Clock:

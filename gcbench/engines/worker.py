@@ -1,29 +1,33 @@
-"""A fresh process that measures one comparison: a job comes on stdin, answers go to stdout."""
+"""A fresh process that measures: jobs come on stdin, answers go to stdout."""
 
 import os
-import sys
 from collections.abc import Callable
 
 import msgspec
 
 from gcbench.engines.fresh import Answer, Job
-from gcbench.engines.inline import measure
+from gcbench.engines.inline import load_all, measure
+from gcbench.engines.limits import memory_limited
 from gcbench.errors import GcbenchError, told
+from gcbench.records import Status
 
 
 def main() -> None:
-    """Read a job, measure it, and write an answer for each step and for the end."""
-    with os.fdopen(os.dup(1), "wb") as answers:
-        # the answers have stdout for themselves: whatever else prints goes to stderr
+    """Take one job after another until there are no more; answer each step and each end."""
+    # jobs and answers have pipes for themselves: whatever else prints goes to stderr, and whatever
+    # else reads finds nothing
+    with os.fdopen(os.dup(0), "rb") as jobs, os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
-        job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 
         def send(answer: Answer) -> None:
             answers.write(msgspec.json.encode(answer) + b"\n")
             answers.flush()
 
+        load_all()
         try:
-            _run(job, send)
+            for line in jobs:
+                _run(msgspec.json.decode(line, type=Job), send)
         except BrokenPipeError:
             # nobody listens any more
             os._exit(1)
@@ -31,19 +35,24 @@ def main() -> None:
 
 def _run(job: Job, send: Callable[[Answer], None]) -> None:
     try:
-        record = measure(
-            job.comparison,
-            job.effort,
-            job.seed,
-            job.counter,
-            lambda step: send(Answer(progress=step)),
-            job.process,
-        )
+        with memory_limited(job.bounds.memory_bytes, job.comparison.cases[0].device):
+            record = measure(
+                job.comparison,
+                job.effort,
+                job.seed,
+                job.counter,
+                lambda step: send(Answer(progress=step)),
+                job.process,
+                bounds=job.bounds,
+                known=job.known,
+                on_trying=lambda trying: send(Answer(trying=trying)),
+            )
     except GcbenchError as error:
-        send(Answer(error=str(error)))
+        send(Answer(refusal=str(error)))
     except BrokenPipeError:
         raise
     except BaseException as error:  # the parent tells it: here nobody would see it
-        send(Answer(error=f"a fresh process failed: {told(error)}"))
+        status: Status = "oom" if isinstance(error, MemoryError) else "error"
+        send(Answer(failure=f"it broke off with {told(error)}", status=status))
     else:
         send(Answer(record=record))

@@ -1,0 +1,123 @@
+"""`gcbench sweep`: a grid of axes, into a run that can be gone on with."""
+
+import sys
+from contextlib import redirect_stdout
+
+import typer
+
+from gcbench import spelling
+from gcbench.cli import faults, options
+from gcbench.cli import sweep_options as lists
+from gcbench.cli.output import require_writable, write_whole
+from gcbench.cli.sweeping import counts, foreseen, go_on, leave, measure_into, new_run, start
+from gcbench.errors import UsageError
+
+
+def sweep(
+    blocks: options.Blocks = None,
+    batch: lists.Batches = None,
+    channels: lists.ChannelLists = None,
+    size: lists.Sizes = None,
+    shape: lists.Shapes = None,
+    stages: lists.StageLists = None,
+    ratio: lists.Ratios = None,
+    dtype: lists.Dtypes = None,
+    device: lists.Devices = None,
+    layout: lists.Layouts = None,
+    mode: lists.Modes = None,
+    runtime: lists.Runtimes = None,
+    cache: lists.Caches = None,
+    threads: lists.ThreadLists = None,
+    where: lists.Where = None,
+    precision: options.Precision = None,
+    max_time: options.MaxTime = None,
+    quick: options.Quick = False,
+    rigorous: options.Rigorous = False,
+    budget: lists.Budget = None,
+    static: lists.Static = False,
+    dry_run: lists.DryRun = False,
+    no_wait: options.NoWait = False,
+    timeout: lists.TrialTimeout = None,
+    engine: lists.Engine = None,
+    memory_limit: lists.MemoryLimit = None,
+    on_oom: lists.WhenOom = None,
+    seed: lists.Seeds = None,
+    baseline: options.Baseline = None,
+    pair: options.Pair = None,
+    counter: lists.Counters = None,
+    file: lists.File = None,
+    dump_file: lists.DumpFile = None,
+    resume: lists.Resume = None,
+    retry: lists.Retry = None,
+    allow_mismatch: lists.AllowMismatch = False,
+    csv: options.Csv = None,
+    output: options.Output = None,
+    traceback: faults.Traceback = False,
+) -> None:
+    """Measure blocks over a grid of axes, into a run that can be resumed."""
+    given = lists.given(
+        {
+            "blocks": blocks,
+            "batch": batch,
+            "channels": channels,
+            "size": size,
+            "shape": shape,
+            "stages": stages,
+            "ratio": ratio,
+            "dtype": dtype,
+            "device": device,
+            "layout": layout,
+            "mode": mode,
+            "runtime": runtime,
+            "cache": cache,
+            "threads": threads,
+            "where": where,
+            "precision": precision,
+            "max_time": max_time,
+            "budget": budget,
+            "static": static,
+            "timeout": timeout,
+            "engine": engine,
+            "memory_limit": memory_limit,
+            "on_oom": on_oom,
+            "seed": seed,
+            "baseline": baseline,
+            "pair": pair,
+            "counter": counter,
+        }
+    )
+    again = lists.read_retry(retry)
+    if resume:
+        lists.require_alone(
+            given, file=file, dump_file=dump_file, output=output, quick=quick, rigorous=rigorous
+        )
+    elif retry or allow_mismatch:
+        raise UsageError("--retry and --allow-mismatch go with --resume RUN")
+    require_writable("--csv", csv)
+    asked = (
+        lists.read_resumed(resume, given)
+        if resume
+        else lists.read_new(given, file, quick, rigorous)
+    )
+    if dump_file:
+        require_writable("--dump-file", dump_file)
+        write_whole(dump_file, spelling.to_toml(asked))
+        faults.say(f"wrote {dump_file}; measure it with: gcbench sweep --file {dump_file}")
+        return
+    faults.say("loading torch")
+
+    from gcbench.engines import sweeps
+
+    # stdout is the result alone, whatever a block of the user's own prints
+    with redirect_stdout(sys.stderr):
+        place = sweeps.place(asked)
+    if dry_run:
+        with redirect_stdout(sys.stderr):
+            lines = foreseen(place, resume, again)
+        print(*lines, sep="\n")
+        return
+    run = resume or output or new_run()
+    with go_on(place, run, allow_mismatch) if resume else start(place, run) as kept:
+        measure_into(kept, place, run, again, not no_wait)
+    leave(run, csv)
+    raise typer.Exit(faults.code_of_statuses(counts(run)))

@@ -1,0 +1,122 @@
+"""What `gcbench sweep` does once it knows what is asked: look ahead, measure, leave the result."""
+
+import sys
+from collections import Counter
+from collections.abc import Collection
+from contextlib import redirect_stdout
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gcbench import spelling, store
+from gcbench.cli import faults
+from gcbench.cli.progress import sweep_bar
+from gcbench.errors import RunError, StoppedError
+
+if TYPE_CHECKING:
+    from gcbench.records import Manifest, Status
+    from gcbench.store import RunFile
+    from gcbench.sweep import Place
+
+RESULTS = Path("results")
+
+
+def new_run() -> Path:
+    """Name a run that is not there yet, in the folder of results, which is made."""
+    try:
+        RESULTS.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the folder {RESULTS}: {error.strerror} (-o RUN)") from error
+    stem = f"sweep-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    names = (RESULTS / f"{stem}{end}.jsonl" for end in ("", *(f"-{i}" for i in range(2, 1000))))
+    return next(name for name in names if not name.exists())
+
+
+def foreseen(place: "Place", run: Path | None, retry: "Collection[Status]") -> list[str]:
+    """Say what a sweep would be, or what is left of a run, in lines."""
+    from gcbench.engines import forecasts, sweeps
+
+    statuses = store.statuses(run) if run else {}
+    found = forecasts.forecast(place.sweep, sweeps.due(place, statuses, retry))
+    return list(forecasts.lines(place.sweep, found))
+
+
+def start(place: "Place", run: Path) -> "RunFile":
+    """Begin a run. Raises RunError where it is there already, or cannot be written."""
+    if run.exists():
+        raise RunError(
+            f"{run} is there already: go on with it by gcbench sweep --resume {run}, "
+            "or name another"
+        )
+    return store.create(run, _manifest(place, run))
+
+
+def go_on(place: "Place", run: Path, allow_mismatch: bool) -> "RunFile":
+    """Open a run to go on with it. Raises RunError where machine or versions have changed."""
+    from gcbench.environment import changes
+
+    changed = changes(store.manifest(run), _manifest(place, run))
+    if changed and not allow_mismatch:
+        raise RunError(
+            f"{run} was begun elsewhere or otherwise, and its rows would not compare: "
+            f"{'; '.join(changed)} (--allow-mismatch goes on all the same)"
+        )
+    for change in changed:
+        faults.say(f"warning: {change}")
+    return store.resume(run, faults.say)
+
+
+def measure_into(
+    kept: "RunFile", place: "Place", run: Path, retry: "Collection[Status]", wait: bool
+) -> None:
+    """Measure what is due into a run. Raises StoppedError where the person ends it."""
+    from gcbench.engines import sweeps
+    from gcbench.engines.fresh import Listener
+
+    try:
+        with faults.stopped_by_signals(), redirect_stdout(sys.stderr):
+            statuses = store.statuses(run)
+            extent = sweeps.extent(sweeps.due(place, statuses, retry))
+            faults.say(
+                f"{extent.cases:,} cases in {extent.comparisons:,} comparisons into {run}"
+                + (f"; {len(statuses):,} are there already" if statuses else "")
+            )
+            with (
+                sweeps.Session(place, wait, faults.say) as session,
+                sweep_bar(extent.comparisons) as bar,
+            ):
+                comparisons = bar.watched(sweeps.due(place, statuses, retry))
+                for record in session.measure(comparisons, extent.comparisons, Listener(bar.moved)):
+                    kept.append(record)
+                    bar.done(record)
+    except KeyboardInterrupt:
+        raise StoppedError(
+            f"interrupted: what was measured is kept; go on with: gcbench sweep --resume {run}"
+        ) from None
+
+
+def leave(run: Path, csv: Path | None) -> None:
+    """Write the rows of a run to a file, if one was named, and show them as a pivot on stdout."""
+    from gcbench import tables
+    from gcbench.cli.output import write_whole
+    from gcbench.formats.csv import render
+
+    table = tables.frame(store.load(run))
+    if csv:
+        write_whole(csv, render(table))
+    print(table.pivot_table(index="height", columns="spec", values="macs", aggfunc="first"))
+
+
+def counts(run: Path) -> "Counter[Status]":
+    """How many cases of each status a run has."""
+    return Counter(store.statuses(run).values())
+
+
+def _manifest(place: "Place", run: Path) -> "Manifest":
+    from gcbench import environment
+
+    # the devices that were found, so that another machine does not go on with others
+    asked = replace(place.sweep, device=place.devices)
+    manifest = environment.manifest(run.stem, asked.seed)
+    return replace(manifest, sweep=spelling.to_toml(asked))

@@ -1,0 +1,94 @@
+"""What a sweep would be, before it is measured: how much, how long, how large, and what is lost."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from gcbench import runtimes
+from gcbench.engines.attempts import Bounds
+from gcbench.engines.static import Static
+from gcbench.records import Measurement
+from gcbench.spec import Case, Comparison
+from gcbench.sweep import Sweep
+from gcbench.units import size_text, span_text
+
+# reasons that a forecast tells one by one
+MOST_LOSSES = 20
+
+
+@dataclass
+class Forecast:
+    """What a sweep would be: how much, how long at most, and what of it would not be measured.
+
+    `largest` is the case that needs the most memory, of those whose need can be predicted. `losses`
+    counts the cases that would have no timing, by why; each with its first case.
+    """
+
+    comparisons: int = 0
+    cases: int = 0
+    timed_s: float = 0.0
+    largest: tuple[Case, int] | None = None
+    unpredicted: int = 0
+    losses: dict[str, tuple[int, Case]] = field(default_factory=dict)
+
+
+def forecast(asked: Sweep, comparisons: Iterable[Comparison]) -> Forecast:
+    """Go through comparisons on paper."""
+    found = Forecast()
+    paper = Static()
+    bounds = Bounds(asked.memory_limit_bytes)
+    rooms: dict[str, tuple[int, str] | None] = {}
+    for comparison in comparisons:
+        device = comparison.cases[0].device
+        if device not in rooms:
+            rooms[device] = bounds.room(device)
+        effort = asked.effort(device)
+        found.comparisons += 1
+        found.timed_s += 0.0 if asked.static else effort.max_time_s
+        for measurement in paper.measure(comparison, effort, asked.seed).measurements:
+            _enter(found, measurement, rooms[device], asked.static)
+    if asked.budget_s is not None:
+        found.timed_s = min(found.timed_s, asked.budget_s)
+    return found
+
+
+def _enter(
+    found: Forecast, measurement: Measurement, room: tuple[int, str] | None, static: bool
+) -> None:
+    case, needed = measurement.case, measurement.metrics.get("peak_memory_bytes")
+    found.cases += 1
+    why = None if measurement.status == "ok" else measurement.reason
+    if isinstance(needed, int):
+        if found.largest is None or needed > found.largest[1]:
+            found.largest = case, needed
+        if room is not None and needed > room[0] and not static:
+            why = why or f"more memory than there is: {room[1]}"
+    elif why is None:
+        found.unpredicted += 1
+    why = why or (None if static else runtimes.why_not(case))
+    if why:
+        count, first = found.losses.get(why, (0, case))
+        found.losses[why] = count + 1, first
+
+
+def lines(asked: Sweep, found: Forecast) -> Iterator[str]:
+    """A forecast in words, line by line."""
+    yield f"comparisons  {found.comparisons:,}"
+    yield f"cases        {found.cases:,}"
+    if asked.static:
+        yield "time         nothing is timed (--static)"
+    else:
+        timed = "at most " if asked.budget_s is None else "shared out of --budget: at most "
+        yield (
+            f"time         {timed}{span_text(found.timed_s)} of timing, and what trying each case "
+            f"takes: seconds for most, at most {span_text(asked.timeout_s)} each (--timeout)"
+        )
+    if found.largest:
+        case, needed = found.largest
+        yield f"memory       at most {size_text(needed)}: {case.key}"
+    if found.unpredicted:
+        yield f"             not predicted for {found.unpredicted:,} cases (other modes than infer)"
+    for why, (count, first) in itertools.islice(found.losses.items(), MOST_LOSSES):
+        yield f"not measured {count:,}: {why}; first {first.key}"
+    if len(found.losses) > MOST_LOSSES:
+        yield f"             and for {len(found.losses) - MOST_LOSSES:,} reasons more"

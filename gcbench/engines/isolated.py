@@ -1,0 +1,155 @@
+"""Measure comparisons in processes of their own, so that a case can end only itself.
+
+Every case is tried alone before anything is timed. Where its process dies or overruns, that case is
+blamed: it gets its row, and the comparison goes on without it in a new process. A process that dies
+while all are timed together names nobody: then each case is timed alone, in a process of its own,
+and those that die again are blamed. Where none does, the comparison is tried once more.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Self
+
+from gcbench.engines.attempts import UNBOUNDED, Bounds
+from gcbench.engines.fresh import Job, Listener, Worker, WorkerError
+from gcbench.records import QUICK, ComparisonRecord, Effort, Measurement
+from gcbench.spec import Comparison, CounterName
+from gcbench.timing.replicates import Progress
+
+SILENT = Listener()
+
+_FOUND = ", when it was timed alone to find what had ended the process of all"
+_TWICE = ", twice while all were timed together, though each alone went through"
+
+
+class Isolated:
+    """A worker for one comparison after another, replaced where it is lost."""
+
+    def __init__(self, timeout_s: float = math.inf) -> None:
+        """Let trying one case take `timeout_s`."""
+        self._timeout_s = timeout_s
+        self._worker: Worker | None = None
+
+    def __enter__(self) -> Self:
+        """Use it; a process is started when the first comparison comes."""
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        """Leave no process behind."""
+        self.end()
+
+    def end(self) -> None:
+        """End the process; the next comparison starts a new one."""
+        if self._worker:
+            self._worker.end()
+        self._worker = None
+
+    def measure(
+        self,
+        comparison: Comparison,
+        effort: Effort,
+        seed: int = 0,
+        counter: CounterName = "auto",
+        listener: Listener = SILENT,
+        bounds: Bounds = UNBOUNDED,
+        known: Mapping[int, Measurement] | None = None,
+    ) -> ComparisonRecord:
+        """Measure a comparison; with more than one of `processes`, share the effort among them.
+
+        What a process keeps from its start to its end (where its libraries and heap lie, what it
+        compiled) is then drawn several times, and the interval holds every process's own median.
+        """
+        share_s = effort.max_time_s / effort.processes
+        # so many processes together are that much more precise
+        share = Effort(effort.precision * math.sqrt(effort.processes), share_s)
+        job = Job(comparison, share, seed, counter, 0, bounds, dict(known or {}))
+        records: list[ComparisonRecord] = []
+        for process in range(effort.processes):
+            if effort.processes > 1:
+                self.end()
+
+            def moved(step: Progress, before_s: float = process * share_s) -> None:
+                # a process may overrun its share by a replicate
+                elapsed_s = before_s + min(step.elapsed_s, share_s)
+                listener.on_progress(replace(step, elapsed_s=elapsed_s, budget_s=effort.max_time_s))
+
+            job = replace(job, process=process)
+            job = self._settled(job, replace(listener, on_progress=moved), records)
+        return _merged(records, effort)
+
+    def _settled(self, job: Job, listener: Listener, records: list[ComparisonRecord]) -> Job:
+        """Do a job until a worker finishes it; returns it with all that were blamed on the way."""
+        again = True
+        while True:
+            try:
+                records.append(self._ask(job, listener))
+                return job
+            except WorkerError as lost:
+                blamed = self._blamed(job, lost, listener)
+                if not blamed and not again:
+                    blamed = _all_blamed(job, lost)
+                again = bool(blamed)
+                job = replace(job, known={**job.known, **blamed})
+
+    def _ask(self, job: Job, listener: Listener) -> ComparisonRecord:
+        self._worker = self._worker or Worker()
+        try:
+            return self._worker.ask(job, self._timeout_s, listener)
+        except BaseException:
+            self.end()
+            raise
+
+    def _blamed(self, job: Job, lost: WorkerError, listener: Listener) -> dict[int, Measurement]:
+        """Say which cases are to blame for a lost worker: the one on trial, or those found now."""
+        if lost.trying and lost.trying.case is not None:
+            return {lost.trying.case: _row(job, lost.trying.case, lost)}
+        alone = {position: self._alone(job, position, listener) for position in _unknown(job)}
+        return {i: _row(job, i, culprit, _FOUND) for i, culprit in alone.items() if culprit}
+
+    def _alone(self, job: Job, position: int, listener: Listener) -> WorkerError | None:
+        """Time one case alone; returns how its worker was lost, if it was."""
+        case = job.comparison.cases[position]
+        listener.on_progress(Progress(0.0, job.effort.max_time_s, doing=f"suspecting {case.label}"))
+        others = {
+            i: Measurement(other, "skipped", "not timed here")
+            for i, other in enumerate(job.comparison.cases)
+            if i != position
+        }
+        short = replace(job.effort, max_time_s=min(job.effort.max_time_s, QUICK.max_time_s))
+        try:
+            self._ask(replace(job, effort=short, known=others), SILENT)
+        except WorkerError as lost:
+            return lost
+        return None
+
+
+def _unknown(job: Job) -> list[int]:
+    return [i for i in range(len(job.comparison.cases)) if i not in job.known]
+
+
+def _all_blamed(job: Job, lost: WorkerError) -> dict[int, Measurement]:
+    return {position: _row(job, position, lost, _TWICE) for position in _unknown(job)}
+
+
+def _row(job: Job, position: int, lost: WorkerError, how: str = "") -> Measurement:
+    counted = lost.trying and lost.trying.counted
+    known = counted or Measurement(job.comparison.cases[position])
+    return replace(known, status=lost.status, reason=lost.reason + how)
+
+
+def _merged(records: Sequence[ComparisonRecord], effort: Effort) -> ComparisonRecord:
+    """One record of all that the processes found."""
+    found = tuple(
+        _together(measurements)
+        for measurements in zip(*(record.measurements for record in records), strict=True)
+    )
+    timings = tuple(timing for record in records for timing in record.timings)
+    return replace(records[0], measurements=found, timings=timings, precision=effort.precision)
+
+
+def _together(measurements: Sequence[Measurement]) -> Measurement:
+    """One case as every process found it: ok only if it was in each, with the flags of all."""
+    flags = tuple(dict.fromkeys(flag for each in measurements for flag in each.flags))
+    first_failed = next((each for each in measurements if each.status != "ok"), measurements[0])
+    return replace(first_failed, flags=flags)

@@ -1,0 +1,266 @@
+"""Sweeps: what of a grid is due, and its comparisons measured one by one."""
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Protocol, Self
+
+from gcbench import blocks, environment, sweep
+from gcbench.engines import flagged, inline
+from gcbench.engines.alone import Tell, alone_on
+from gcbench.engines.attempts import UNBOUNDED, Bounds, Trying
+from gcbench.engines.fresh import Listener
+from gcbench.engines.isolated import SILENT, Isolated
+from gcbench.engines.static import Static
+from gcbench.records import ComparisonRecord, Effort, Measurement, Status
+from gcbench.spec import Comparison, CounterName
+from gcbench.sweep import Place, Sweep
+from gcbench.units import span_text
+
+# a comparison whose share of the budget goes into trying its cases is timed this long all the same
+LEAST_TIMED_S = 0.2
+
+
+class Engine(Protocol):
+    """What measures one comparison after another."""
+
+    def measure(
+        self,
+        comparison: Comparison,
+        effort: Effort,
+        seed: int = 0,
+        counter: CounterName = "auto",
+        listener: Listener = SILENT,
+        bounds: Bounds = UNBOUNDED,
+        known: Mapping[int, Measurement] | None = None,
+    ) -> ComparisonRecord:
+        """Measure a comparison; a case that fails is a row."""
+
+
+class Inline:
+    """An engine that measures in this process: for debugging, since a case may end it."""
+
+    def measure(
+        self,
+        comparison: Comparison,
+        effort: Effort,
+        seed: int = 0,
+        counter: CounterName = "auto",
+        listener: Listener = SILENT,
+        bounds: Bounds = UNBOUNDED,
+        known: Mapping[int, Measurement] | None = None,
+    ) -> ComparisonRecord:
+        """Measure a comparison here."""
+        return inline.measure(
+            comparison,
+            effort,
+            seed,
+            counter,
+            listener.on_progress,
+            bounds=bounds,
+            known=known or {},
+            on_trying=listener.on_trying,
+        )
+
+
+def place(asked: Sweep) -> Place:
+    """Look at what a sweep names, on this machine, before anything is measured.
+
+    Raises UsageError where a device is missing, a block cannot be imported or has no such option,
+    the baseline is not among the blocks, or the grid has too many cases.
+    """
+    devices = asked.device or (environment.default_device(),)
+    for device in devices:
+        environment.require_device(device)
+        if "cold" in asked.cache or (not asked.cache and device != "cpu"):
+            environment.require_cache_bytes(device)
+    found = Place(
+        asked,
+        tuple(blocks.resolve(name) for name in asked.blocks),
+        devices,
+        None if asked.baseline is None else blocks.resolve(asked.baseline),
+    )
+    sweep.require_bounded(found)
+    return found
+
+
+def due(
+    place: Place, statuses: Mapping[str, Status], retry: Collection[Status] = ()
+) -> Iterator[Comparison]:
+    """Yield what of a grid is still to be measured, given what became of cases, by their keys.
+
+    A comparison of which some cases are due holds those, and their baselines.
+    """
+    for whole in sweep.grid(place):
+        positions = [
+            position
+            for position, case in enumerate(whole.cases)
+            if statuses.get(case.key) is None or statuses[case.key] in retry
+        ]
+        if len(positions) == len(whole.cases):
+            yield whole
+        elif positions:
+            yield sweep.part(whole, sweep.with_baselines(whole, positions))
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is due."""
+
+    comparisons: int = 0
+    cases: int = 0
+
+
+def extent(comparisons: Iterable[Comparison]) -> Extent:
+    """Count comparisons and their cases."""
+    sizes = [len(comparison.cases) for comparison in comparisons]
+    return Extent(len(sizes), sum(sizes))
+
+
+class Budget:
+    """Shares a time out among comparisons, of which each gets no more than its own effort."""
+
+    def __init__(
+        self,
+        budget_s: float | None,
+        comparisons: int,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin now, with so many comparisons to come."""
+        self._budget_s = math.inf if budget_s is None else budget_s
+        self._left, self._now, self._began = comparisons, now, now()
+        self._timed_s = 0.0
+        self._done = 0
+
+    def share(self, effort: Effort) -> Effort | None:
+        """The effort of the next comparison; None where nothing is left for it.
+
+        What comparisons took so far beside being timed is taken from the share of the next one.
+        """
+        spent_s = self._now() - self._began
+        if spent_s >= self._budget_s:
+            return None
+        share_s = (self._budget_s - spent_s) / max(self._left, 1)
+        beside_s = max(0.0, spent_s - self._timed_s) / self._done if self._done else 0.0
+        given_s = min(effort.max_time_s, max(share_s - beside_s, LEAST_TIMED_S))
+        self._left -= 1
+        self._done += 1
+        self._timed_s += given_s
+        return replace(effort, max_time_s=given_s)
+
+
+@dataclass
+class Shortages:
+    """What ran out of memory in this sweep: for each block the fewest bytes at which it did."""
+
+    least: dict[str, int] = field(default_factory=dict)
+
+    def note(self, record: ComparisonRecord, needs: Mapping[int, int]) -> bool:
+        """Remember what a record shows, given what its cases were predicted to need, by position.
+
+        Returns whether a case ran out of memory by itself; one that is out only because all arms
+        together were too many says nothing about others.
+        """
+        found = [
+            position
+            for position, measurement in enumerate(record.measurements)
+            if measurement.status == "oom" and "crowded" not in measurement.flags
+        ]
+        for position in found:
+            spec = record.measurements[position].case.spec
+            if position in needs:
+                self.least[spec] = min(needs[position], self.least.get(spec, needs[position]))
+        return bool(found)
+
+
+def measure(
+    asked: Sweep,
+    comparisons: Iterable[Comparison],
+    total: int,
+    engine: Engine,
+    listener: Listener = SILENT,
+    tell: Tell = lambda text: None,
+) -> Iterator[ComparisonRecord]:
+    """Measure comparisons, of which there are `total`; yield the record of each at once.
+
+    Where the budget is spent, the rest are rows that say so.
+    """
+    budget, shortages = Budget(asked.budget_s, total), Shortages()
+    for comparison in comparisons:
+        usual = asked.effort(comparison.cases[0].device)
+        effort = budget.share(usual)
+        if effort is None:
+            yield _not_run(comparison, usual, asked.budget_s or 0)
+            continue
+        needs: dict[int, int] = {}
+
+        def tried(trying: Trying, needs: dict[int, int] = needs) -> None:
+            if trying.case is not None and trying.needed_bytes is not None:
+                needs[trying.case] = trying.needed_bytes
+            listener.on_trying(trying)
+
+        record = engine.measure(
+            comparison,
+            effort,
+            asked.seed,
+            asked.counter,
+            replace(listener, on_trying=tried),
+            Bounds(
+                asked.memory_limit_bytes,
+                dict(shortages.least) if asked.on_oom == "skip-larger" else {},
+            ),
+        )
+        yield record
+        if shortages.note(record, needs) and asked.on_oom == "stop":
+            tell("a case ran out of memory: this ends the sweep (--on-oom stop)")
+            return
+
+
+def _not_run(comparison: Comparison, effort: Effort, budget_s: float) -> ComparisonRecord:
+    reason = (
+        f"--budget {span_text(budget_s)} was spent before its turn (--retry skipped measures it)"
+    )
+    found = tuple(Measurement(case, "skipped", reason) for case in comparison.cases)
+    return ComparisonRecord(found, comparison.baselines, effort.precision, (), comparison.pair)
+
+
+class Session:
+    """An engine, alone on every device of a sweep among all gcbench of this machine."""
+
+    def __init__(self, place: Place, wait: bool, tell: Tell) -> None:
+        """Take the engine that the sweep asks for; hold nothing yet."""
+        self._place, self._wait, self._tell = place, wait, tell
+        self._held = ExitStack()
+        self._alone = True
+
+    def __enter__(self) -> Self:
+        """Wait for the devices, unless that was not wanted, and have an engine ready."""
+        asked = self._place.sweep
+        with ExitStack() as held:
+            if asked.static:
+                self._engine: Engine = Static()
+            else:
+                for device in self._place.devices:
+                    alone = held.enter_context(alone_on(device, self._wait, self._tell))
+                    self._alone = self._alone and alone
+                self._engine = (
+                    Inline()
+                    if asked.engine == "inline"
+                    else held.enter_context(Isolated(asked.timeout_s))
+                )
+            self._held = held.pop_all()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        """Let the devices go, and end every process."""
+        self._held.close()
+
+    def measure(
+        self, comparisons: Iterable[Comparison], total: int, listener: Listener = SILENT
+    ) -> Iterator[ComparisonRecord]:
+        """Measure comparisons, as `measure` does."""
+        asked = self._place.sweep
+        for record in measure(asked, comparisons, total, self._engine, listener, self._tell):
+            yield record if self._alone else flagged(record, "not_alone")

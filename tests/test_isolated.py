@@ -1,0 +1,234 @@
+"""A case can end only itself: whatever kills, stops or fills its process is a row with a reason."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gcbench import engines, sweep
+from gcbench.engines.attempts import Bounds
+from gcbench.engines.isolated import Isolated
+from gcbench.records import Effort, Measurement
+from gcbench.spec import Axes
+
+SMALL = Axes(device="cpu", channels=16, size=(6, 5), ratio=4, threads=1)
+BRIEF = Effort(precision=0.5, max_time_s=0.3)
+
+MODULES = """
+import ctypes
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+import torch
+from torch import nn
+
+class Real(nn.Module):
+    # does harm on a real device only: looked at, and counted, it is harmless
+    def __init__(self, channels):
+        super().__init__()
+    def forward(self, x):
+        if x.device.type != "meta":
+            self.harm()
+        return x + 1
+
+class Segfaults(Real):
+    def harm(self):
+        ctypes.string_at(0)
+
+class Exits(Real):
+    def harm(self):
+        os._exit(1)
+
+class Loops(Real):
+    def harm(self):
+        while True:
+            pass
+
+class Hoards(Real):
+    def harm(self):
+        self.hoard = torch.ones(25 * 2**30)
+
+class Raises(Real):
+    def harm(self):
+        raise RuntimeError("I never work")
+
+class Counted(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+    def forward(self, x):
+        os._exit(3)
+
+class Later(Real):
+    # goes through its trial, and dies when it is timed
+    def __init__(self, channels):
+        super().__init__(channels)
+        self.calls = 0
+    def harm(self):
+        path = Path(f"calls-{os.getpid()}")
+        calls = int(path.read_text()) + 1 if path.exists() else 1
+        path.write_text(str(calls))
+        if calls > 7:
+            os._exit(9)
+
+class Parent(Real):
+    def harm(self):
+        if not Path("grandchild").exists():
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+            Path("grandchild").write_text(f"{os.getpid()} {child.pid}")
+        time.sleep(600)
+"""
+
+
+@pytest.fixture
+def modules(tmp_path, monkeypatch):
+    (tmp_path / "harmful_blocks.py").write_text(MODULES)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def measured(names, timeout_s=60.0, **more):
+    with Isolated(timeout_s) as isolated:
+        return isolated.measure(engines.compare(names, SMALL), BRIEF, **more)
+
+
+def alive(pid):
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    # a process that was killed and not yet collected by init is dead
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(pids, within_s=20.0):
+    deadline = time.monotonic() + within_s
+    while any(alive(pid) for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.mark.slow
+def test_five_ways_to_fail_are_five_rows_and_the_others_are_measured(modules):
+    bad = ["Segfaults", "Exits", "Loops", "Hoards", "Raises"]
+    record = measured(["gc", *(f"harmful_blocks:{name}" for name in bad), "se"], timeout_s=8.0)
+    found = {m.case.block.rpartition(":")[2]: (m.status, m.reason) for m in record.measurements}
+    assert found["gc"] == found["se"] == ("ok", None)
+    assert found["Segfaults"] == ("crashed", "its process ended with signal 11 (SIGSEGV)")
+    assert found["Exits"] == ("crashed", "its process ended with exit code 1")
+    assert found["Loops"][0] == "timeout"
+    assert "took more than 8 s" in found["Loops"][1]
+    assert found["Hoards"][0] == "oom"
+    assert "allocate memory" in found["Hoards"][1]
+    assert found["Raises"] == ("error", "RuntimeError: I never work")
+    [timing] = record.timings
+    assert {arm.case for arm in timing.arms} == {0, 6}
+    # what was counted before it failed is kept
+    assert record.measurements[5].metrics["params"] == 0
+
+
+@pytest.mark.slow
+def test_a_case_that_dies_while_it_is_counted_is_blamed(modules):
+    record = measured(["se", "harmful_blocks:Counted"])
+    assert [m.status for m in record.measurements] == ["ok", "crashed"]
+    assert record.measurements[1].reason == "its process ended with exit code 3"
+
+
+@pytest.mark.slow
+def test_a_case_that_dies_while_all_are_timed_is_found_by_timing_each_alone(modules):
+    record = measured(["se", "harmful_blocks:Later", "gc"])
+    assert [m.status for m in record.measurements] == ["ok", "crashed", "ok"]
+    reason = record.measurements[1].reason
+    assert reason.startswith("its process ended with exit code 9, when it was timed alone")
+
+
+@pytest.mark.slow
+def test_a_baseline_that_crashes_leaves_the_others_without_relatives(modules):
+    record = measured(["harmful_blocks:Exits", "se"])
+    assert [m.status for m in record.measurements] == ["crashed", "ok"]
+    assert record.measurements[1].flags == ("baseline_failed",)
+    assert record.baselines == (0, 0)
+
+
+@pytest.mark.slow
+def test_one_worker_measures_many_comparisons_and_known_cases_are_not_tried(modules):
+    comparison = engines.compare(["se", "harmful_blocks:Exits"], SMALL)
+    known = {1: Measurement(comparison.cases[1], "skipped", "known")}
+    with Isolated(60.0) as isolated:
+        first = isolated.measure(comparison, BRIEF, known=known)
+        worker = isolated._worker
+        second = isolated.measure(comparison, BRIEF, known=known)
+        assert isolated._worker is worker
+    for record in (first, second):
+        assert [m.status for m in record.measurements] == ["ok", "skipped"]
+        assert record.measurements[1].reason == "known"
+
+
+@pytest.mark.slow
+def test_a_limit_on_memory_is_met_by_the_case_that_needs_more(modules):
+    comparison = engines.compare(
+        ["se", "nl"], Axes(device="cpu", channels=8, size=(56, 56), ratio=4)
+    )
+    with Isolated(60.0) as isolated:
+        tight = isolated.measure(comparison, BRIEF, bounds=Bounds(memory_bytes=64 * 2**20))
+        # nothing is left of the limit for the next comparison
+        wide = isolated.measure(comparison, BRIEF)
+    assert [m.status for m in tight.measurements] == ["ok", "oom"]
+    assert "--memory-limit is 64.0 MiB" in tight.measurements[1].reason
+    assert [m.status for m in wide.measurements] == ["ok", "ok"]
+
+
+@pytest.mark.slow
+def test_a_block_that_ran_out_of_memory_is_not_tried_where_it_needs_as_much(modules):
+    comparison = engines.compare(["se", "nl"], SMALL)
+    record = measured(["se", "nl"], bounds=Bounds(ran_out={"nl": 100}))
+    assert [m.status for m in record.measurements] == ["ok", "skipped"]
+    assert "nl ran out of memory at 100 B" in record.measurements[1].reason
+    assert record.measurements[1].case == comparison.cases[1]
+    assert record.measurements[1].metrics["params"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_however_the_parent_ends_nothing_that_was_started_is_left(modules, how):
+    script = """
+        from gcbench import engines
+        from gcbench.engines.isolated import Isolated
+        from gcbench.records import Effort
+        from gcbench.spec import Axes
+        axes = Axes(device="cpu", channels=16, size=(6, 5), ratio=4)
+        with Isolated(600.0) as isolated:
+            isolated.measure(engines.compare(["harmful_blocks:Parent"], axes), Effort(0.5, 0.3))
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], stderr=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (modules / "grandchild").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.1)
+        worker, grandchild = (modules / "grandchild").read_text().split()
+        assert alive(worker)
+        assert alive(grandchild)
+        process.send_signal(how)
+        process.wait(30)
+    assert gone([worker, grandchild])
+
+
+def test_ratios_that_leave_no_channel_are_told_before_anything_is_built():
+    [case] = engines.compare(["se"], SMALL).cases
+    assert sweep.why_not(case) is None
+    assert sweep.why_not(replace(case, ratio=32)) == "ratio=32 leaves no channel of 16"
