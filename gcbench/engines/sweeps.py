@@ -8,15 +8,17 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 from gcbench import blocks, environment, sweep
-from gcbench.engines import flagged, inline
+from gcbench.engines import flagged, inline, with_peaks
 from gcbench.engines.alone import Tell, alone_on
 from gcbench.engines.attempts import UNBOUNDED, Bounds, Trying
 from gcbench.engines.fresh import Listener
 from gcbench.engines.isolated import SILENT, Isolated
 from gcbench.engines.static import Static
+from gcbench.peaks import Ceilings
 from gcbench.records import ComparisonRecord, Effort, Measurement, Status
 from gcbench.spec import Comparison, CounterName
 from gcbench.sweep import Place, Sweep
+from gcbench.timing.replicates import Progress
 from gcbench.units import span_text
 
 # a comparison whose share of the budget goes into trying its cases is timed this long all the same
@@ -260,7 +262,13 @@ class Session:
     def measure(
         self, comparisons: Iterable[Comparison], total: int, listener: Listener = SILENT
     ) -> Iterator[ComparisonRecord]:
-        """Measure comparisons, as `measure` does."""
+        """Measure comparisons, as `measure` does, and add the ceilings for their rows."""
         asked = self._place.sweep
+
+        def step(what: str) -> None:
+            listener.on_progress(Progress(0.0, 0.0, doing=what))
+
+        ceilings = Ceilings(environment.manifest("sweep", asked.seed), self._tell, step)
         for record in measure(asked, comparisons, total, self._engine, listener, self._tell):
-            yield record if self._alone else flagged(record, "not_alone")
+            held = with_peaks(record, ceilings)
+            yield held if self._alone else flagged(held, "not_alone")
