@@ -96,8 +96,9 @@ def count(module: "nn.Module", shape: tuple[int, int, int, int]) -> Counts:
 def load(run: str | PathLike[str]) -> "pd.DataFrame":
     """Read a stored run: the CSV's columns, one row a case.
 
-    Raises gcbench.errors.RunError where the file is not a run.
+    A damaged line is left out, with a warning. Raises gcbench.errors.RunError where the file is not
+    a run.
     """
     from gcbench import store, tables
 
-    return tables.frame(store.load(Path(run)))
+    return tables.frame(store.open_run(Path(run), partial(warnings.warn, stacklevel=6)))

@@ -1,11 +1,11 @@
 """What a run holds: frozen records of what was seen. Nothing here is derived, rounded or scaled."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gcbench.spec import Case
 
-SCHEMA = 2
+SCHEMA = 3
 
 Status = Literal["ok", "oom", "timeout", "error", "crashed", "skipped"]
 StoppedBy = Literal["precision", "time"]
@@ -140,6 +140,13 @@ class ComparisonRecord:
     peaks: tuple[Peaks, ...] = ()
 
 
+class Outline(NamedTuple):
+    """Which cases a comparison holds and what became of each, in their order; no samples."""
+
+    keys: tuple[str, ...]
+    statuses: tuple[Status, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Effort:
     """How long to measure: until every interval's half-width is `precision`, or `max_time_s`.
@@ -158,7 +165,10 @@ DEFAULT_EFFORT = {"cpu": Effort(0.02, 10.0), "cuda": Effort(0.01, 5.0)}
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Where, when and with what a run was measured."""
+    """Where, when and with what a run was measured.
+
+    `sweep` is what a sweep was asked for, as TOML.
+    """
 
     run: str
     started: str
@@ -182,6 +192,7 @@ class Manifest:
     flags: dict[str, bool | Cell]
     variables: dict[str, str]
     warnings: tuple[str, ...] = ()
+    sweep: str | None = None
     schema: int = SCHEMA
     sweep: str | None = None
 
@@ -196,3 +207,18 @@ class Run:
 
     manifest: Manifest
     comparisons: tuple[ComparisonRecord, ...]
+
+    @property
+    def outlines(self) -> list[Outline]:
+        """The outline of every comparison, in their order."""
+        return [
+            Outline(
+                tuple(each.case.key for each in record.measurements),
+                tuple(each.status for each in record.measurements),
+            )
+            for record in self.comparisons
+        ]
+
+    def comparison(self, position: int) -> ComparisonRecord:
+        """The comparison at a position, from 0 on."""
+        return self.comparisons[position]

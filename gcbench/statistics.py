@@ -7,8 +7,9 @@ samples inside one replicate share their place in memory, so only replicates are
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -147,13 +148,11 @@ def median_interval(values: Sequence[float], error_rate: float = ERROR_RATE) -> 
 
 def medians(timing: Timing, arm: int) -> NDArray[np.float64]:
     """Median duration of a call of an arm, in ns, for each replicate; nan where not timed."""
-    calls = timing.arms[arm].calls
-    return np.array(
-        [
-            np.median(replicate.samples_ns[arm]) / calls if replicate.samples_ns[arm] else math.nan
-            for replicate in timing.replicates
-        ]
-    )
+    rows = [replicate.samples_ns[arm] for replicate in timing.replicates]
+    found = np.full(len(rows), math.nan)
+    for alike, block in _blocks(rows):
+        found[alike] = np.median(block, axis=1)
+    return found / timing.arms[arm].calls
 
 
 def log_ratios(timing: Timing, arm: int, base: int) -> list[float]:
@@ -164,10 +163,13 @@ def log_ratios(timing: Timing, arm: int, base: int) -> list[float]:
     """
     if timing.arms[arm].group != timing.arms[base].group:
         return _known(np.log(medians(timing, arm)) - np.log(medians(timing, base)))
-    pairs = [
-        (replicate.samples_ns[arm], replicate.samples_ns[base]) for replicate in timing.replicates
-    ]
-    return [float(np.median(np.log(ours) - np.log(theirs))) for ours, theirs in pairs if ours]
+    timed = [replicate.samples_ns for replicate in timing.replicates if replicate.samples_ns[arm]]
+    ratios = np.empty(len(timed))
+    theirs = [samples[base] for samples in timed]
+    for alike, block in _blocks([samples[arm] for samples in timed]):
+        beside = _stacked([theirs[row] for row in alike])
+        ratios[alike] = np.median(np.log(block) - np.log(beside), axis=1)
+    return ratios.tolist()
 
 
 def verdict(relative: Interval, noise: Noise) -> Verdict:
@@ -294,7 +296,7 @@ def _summary(
         replicates=len(sampled),
         samples=sum(len(samples) for samples, _ in sampled),
         calls=calls.pop() if len(calls) == 1 else None,
-        far_out=sum(_far_out(samples) for samples, _ in sampled),
+        far_out=_far_out([samples for samples, _ in sampled]),
         drift=max(map(_drift, durations), key=abs),
         exposed=sum(
             replicate.exposed[arm]
@@ -370,8 +372,30 @@ def _rank(n: int, error_rate: float) -> int:
     return rank
 
 
-def _far_out(samples: Sequence[int]) -> int:
-    low, high = np.percentile(samples, [25, 75])
-    fence = max(FAR_OUT_QUARTILES * (high - low), FAR_OUT_SHARE * high)
-    values = np.asarray(samples)
-    return int(np.sum((values > high + fence) | (values < low - fence)))
+def _far_out(rows: Sequence[Sequence[int]]) -> int:
+    """Count the samples that lie beyond the fence of their row."""
+    found = 0
+    for _, values in _blocks(rows):
+        low, high = np.percentile(values, [25, 75], axis=1, keepdims=True)
+        fence = np.maximum(FAR_OUT_QUARTILES * (high - low), FAR_OUT_SHARE * high)
+        found += int(np.sum((values > high + fence) | (values < low - fence)))
+    return found
+
+
+def _blocks(rows: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], NDArray[np.float64]]]:
+    """Put rows of one length together, with their positions: numpy is slow on one row at a time.
+
+    Rows without a number are left out.
+    """
+    by_length: dict[int, list[int]] = {}
+    for position, row in enumerate(rows):
+        by_length.setdefault(len(row), []).append(position)
+    for length, alike in by_length.items():
+        if length:
+            yield alike, _stacked([rows[position] for position in alike])
+
+
+def _stacked(rows: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    """Rows of one length as a matrix."""
+    numbers = np.fromiter(chain.from_iterable(rows), np.float64)
+    return numbers.reshape(len(rows), -1)

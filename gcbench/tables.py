@@ -11,6 +11,7 @@ from gcbench.disturbance import machine_flags, was_loaded
 from gcbench.metrics import METRICS
 from gcbench.records import Cell, ComparisonRecord, Manifest, Measurement, Run, StoppedBy
 from gcbench.statistics import Interval, Summary, summarise, widest
+from gcbench.store import Stored, chosen
 
 FIXED_COLUMNS = (
     *("run", "key", "block", "spec", "batch", "channels", "height", "width", "ratio", "dtype"),
@@ -51,19 +52,29 @@ WHOLE_NUMBERS = (
 FAR_OUT_TOLD = 0.02
 
 
-def frame(run: Run) -> pd.DataFrame:
+def frame(run: Run | Stored) -> pd.DataFrame:
     """Make the table of a run: every column, missing where it was not measured."""
-    rows = [
-        {**row, "comparison": number}
-        for number, record in enumerate(run.comparisons, start=1)
-        for row in rows_of(record, run.manifest)
-    ]
-    table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+    table = pd.DataFrame(list(rows(run)), columns=list(COLUMNS), dtype=object)
     for column in WHOLE_NUMBERS:
         # nullable integers stay whole beside missing cells; past 64 bits they stay objects
         if table[column].dropna().abs().max() < 2**63 or table[column].isna().all():
             table[column] = table[column].astype("Int64")
     return table.infer_objects()
+
+
+def rows(run: Run | Stored) -> Iterator[dict[str, Any]]:
+    """Make the rows of a run one after the other, every case once, a comparison in memory at most.
+
+    A case that was tried again stands where it stood first, as it was measured last. Raises
+    RunError where a stored run cannot be read.
+    """
+    for number, places in enumerate(chosen(run.outlines), start=1):
+        made = {
+            record: list(rows_of(run.comparison(record), run.manifest))
+            for record in dict.fromkeys(record for record, _ in places)
+        }
+        for record, position in places:
+            yield {**made[record][position], "comparison": number}
 
 
 def rows_of(record: ComparisonRecord, manifest: Manifest) -> Iterator[dict[str, Any]]:

@@ -47,8 +47,11 @@ def test_what_is_no_run_is_named(content, tmp_path):
 def test_a_damaged_line_is_named_by_its_number(run, tmp_path):
     path = tmp_path / "a.jsonl"
     store.save(run, path)
-    path.write_bytes(path.read_bytes()[:-40])
+    path.write_bytes(path.read_bytes()[:-40] + b"\n")
     with pytest.raises(RunError, match="line 2 is not a comparison"):
+        store.load(path)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(RunError, match="line 2 is not finished"):
         store.load(path)
 
 

@@ -1,0 +1,32 @@
+"""Runs on disk: the only package that knows what one looks like.
+
+A run is a text file of JSON lines: the manifest, then one line for each finished comparison, raw
+samples and all. Lines are only ever added. `docs/design.md` has the format and its rules.
+"""
+
+from gcbench.store.lines import Tell
+from gcbench.store.manifests import lines_of, mismatches, to_json
+from gcbench.store.names import newest, path_in
+from gcbench.store.reading import Stored, load, manifest, open_run, records, statuses
+from gcbench.store.retries import chosen
+from gcbench.store.writing import RunFile, create, resume, save
+
+__all__ = [
+    "RunFile",
+    "Stored",
+    "Tell",
+    "chosen",
+    "create",
+    "lines_of",
+    "load",
+    "manifest",
+    "mismatches",
+    "newest",
+    "open_run",
+    "path_in",
+    "records",
+    "resume",
+    "save",
+    "statuses",
+    "to_json",
+]

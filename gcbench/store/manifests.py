@@ -1,0 +1,60 @@
+"""Manifests as text, and what sets two of them apart."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from gcbench.records import Cell, Manifest
+from gcbench.units import size_text
+
+# what may differ between two sessions of one run; all else makes latencies incomparable
+_FREE = ("run", "started", "command", "memory_bytes", "load_1min", "warnings", "sweep", "schema")
+# torch sets this one itself
+_FREE_VARIABLES = ("TORCHINDUCTOR_CACHE_DIR",)
+# the fields that hold several things, and the word before each of their names
+_NAMED = {"versions": "", "devices": "device ", "flags": "flag ", "variables": "variable "}
+
+
+def to_json(record: Manifest) -> str:
+    """Write a manifest as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2).decode()
+
+
+def lines_of(record: Manifest) -> Iterator[tuple[str, str]]:
+    """List a manifest's fields as names and short text; what is empty or unknown is left out."""
+    for name, value in msgspec.to_builtins(record).items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{key}", str(text)) for key, text in value.items())
+        elif name not in ("run", "seed", "command", "warnings", "sweep", "schema") and (
+            value is not None
+        ):
+            size = name.endswith("_bytes")
+            yield name.removesuffix("_bytes"), size_text(value) if size else str(value)
+
+
+def mismatches(old: Manifest, new: Manifest) -> list[str]:
+    """Say in words what makes measurements under two manifests incomparable; empty where nothing.
+
+    That is a change of the machine, its devices, the versions, the settings or the seed; not of the
+    time, the command or the load.
+    """
+    before, after = dict(_conditions(old)), dict(_conditions(new))
+    return [
+        f"{name}: {_word(before.get(name))} then, {_word(after.get(name))} now"
+        for name in dict.fromkeys((*before, *after))
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _conditions(record: Manifest) -> Iterator[tuple[str, Cell]]:
+    for name, value in msgspec.to_builtins(record).items():
+        if name in _NAMED:
+            yield from (
+                (_NAMED[name] + key, v) for key, v in value.items() if key not in _FREE_VARIABLES
+            )
+        elif name not in _FREE:
+            yield name.replace("_", " "), value
+
+
+def _word(value: Cell) -> str:
+    return "none" if value is None else str(value)

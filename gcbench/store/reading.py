@@ -1,0 +1,135 @@
+"""Runs read back: whole, line by line, or only what became of each case."""
+
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from gcbench.errors import RunError
+from gcbench.records import ComparisonRecord, Manifest, Outline, Run, Status
+from gcbench.store.lines import Tell, manifest_of, outline_of, record_of
+from gcbench.store.retries import chosen
+
+# a first line longer than this is no manifest
+LONGEST_MANIFEST = 2**24
+
+What = TypeVar("What")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A run that stays on disk: its manifest, the outline of every comparison, where each lies."""
+
+    path: Path
+    manifest: Manifest
+    outlines: Sequence[Outline]
+    offsets: Sequence[tuple[int, int]]
+
+    def comparison(self, position: int) -> ComparisonRecord:
+        """Read one comparison, samples and all. Raises RunError where it is damaged."""
+        number, offset = self.offsets[position]
+        with _opened(self.path) as file:
+            file.seek(offset)
+            return _named(self.path, number, file.readline(), self._record)
+
+    def _record(self, line: bytes) -> ComparisonRecord:
+        return record_of(line, self.manifest.schema)
+
+
+def refuse(message: str) -> None:
+    """Take no damage: raise what would be told. Raises RunError."""
+    raise RunError(message)
+
+
+def ignore(message: str) -> None:
+    """Pass over what would be told."""
+
+
+def load(path: Path, tell: Tell = refuse) -> Run:
+    """Read a run into memory.
+
+    Raises RunError, which names the file, where it is not one. A damaged line is named to `tell`
+    and left out; where none is given, that is a RunError too.
+    """
+    return Run(manifest(path), tuple(records(path, tell)))
+
+
+def manifest(path: Path) -> Manifest:
+    """Read the first line of a run. Raises RunError where the file is no run."""
+    with _opened(path) as file:
+        return _named(path, 1, file.readline(LONGEST_MANIFEST), manifest_of)
+
+
+def records(path: Path, tell: Tell) -> Iterator[ComparisonRecord]:
+    """Read the comparisons one after the other, as they were written, retried ones and all.
+
+    A damaged line is named to `tell` and left out. Raises RunError where the file is no run.
+    """
+    schema = manifest(path).schema
+    for _, _, record in _each(path, lambda line: record_of(line, schema), tell):
+        yield record
+
+
+def open_run(path: Path, tell: Tell) -> Stored:
+    """Look through a run without its samples.
+
+    A damaged line is named to `tell` and left out. Raises RunError where the file is no run.
+    """
+    head = manifest(path)
+    found = list(_each(path, outline_of, tell))
+    return Stored(path, head, [each[2] for each in found], [each[:2] for each in found])
+
+
+def statuses(path: Path, tell: Tell = ignore) -> dict[str, Status]:
+    """Say what became of each case so far, by its key: ok once it was, else as last tried.
+
+    Fast, since samples are passed over. Raises RunError where the file is no run.
+    """
+    outlines = open_run(path, tell).outlines
+    return {
+        outlines[record].keys[position]: outlines[record].statuses[position]
+        for comparison in chosen(outlines)
+        for record, position in comparison
+    }
+
+
+def _each(path: Path, read: Callable[[bytes], What], tell: Tell) -> Iterator[tuple[int, int, What]]:
+    """The number, offset and content of every line behind the first that can be read."""
+    start = 0
+    for number, line in enumerate(_raw(path), start=1):
+        offset, start = start, start + len(line)
+        try:
+            if number > 1:
+                yield number, offset, _named(path, number, line, read)
+        except RunError as error:
+            # a line without its end was being written
+            whole = line.endswith(b"\n")
+            tell(str(error) if whole else f"{path} line {number} is not finished")
+
+
+def _raw(path: Path) -> Iterator[bytes]:
+    with _opened(path) as file:
+        try:
+            yield from file
+        except OSError as error:
+            raise RunError(f"cannot read the run {path}: {error.strerror}") from error
+
+
+def _named(path: Path, number: int, line: bytes, read: Callable[[bytes], What]) -> What:
+    try:
+        return read(line)
+    except RunError as error:
+        raise RunError(f"{path} line {number} {error}") from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            what = "a folder" if path.is_dir() else "no regular file"
+            raise RunError(f"cannot read the run {path}: that is {what}")
+        return path.open("rb")
+    except OSError as error:
+        raise RunError(f"cannot read the run {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise RunError(f"cannot read the run {str(path)!r}: {error}") from error
