@@ -119,24 +119,6 @@ def set_torch(settings: TorchSettings) -> None:
         backends.cudnn.deterministic = settings.cudnn_deterministic
 
 
-def changes(then: Manifest, now: Manifest) -> list[str]:
-    """Say what of a machine, its settings and versions is not as it was, one sentence for each."""
-    names = ("gcbench_version", "python_version", "node", "cpu", "usable_cores", "threads")
-    found = [
-        f"{name.replace('_', ' ')} was {getattr(then, name)}, and is {getattr(now, name)}"
-        for name in names
-        if getattr(then, name) != getattr(now, name)
-    ]
-    for kind in ("versions", "devices", "flags"):
-        before, after = getattr(then, kind), getattr(now, kind)
-        found += [
-            f"{name} was {before.get(name)}, and is {after.get(name)}"
-            for name in dict.fromkeys((*before, *after))
-            if before.get(name) != after.get(name)
-        ]
-    return found
-
-
 def default_device() -> str:
     """The accelerator if there is one, else the CPU."""
     import torch

@@ -194,7 +194,6 @@ class Manifest:
     warnings: tuple[str, ...] = ()
     sweep: str | None = None
     schema: int = SCHEMA
-    sweep: str | None = None
 
     def device_name(self, device: str) -> str | None:
         """What a device calls itself; None where the machine had none of that name."""

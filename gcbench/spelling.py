@@ -283,12 +283,13 @@ def _require_keys_differ(sweep: Sweep) -> None:
             "alone: run a sweep for each"
         )
     if sweep.pair is not None:
-        pair = spec.parse_pair("--pair", sweep.pair, first_axes(sweep))
-        if len(getattr(sweep, pair.axis)) > 1:
+        axis = spec.parse_pair("--pair", sweep.pair, Axes()).axis
+        if len(getattr(sweep, axis)) > 1:
             raise UsageError(
-                f"--pair {pair.axis} compares values of that axis, and the axis has several too: "
-                f"name them in the pair, as in --pair {pair.axis}=V,V"
+                f"--pair {axis} compares values of that axis, and the axis has several too: "
+                f"name them in the pair, as in --pair {axis}=V,V"
             )
+        spec.parse_pair("--pair", sweep.pair, first_axes(sweep))
 
 
 def from_toml(text: str, source: str) -> dict[str, tuple[Given, ...]]:

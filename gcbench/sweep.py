@@ -28,7 +28,7 @@ STAGES: dict[Stages, tuple[tuple[int, int], ...]] = {
 }
 
 # a grid is gone through more than once before anything is measured
-MOST_CASES = 10_000_000
+MOST_CASES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

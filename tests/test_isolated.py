@@ -14,6 +14,7 @@ import pytest
 from gcbench import engines, sweep
 from gcbench.engines.attempts import Bounds
 from gcbench.engines.isolated import Isolated
+from gcbench.errors import GcbenchError
 from gcbench.records import Effort, Measurement
 from gcbench.spec import Axes
 
@@ -178,6 +179,24 @@ def test_one_worker_measures_many_comparisons_and_known_cases_are_not_tried(modu
 
 
 @pytest.mark.slow
+def test_a_worker_that_is_lost_between_two_comparisons_blames_nobody(modules):
+    comparison = engines.compare(["se"], SMALL)
+    with Isolated(60.0) as isolated:
+        isolated.measure(comparison, BRIEF)
+        os.kill(isolated._worker._process.pid, signal.SIGKILL)
+        again = isolated.measure(comparison, BRIEF)
+    assert [m.status for m in again.measurements] == ["ok"]
+
+
+@pytest.mark.slow
+def test_a_worker_that_cannot_start_is_an_error_and_no_row(modules):
+    (modules / "fvcore").mkdir()
+    (modules / "fvcore" / "__init__.py").write_text("import os; os._exit(6)")
+    with pytest.raises(GcbenchError, match="ended with exit code 6"):
+        measured(["se"])
+
+
+@pytest.mark.slow
 def test_a_limit_on_memory_is_met_by_the_case_that_needs_more(modules):
     comparison = engines.compare(
         ["se", "nl"], Axes(device="cpu", channels=8, size=(56, 56), ratio=4)
@@ -207,6 +226,7 @@ def test_however_the_parent_ends_nothing_that_was_started_is_left(modules, how):
     script = """
         from gcbench import engines
         from gcbench.engines.isolated import Isolated
+from gcbench.errors import GcbenchError
         from gcbench.records import Effort
         from gcbench.spec import Axes
         axes = Axes(device="cpu", channels=16, size=(6, 5), ratio=4)

@@ -59,8 +59,8 @@ def counting_bar(what: str, total: int) -> Iterator[Callable[[str], None]]:
 class SweepBar:
     """How far a sweep is: on a terminal a bar that moves, elsewhere a line now and then."""
 
-    # a bar is drawn, and a line is printed, no more often than this
-    DRAW_S, LINE_S = 0.1, 1.0
+    # a bar is drawn, and a line printed, no more often: drawing takes time from what is timed
+    DRAW_S, LINE_S = 0.5, 1.0
 
     def __init__(self, bar: Progress, total: int) -> None:
         """Begin with nothing done of so many comparisons."""

@@ -9,7 +9,17 @@ from gcbench import spelling
 from gcbench.cli import faults, options
 from gcbench.cli import sweep_options as lists
 from gcbench.cli.output import require_writable, write_whole
-from gcbench.cli.sweeping import counts, foreseen, go_on, leave, measure_into, new_run, start
+from gcbench.cli.sweeping import (
+    counts,
+    due_in,
+    foreseen,
+    go_on,
+    leave,
+    measure_into,
+    new_run,
+    require_new,
+    start,
+)
 from gcbench.errors import UsageError
 
 
@@ -94,6 +104,7 @@ def sweep(
     elif retry or allow_mismatch:
         raise UsageError("--retry and --allow-mismatch go with --resume RUN")
     require_writable("--csv", csv)
+    require_new(output)
     asked = (
         lists.read_resumed(resume, given)
         if resume
@@ -116,8 +127,9 @@ def sweep(
             lines = foreseen(place, resume, again)
         print(*lines, sep="\n")
         return
+    extent = due_in(place, resume, again)
     run = resume or output or new_run()
     with go_on(place, run, allow_mismatch) if resume else start(place, run) as kept:
-        measure_into(kept, place, run, again, not no_wait)
+        measure_into(kept, place, run, again, extent, not no_wait)
     leave(run, csv)
     raise typer.Exit(faults.code_of_statuses(counts(run)))

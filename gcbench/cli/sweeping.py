@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from gcbench import spelling, store
 from gcbench.cli import faults
+from gcbench.cli.output import require_writable
 from gcbench.cli.progress import sweep_bar
-from gcbench.errors import RunError, StoppedError
+from gcbench.errors import RunError, StoppedError, UsageError
 
 if TYPE_CHECKING:
+    from gcbench.engines.sweeps import Extent
     from gcbench.records import Manifest, Status
     from gcbench.store import RunFile
     from gcbench.sweep import Place
@@ -28,9 +30,7 @@ def new_run() -> Path:
         RESULTS.mkdir(exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot make the folder {RESULTS}: {error.strerror} (-o RUN)") from error
-    stem = f"sweep-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    names = (RESULTS / f"{stem}{end}.jsonl" for end in ("", *(f"-{i}" for i in range(2, 1000))))
-    return next(name for name in names if not name.exists())
+    return store.path_in(RESULTS, f"sweep-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
 
 
 def foreseen(place: "Place", run: Path | None, retry: "Collection[Status]") -> list[str]:
@@ -42,21 +42,35 @@ def foreseen(place: "Place", run: Path | None, retry: "Collection[Status]") -> l
     return list(forecasts.lines(place.sweep, found))
 
 
-def start(place: "Place", run: Path) -> "RunFile":
-    """Begin a run. Raises RunError where it is there already, or cannot be written."""
-    if run.exists():
+def require_new(run: Path | None) -> None:
+    """Make sure that a run can be begun. Raises RunError with the line that goes on with it."""
+    if run and run.is_file():
         raise RunError(
             f"{run} is there already: go on with it by gcbench sweep --resume {run}, "
             "or name another"
         )
+    require_writable("--output", run, new=True)
+
+
+def due_in(place: "Place", run: Path | None, retry: "Collection[Status]") -> "Extent":
+    """Count what is due. Raises UsageError where the condition leaves nothing of a new sweep."""
+    from gcbench.engines import sweeps
+
+    statuses = store.statuses(run) if run else {}
+    extent = sweeps.extent(sweeps.due(place, statuses, retry))
+    if not (run or extent.cases):
+        raise UsageError("--where leaves no case of the grid")
+    return extent
+
+
+def start(place: "Place", run: Path) -> "RunFile":
+    """Begin a run. Raises RunError where it is there already, or cannot be written."""
     return store.create(run, _manifest(place, run))
 
 
 def go_on(place: "Place", run: Path, allow_mismatch: bool) -> "RunFile":
     """Open a run to go on with it. Raises RunError where machine or versions have changed."""
-    from gcbench.environment import changes
-
-    changed = changes(store.manifest(run), _manifest(place, run))
+    changed = store.mismatches(store.manifest(run), _manifest(place, run))
     if changed and not allow_mismatch:
         raise RunError(
             f"{run} was begun elsewhere or otherwise, and its rows would not compare: "
@@ -68,7 +82,12 @@ def go_on(place: "Place", run: Path, allow_mismatch: bool) -> "RunFile":
 
 
 def measure_into(
-    kept: "RunFile", place: "Place", run: Path, retry: "Collection[Status]", wait: bool
+    kept: "RunFile",
+    place: "Place",
+    run: Path,
+    retry: "Collection[Status]",
+    extent: "Extent",
+    wait: bool,
 ) -> None:
     """Measure what is due into a run. Raises StoppedError where the person ends it."""
     from gcbench.engines import sweeps
@@ -77,7 +96,6 @@ def measure_into(
     try:
         with faults.stopped_by_signals(), redirect_stdout(sys.stderr):
             statuses = store.statuses(run)
-            extent = sweeps.extent(sweeps.due(place, statuses, retry))
             faults.say(
                 f"{extent.cases:,} cases in {extent.comparisons:,} comparisons into {run}"
                 + (f"; {len(statuses):,} are there already" if statuses else "")
@@ -102,7 +120,7 @@ def leave(run: Path, csv: Path | None) -> None:
     from gcbench.cli.output import write_whole
     from gcbench.formats.csv import render
 
-    table = tables.frame(store.load(run))
+    table = tables.frame(store.open_run(run, faults.say))
     if csv:
         write_whole(csv, render(table))
     print(table.pivot_table(index="height", columns="spec", values="macs", aggfunc="first"))

@@ -88,9 +88,13 @@ class WorkerError(Exception):
     """A worker did not finish its job. `trying` is the case that it was trying alone, if any."""
 
     def __init__(self, status: Status, reason: str, trying: Trying | None) -> None:
-        """Say what became of the case, in words that follow its name."""
+        """Say what became of the case, and why."""
         super().__init__(reason)
         self.status, self.reason, self.trying = status, reason, trying
+
+
+class NotBegunError(WorkerError):
+    """A worker was lost before it tried anything: no case is to blame."""
 
 
 @dataclass(frozen=True)
@@ -158,18 +162,20 @@ class Worker:
         """Have a job done. Trying one case may take `timeout_s`.
 
         Raises WorkerError where the process ends, is silent for too long, or fails at a case: it is
-        of no more use then. Raises GcbenchError with what it said where the job cannot be done.
+        of no more use then; NotBegunError where that was before it tried a case. Raises
+        GcbenchError with what it said where the job cannot be done.
         """
         self._send(job)
-        trying: Trying | None = None
-        limit_s, since = START_S + timeout_s, time.monotonic()
+        trying, begun = None, False
+        limit_s, since = START_S, time.monotonic()
         while True:
             try:
                 answer = self._answer(since + limit_s)
             except _OverrunError:
-                raise _overran(trying, limit_s) from None
+                raise _overran(trying, limit_s) if begun else _not_begun(limit_s) from None
             except _EndedError as ended:
-                raise self._ended(ended.code, trying) from None
+                raise self._ended(ended.code, trying, begun) from None
+            begun = True
             if answer.record:
                 return answer.record
             if answer.refusal:
@@ -223,11 +229,12 @@ class Worker:
         except subprocess.TimeoutExpired:
             return None
 
-    def _ended(self, code: int | None, trying: Trying | None) -> WorkerError:
+    def _ended(self, code: int | None, trying: Trying | None, begun: bool) -> WorkerError:
         """Say how the process ended, and whether that was for want of memory."""
+        kind = WorkerError if begun else NotBegunError
         if code == -signal.SIGKILL and oom_kills() != self._oom_kills:
-            return WorkerError("oom", "the kernel ended its process for want of memory", trying)
-        return WorkerError("crashed", f"its process ended {_how(code)}", trying)
+            return kind("oom", "the kernel ended its process for want of memory", trying)
+        return kind("crashed", f"its process ended {_how(code)}", trying)
 
 
 def _silence_s(job: Job, timeout_s: float) -> float:
@@ -256,12 +263,18 @@ def _overran(trying: Trying | None, limit_s: float) -> WorkerError:
     )
 
 
+def _not_begun(limit_s: float) -> NotBegunError:
+    return NotBegunError("timeout", f"its process said nothing for {span_text(limit_s)}", None)
+
+
 def _how(code: int | None) -> str:
     if code is None:
         return "its answers, but not itself"
     if code >= 0:
         return f"with exit code {code}"
     try:
-        return f"with signal {-code} ({signal.Signals(-code).name})"
+        name = signal.Signals(-code).name
+        hint = ", as the system does for want of memory" if name == "SIGKILL" else ""
+        return f"with signal {-code} ({name}{hint})"
     except ValueError:
         return f"with signal {-code}"

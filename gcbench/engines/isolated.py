@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Self
 
 from gcbench.engines.attempts import UNBOUNDED, Bounds
-from gcbench.engines.fresh import Job, Listener, Worker, WorkerError
+from gcbench.engines.fresh import Job, Listener, NotBegunError, Worker, WorkerError
+from gcbench.errors import GcbenchError
 from gcbench.records import QUICK, ComparisonRecord, Effort, Measurement
 from gcbench.spec import Comparison, CounterName
 from gcbench.timing.replicates import Progress
@@ -93,9 +94,15 @@ class Isolated:
                 job = replace(job, known={**job.known, **blamed})
 
     def _ask(self, job: Job, listener: Listener) -> ComparisonRecord:
+        used = self._worker is not None
         self._worker = self._worker or Worker()
         try:
             return self._worker.ask(job, self._timeout_s, listener)
+        except NotBegunError as error:
+            self.end()
+            if used:  # it was lost while nobody asked anything of it
+                return self._ask(job, listener)
+            raise GcbenchError(f"cannot start a process that measures: {error.reason}") from error
         except BaseException:
             self.end()
             raise

@@ -216,7 +216,7 @@ def measure(
         )
         yield record
         if shortages.note(record, needs) and asked.on_oom == "stop":
-            tell("a case ran out of memory: this ends the sweep (--on-oom stop)")
+            tell("a case ran out of memory, which ends the sweep (--on-oom stop); --resume goes on")
             return
 
 
