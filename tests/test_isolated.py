@@ -226,7 +226,6 @@ def test_however_the_parent_ends_nothing_that_was_started_is_left(modules, how):
     script = """
         from gcbench import engines
         from gcbench.engines.isolated import Isolated
-from gcbench.errors import GcbenchError
         from gcbench.records import Effort
         from gcbench.spec import Axes
         axes = Axes(device="cpu", channels=16, size=(6, 5), ratio=4)

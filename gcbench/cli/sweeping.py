@@ -101,7 +101,7 @@ def measure_into(
                 + (f"; {len(statuses):,} are there already" if statuses else "")
             )
             with (
-                sweeps.Session(place, wait, faults.say) as session,
+                sweeps.Session(place, store.manifest(run), wait, faults.say) as session,
                 sweep_bar(extent.comparisons) as bar,
             ):
                 comparisons = bar.watched(sweeps.due(place, statuses, retry))

@@ -15,7 +15,7 @@ from gcbench.engines.fresh import Listener
 from gcbench.engines.isolated import SILENT, Isolated
 from gcbench.engines.static import Static
 from gcbench.peaks import Ceilings
-from gcbench.records import ComparisonRecord, Effort, Measurement, Status
+from gcbench.records import ComparisonRecord, Effort, Manifest, Measurement, Status
 from gcbench.spec import Comparison, CounterName
 from gcbench.sweep import Place, Sweep
 from gcbench.timing.replicates import Progress
@@ -231,9 +231,9 @@ def _not_run(comparison: Comparison, effort: Effort, budget_s: float) -> Compari
 class Session:
     """An engine, alone on every device of a sweep among all gcbench of this machine."""
 
-    def __init__(self, place: Place, wait: bool, tell: Tell) -> None:
-        """Take the engine that the sweep asks for; hold nothing yet."""
-        self._place, self._wait, self._tell = place, wait, tell
+    def __init__(self, place: Place, manifest: Manifest, wait: bool, tell: Tell) -> None:
+        """Prepare for a sweep under a manifest; hold nothing yet."""
+        self._place, self._manifest, self._wait, self._tell = place, manifest, wait, tell
         self._held = ExitStack()
         self._alone = True
 
@@ -268,7 +268,7 @@ class Session:
         def step(what: str) -> None:
             listener.on_progress(Progress(0.0, 0.0, doing=what))
 
-        ceilings = Ceilings(environment.manifest("sweep", asked.seed), self._tell, step)
+        ceilings = Ceilings(self._manifest, self._tell, step)
         for record in measure(asked, comparisons, total, self._engine, listener, self._tell):
             held = with_peaks(record, ceilings)
             yield held if self._alone else flagged(held, "not_alone")
