@@ -1,11 +1,11 @@
 """How much time and memory a run of about 1 GB takes to read: its statuses, and its CSV.
 
-    python benchmarks/large_run.py                      # 20,000 comparisons, made in a temporary folder
+    python benchmarks/large_run.py                      # 20,000 comparisons
     python benchmarks/large_run.py --comparisons 2000
-    python benchmarks/large_run.py --keep large.jsonl   # keep the run, or use the one that is there
+    python benchmarks/large_run.py --keep large.jsonl   # keep the run, or use it where it is there
 
-Each reading is a process of its own, so that its peak of resident memory is its own. The samples are
-drawn, not measured: 6 arms, 30 replicates of 40 rounds.
+Each reading is a process of its own, so that its peak of resident memory is its own. The samples
+are drawn, not measured: 6 arms, 30 replicates of 40 rounds.
 """
 
 import argparse

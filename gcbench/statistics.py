@@ -214,10 +214,17 @@ def aa_intervals(timings: Timings, baselines: Sequence[int]) -> dict[int, Interv
 
     That is the copy of its baseline, or, where that is in another group, a copy in its own.
     """
-    return {
-        case: _over_processes([_aa_ratios(timing, case, baselines[case]) for timing in timings])
+    found: dict[tuple[tuple[int, int], ...], Interval] = {}
+    # cases of one group share its A/A arm, and are not worked out again
+    asked = {
+        case: tuple(_aa_arms(timing, case, baselines[case]) for timing in timings)
         for case in timed_cases(timings)
     }
+    for arms in asked.values():
+        if arms not in found:
+            ratios = [log_ratios(t, *pair) for t, pair in zip(timings, arms, strict=True)]
+            found[arms] = _over_processes(ratios)
+    return {case: found[arms] for case, arms in asked.items()}
 
 
 def widest(timings: Timings, baselines: Sequence[int]) -> float:
@@ -316,12 +323,13 @@ def _case_ratios(timing: Timing, case: int, base: int) -> list[float]:
     return log_ratios(timing, arms[case], arms[base])
 
 
-def _aa_ratios(timing: Timing, case: int, baseline: int) -> list[float]:
+def _aa_arms(timing: Timing, case: int, baseline: int) -> tuple[int, int]:
+    """The A/A arm that judges a case, and the arm that it copies."""
     arms = case_arms(timing)
     group = timing.arms[arms[case]].group
     twins = [i for i, a in enumerate(timing.arms) if a.role == "aa" and a.group == group]
     twin = next((i for i in twins if timing.arms[i].case == baseline), twins[0])
-    return log_ratios(timing, twin, arms[timing.arms[twin].case])
+    return twin, arms[timing.arms[twin].case]
 
 
 def _copy_arm(record: ComparisonRecord, timing: Timing, case: int) -> int:

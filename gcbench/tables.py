@@ -2,9 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from gcbench import roofline
 from gcbench.disturbance import machine_flags, was_loaded
@@ -12,6 +10,12 @@ from gcbench.metrics import METRICS
 from gcbench.records import Cell, ComparisonRecord, Manifest, Measurement, Run, StoppedBy
 from gcbench.statistics import Interval, Summary, summarise, widest
 from gcbench.store import Stored, chosen
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# one case: every column of the CSV, in its order, None where there is nothing
+Row = dict[str, Any]
 
 FIXED_COLUMNS = (
     *("run", "key", "block", "spec", "batch", "channels", "height", "width", "ratio", "dtype"),
@@ -52,8 +56,10 @@ WHOLE_NUMBERS = (
 FAR_OUT_TOLD = 0.02
 
 
-def frame(run: Run | Stored) -> pd.DataFrame:
+def frame(run: Run | Stored) -> "pd.DataFrame":
     """Make the table of a run: every column, missing where it was not measured."""
+    import pandas as pd
+
     table = pd.DataFrame(list(rows(run)), columns=list(COLUMNS), dtype=object)
     for column in WHOLE_NUMBERS:
         # nullable integers stay whole beside missing cells; past 64 bits they stay objects
@@ -62,7 +68,7 @@ def frame(run: Run | Stored) -> pd.DataFrame:
     return table.infer_objects()
 
 
-def rows(run: Run | Stored) -> Iterator[dict[str, Any]]:
+def rows(run: Run | Stored) -> Iterator[Row]:
     """Make the rows of a run one after the other, every case once, a comparison in memory at most.
 
     A case that was tried again stands where it stood first, as it was measured last. Raises
@@ -70,11 +76,25 @@ def rows(run: Run | Stored) -> Iterator[dict[str, Any]]:
     """
     for number, places in enumerate(chosen(run.outlines), start=1):
         made = {
-            record: list(rows_of(run.comparison(record), run.manifest))
-            for record in dict.fromkeys(record for record, _ in places)
+            record: _made(run, record) for record in dict.fromkeys(record for record, _ in places)
         }
         for record, position in places:
-            yield {**made[record][position], "comparison": number}
+            if made[record]:
+                yield _whole({**made[record][position], "comparison": number})
+
+
+def _made(run: Run | Stored, position: int) -> list[dict[str, Any]]:
+    record = run.comparison(position)
+    return list(rows_of(record, run.manifest)) if record else []
+
+
+def _whole(cells: dict[str, Any]) -> Row:
+    """Every column in its order; what is no number is nothing."""
+    return {
+        column: None if isinstance(cell, float) and not math.isfinite(cell) else cell
+        for column in COLUMNS
+        for cell in (cells.get(column),)
+    }
 
 
 def rows_of(record: ComparisonRecord, manifest: Manifest) -> Iterator[dict[str, Any]]:

@@ -136,27 +136,26 @@ def rows_with(monkeypatch, **changes):
     )
     monkeypatch.setattr("gcbench.peaks.kept.find", lambda *arguments: None)
     axes = Axes(channels=16, size=(6, 5), ratio=4, device="cpu")
-    return tables.frame(engines.run([engines.compare(["gc", "se"], axes)], Effort(0.5, 0.2)))
+    run = engines.run([engines.compare(["gc", "se"], axes)], Effort(0.5, 0.2))
+    return tables.frame(run), "".join(render(tables.rows(run), run.manifest))
 
 
 def test_rows_carry_floor_bound_and_the_name_of_the_peaks(monkeypatch):
-    table = rows_with(monkeypatch)
+    table, text = rows_with(monkeypatch)
     assert table["bound"].tolist() == ["latency"] * 2
     assert (table["floor_us"] > 0).all()
     assert (table["floor_fraction"] < 0.01).all()
     assert table["peaks"].tolist() == ["[]"] * 2
     assert not table["flags"].fillna("").str.contains("above_ceiling|peaks_busy").any()
-    text = render(table)
     assert "bound: memory or compute from 40 % of that ceiling on, else latency" in text
     assert "ceilings: []" in text
 
 
 def test_rows_above_a_ceiling_or_with_busy_peaks_say_so(monkeypatch):
-    table = rows_with(monkeypatch, copies=((2**18, 1.0),), flags=("load",))
+    table, text = rows_with(monkeypatch, copies=((2**18, 1.0),), flags=("load",))
     assert (table["floor_fraction"] > 1).all()
     assert table["flags"].str.contains("above_ceiling").all()
     assert table["flags"].str.contains("peaks_busy").all()
-    text = render(table)
     assert "faster than a measured ceiling allows" in text
     assert "the ceilings were measured while the machine was busy" in text
 

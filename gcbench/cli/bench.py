@@ -6,7 +6,6 @@ from contextlib import redirect_stdout
 import typer
 
 from gcbench.cli import faults, options
-from gcbench.errors import UsageError
 
 
 def bench(
@@ -40,7 +39,7 @@ def bench(
 ) -> None:
     """Measure blocks side by side at one shape: a table, and a CSV."""
     from gcbench import spec
-    from gcbench.cli.output import require_writable, show, write_whole
+    from gcbench.cli.output import require_apart, require_writable, show, write_whole
     from gcbench.formats import FORMATS
 
     axes = options.read_axes(
@@ -67,8 +66,7 @@ def bench(
     shown = FORMATS[format]
     require_writable("--csv", csv)
     require_writable("--output", output, new=True)
-    if csv and output and csv.resolve() == output.resolve():
-        raise UsageError(f"--csv and --output name the same file: {csv}")
+    require_apart({"--csv": csv, "--output": output})
     faults.say(f"comparing {', '.join(named)}; loading torch")
 
     from gcbench import engines, environment, store, tables
@@ -84,13 +82,13 @@ def bench(
             [comparison], budget, drawn_from, who, move, wait=not no_wait, tell=faults.say
         )
     faults.warn(run.manifest.warnings)
-    table = tables.frame(run)
+    rows = list(tables.rows(run))
     try:
         if output:
             store.save(run, output)
         if csv:
-            write_whole(csv, FORMATS["csv"].load()(table))
+            write_whole(csv, FORMATS["csv"].load()(rows, run.manifest))
     finally:
         # a file that cannot be written, or a closed stdout, does not lose the other
-        show(table, shown)
-    raise typer.Exit(faults.code_of(table, strict))
+        show(rows, run.manifest, shown)
+    raise typer.Exit(faults.code_of(rows, strict))

@@ -3,7 +3,7 @@
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gcbench.errors import GcbenchError
+from gcbench.formats.text import printable
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from gcbench.records import Status
+    from gcbench.tables import Row
 
 USAGE, SOME_FAILED, NOTHING_MEASURED, UNTRUSTED, INTERNAL, INTERRUPTED = 2, 3, 4, 5, 70, 130
 
@@ -40,7 +40,8 @@ Traceback = Annotated[
 
 def say(message: str) -> None:
     """Tell the person something that is not the result."""
-    print(f"gcbench: {message}", file=sys.stderr, flush=True)
+    # a path or a block's own words may hold what steers a terminal
+    print(f"gcbench: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def warn(warnings: Iterable[str]) -> None:
@@ -87,13 +88,13 @@ def stopped_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def code_of(table: "pd.DataFrame", strict: bool) -> int:
-    """Say by an exit code what became of the cases of a table."""
-    failed = table["status"] != "ok"
-    if failed.all():
+def code_of(rows: "Collection[Row]", strict: bool) -> int:
+    """Say by an exit code what became of the cases of some rows."""
+    failed = [row for row in rows if row["status"] != "ok"]
+    if len(failed) == len(rows):
         return NOTHING_MEASURED
-    if failed.any():
+    if failed:
         return SOME_FAILED
-    if strict and table["flags"].str.contains("copies_differ", na=False).any():
+    if strict and any("copies_differ" in (row["flags"] or "") for row in rows):
         return UNTRUSTED
     return 0

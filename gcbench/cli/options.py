@@ -16,7 +16,7 @@ from gcbench.formats import FORMATS
 from gcbench.records import DEFAULT_EFFORT, QUICK, RIGOROUS, Effort
 from gcbench.units import parse_seconds, parse_share
 
-AXES, EFFORT, OUTPUT = "Axes", "How long", "Output"
+AXES, EFFORT, OUTPUT, PIVOT = "Axes", "How long", "Output", "Pivot"
 
 
 def words(choices: object) -> str:
@@ -148,6 +148,52 @@ Output = Annotated[
         "--output",
         help="Keep the run, raw samples and all, in this new file.",
         metavar="RUN",
+        panel=OUTPUT,
+    ),
+]
+Run = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's file. Default: the newest in results/.",
+        show_default=False,
+    ),
+]
+Rows = Annotated[
+    str | None,
+    option(
+        "--rows",
+        help="What a line of the pivot shares: columns of the CSV, size (HxW) or shape. "
+        "Default: whatever varies beside --columns.",
+        metavar="NAME[,NAME]",
+        panel=PIVOT,
+    ),
+]
+Columns = Annotated[
+    str | None,
+    option(
+        "--columns",
+        help="What a column of the pivot shares. Default: block, with its ratio.",
+        metavar="NAME",
+        panel=PIVOT,
+    ),
+]
+Value = Annotated[
+    str | None,
+    option(
+        "--value",
+        help="The column to show. Default: relative; where nothing is, latency_us, else macs.",
+        metavar="NAME",
+        panel=PIVOT,
+    ),
+]
+Report = Annotated[
+    Path | None,
+    option(
+        "-o",
+        "--output",
+        help="Write the report here instead of on stdout.",
+        metavar="FILE",
         panel=OUTPUT,
     ),
 ]

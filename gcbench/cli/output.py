@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,11 @@ from gcbench.errors import UsageError
 from gcbench.registry import Entry
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.console import RenderableType
+
+    from gcbench.formats.pivot import Pivot
+    from gcbench.records import Manifest
+    from gcbench.tables import Row
 
 
 def require_writable(option: str, path: Path | None, new: bool = False) -> None:
@@ -39,35 +43,52 @@ def require_writable(option: str, path: Path | None, new: bool = False) -> None:
         raise UsageError(f"{option} {path}: cannot write there: {error.strerror}") from error
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a crash leaves the old one or the new one. Raises UsageError.
+def require_apart(files: Mapping[str, Path | None]) -> None:
+    """Make sure that no two names are one file. Raises UsageError, which names both."""
+    seen: dict[Path, str] = {}
+    for name, path in files.items():
+        if path is None:
+            continue
+        other = seen.setdefault(path.resolve(), name)
+        if other != name:
+            raise UsageError(f"{other} and {name} name the same file: {path}")
 
-    A link stays a link, and a file that exists keeps its permissions.
+
+def write_whole(path: Path, text: str | Iterable[str]) -> None:
+    """Write a file, piece by piece, so that a crash leaves the old one or the new one.
+
+    A link stays a link, and a file that exists keeps its permissions. Raises UsageError.
     """
     target = path.resolve()
     part = target.with_name(f".gcbench-{os.getpid()}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        with part.open("w", encoding="utf-8", newline="") as file:
+            file.writelines([text] if isinstance(text, str) else text)
         if target.exists():
             shutil.copymode(target, part)
         part.replace(target)
     except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    finally:
         with contextlib.suppress(OSError):
             part.unlink()
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
-def show(table: "pd.DataFrame", shown: Entry) -> None:
-    """Print a table on stdout in a format; the table for people in colour on a terminal."""
-    if shown.name == "table" and sys.stdout and sys.stdout.isatty():
-        from rich.console import Console
+def show(what: "Iterable[Row] | Pivot", manifest: "Manifest", shown: Entry) -> None:
+    """Print rows or a pivot on stdout in a format; the table in colour on a terminal."""
+    if shown.name != "table" or not (sys.stdout and sys.stdout.isatty()):
+        sys.stdout.writelines(shown.load()(what, manifest))
+        return
+    from rich.console import Console
 
-        from gcbench.formats.terminal import renderable
+    from gcbench.formats.pivot import Pivot
+    from gcbench.formats.terminal import coloured, coloured_pivot
 
-        console = Console()
-        console.print(renderable(table, console.width))
-    else:
-        print(shown.load()(table), end="")
+    console = Console(highlight=False)
+    width = console.width
+    lines = coloured_pivot(what, width) if isinstance(what, Pivot) else coloured(what, width)
+    for line in lines:
+        console.print(line)
 
 
 def show_laid_out(what: "RenderableType") -> None:

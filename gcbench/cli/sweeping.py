@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gcbench import spelling, store
 from gcbench.cli import faults
-from gcbench.cli.output import require_writable
+from gcbench.cli.output import require_writable, show, write_whole
 from gcbench.cli.progress import sweep_bar
 from gcbench.errors import RunError, StoppedError, UsageError
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gcbench.sweep import Place
 
 RESULTS = Path("results")
+# more cases than this are for a file
+MOST_SHOWN = 2000
 
 
 def new_run() -> Path:
@@ -117,13 +119,20 @@ def measure_into(
 def leave(run: Path, csv: Path | None) -> None:
     """Write the rows of a run to a file, if one was named, and show them as a pivot on stdout."""
     from gcbench import tables
-    from gcbench.cli.output import write_whole
-    from gcbench.formats.csv import render
+    from gcbench.formats import FORMATS, PIVOTS
+    from gcbench.formats.pivot import pivot
 
-    table = tables.frame(store.open_run(run, faults.say))
+    stored = store.open_run(run, faults.say)
     if csv:
-        write_whole(csv, render(table))
-    print(table.pivot_table(index="height", columns="spec", values="macs", aggfunc="first"))
+        write_whole(csv, FORMATS["csv"].load()(tables.rows(stored), stored.manifest))
+    cases = len(store.statuses(run))
+    if cases > MOST_SHOWN:
+        faults.say(
+            f"{cases:,} cases are more than a table shows: gcbench report {run} --format csv"
+        )
+        return
+    show(pivot(tables.rows(stored)), stored.manifest, PIVOTS["table"])
+    faults.say(f"shown again, and otherwise, by: gcbench report {run}")
 
 
 def counts(run: Path) -> "Counter[Status]":

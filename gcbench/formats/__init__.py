@@ -1,6 +1,7 @@
-"""The table of output formats. Each is one file with one function: DataFrame -> text.
+"""The table of output formats. Each is one file with two functions of the names below.
 
-A format's columns and digits are its own business; what the table holds is not.
+`render` takes the rows of a run and its manifest, and yields text; `pivoted` does so for a pivot.
+A format's columns and digits are its own business; what the rows hold is not.
 """
 
 from gcbench.registry import Entry, Registry
@@ -10,5 +11,14 @@ FORMATS: Registry[Entry] = Registry(
     (
         Entry("table", "gcbench.formats.terminal:render", "a table for people"),
         Entry("csv", "gcbench.formats.csv:render", "one row a case, every column"),
+        Entry("markdown", "gcbench.formats.markdown:render", "the table for people, in Markdown"),
+        Entry("json", "gcbench.formats.json:render", "the rows with all digits, and the manifest"),
+    ),
+)
+PIVOTS: Registry[Entry] = Registry(
+    "format",
+    tuple(
+        Entry(entry.name, entry.target.replace(":render", ":pivoted"), entry.summary)
+        for entry in FORMATS
     ),
 )

@@ -24,6 +24,7 @@ from gcbench.records import (
     Timing,
 )
 from gcbench.spec import Case
+from gcbench.store.soundness import is_sound
 
 Tell = Callable[[str], None]
 Kind = TypeVar("Kind")
@@ -52,7 +53,7 @@ def record_of(line: bytes, schema: int) -> ComparisonRecord:
     """Read the line of a comparison. Raises RunError with the reason alone."""
     kind, upgraded = _RECORDS[schema]
     record = upgraded(_decoded(line, kind, "comparison"))
-    if not _is_whole(record):
+    if not is_sound(record):
         raise RunError("is not a comparison of a gcbench run: its parts do not fit together")
     return record
 
@@ -76,17 +77,6 @@ def _clean(value: Any) -> Any:
     if isinstance(value, dict):
         return {_clean(key): _clean(item) for key, item in value.items()}
     return [_clean(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _is_whole(record: ComparisonRecord) -> bool:
-    cases = range(len(record.measurements))
-    return len(record.baselines) == len(cases) and all(
-        (
-            *(baseline in cases for baseline in record.baselines),
-            *(a.case in cases and a.calls > 0 for t in record.timings for a in t.arms),
-            *(len(r.samples_ns) == len(t.arms) for t in record.timings for r in t.replicates),
-        )
-    )
 
 
 class _LeanMeasurement(msgspec.Struct):

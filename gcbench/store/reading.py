@@ -19,19 +19,28 @@ What = TypeVar("What")
 
 @dataclass(frozen=True)
 class Stored:
-    """A run that stays on disk: its manifest, the outline of every comparison, where each lies."""
+    """A run that stays on disk: its manifest, and each comparison's outline, line and offset."""
 
     path: Path
     manifest: Manifest
     outlines: Sequence[Outline]
-    offsets: Sequence[tuple[int, int]]
+    lines: Sequence[tuple[int, int]]
+    tell: Tell
 
-    def comparison(self, position: int) -> ComparisonRecord:
-        """Read one comparison, samples and all. Raises RunError where it is damaged."""
-        number, offset = self.offsets[position]
+    def comparison(self, position: int) -> ComparisonRecord | None:
+        """Read one comparison, samples and all; told and None where its samples are damaged.
+
+        Raises RunError where the file can no longer be read.
+        """
+        number, offset = self.lines[position]
         with _opened(self.path) as file:
             file.seek(offset)
-            return _named(self.path, number, file.readline(), self._record)
+            line = file.readline()
+        try:
+            return _named(self.path, number, line, self._record)
+        except RunError as error:
+            self.tell(str(error))
+            return None
 
     def _record(self, line: bytes) -> ComparisonRecord:
         return record_of(line, self.manifest.schema)
@@ -78,7 +87,7 @@ def open_run(path: Path, tell: Tell) -> Stored:
     """
     head = manifest(path)
     found = list(_each(path, outline_of, tell))
-    return Stored(path, head, [each[2] for each in found], [each[:2] for each in found])
+    return Stored(path, head, [each[2] for each in found], [each[:2] for each in found], tell)
 
 
 def statuses(path: Path, tell: Tell = ignore) -> dict[str, Status]:

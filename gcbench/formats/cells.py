@@ -1,0 +1,73 @@
+"""A row's cells as people read them."""
+
+import math
+import re
+from collections.abc import Callable
+
+from gcbench.tables import Row
+from gcbench.units import (
+    count_text,
+    duration_text,
+    factor_text,
+    latency_text,
+    number_text,
+    percent_text,
+    size_text,
+)
+
+_COUNTS = ("params", "macs", "flops", "call_macs", "call_conv_macs")
+# by the end of a column's name, which is its unit
+_UNITS: dict[str, Callable[[float], str]] = {
+    "_us": lambda us: latency_text(us, -math.inf, math.inf),
+    "_ms": duration_text,
+    "_bytes": lambda size: size_text(int(size)),
+    "_fraction": percent_text,
+    "copies": factor_text,
+}
+
+
+def shown(row: Row, column: str) -> str:
+    """Write a cell with the digits that it supports; empty where there is nothing."""
+    value = row[column]
+    if value is None or isinstance(value, str):
+        return value or ""
+    if column == "latency_us":
+        return latency_text(*estimate(row, column))
+    if column == "relative":
+        return "1" if row["verdict"] == "baseline" else number_text(*estimate(row, column))
+    if column in _COUNTS:
+        return count_text(value)
+    unit = next((text for end, text in _UNITS.items() if column.endswith(end)), None)
+    if unit:
+        return unit(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def estimate(row: Row, column: str) -> tuple[float, float, float]:
+    """A value with the ends of its interval, infinite where those are not known."""
+    mid, lo, hi = (row[name] for name in (column, f"{column}_lo", f"{column}_hi"))
+    return (mid, -math.inf, math.inf) if lo is None or hi is None else (mid, lo, hi)
+
+
+def label(row: Row) -> str:
+    """A short name of a row among those of its comparison."""
+    return label_of_key(row["key"])
+
+
+def label_of_key(key: str) -> str:
+    """A short name of a case: its spec, its ratio, and which copy it is.
+
+    >>> label_of_key("gc|ratio=16|1x256x56x56|float32|cpu|contiguous|infer|eager|warm|threads=2#2")
+    'gc r16 #2'
+    """
+    # eight axes stand behind; a spec may hold anything
+    first, *axes = key.rsplit("|", 8)
+    ratio = re.fullmatch(r"(.*)\|ratio=([0-9]+)", first, re.DOTALL)
+    copy = axes[-1].partition("#")[2] if axes else ""
+    return (f"{ratio[1]} r{ratio[2]}" if ratio else first) + (f" #{copy}" if copy else "")
+
+
+def full_label(row: Row) -> str:
+    """The label, and the value of the paired axis where there is one."""
+    pair = row["pair"]
+    return f"{label(row)} ({pair} {row[pair]})" if pair else label(row)

@@ -1,0 +1,189 @@
+"""What a table for people says of a comparison, before any format writes it."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from gcbench.disturbance import FLAG_WORDS
+from gcbench.formats.cells import estimate, full_label, label, label_of_key, shown
+from gcbench.roofline import GRAPH_GAIN, HOST_SHARE, NEAR
+from gcbench.tables import Row
+from gcbench.units import interval_text, percent_text
+
+# columns that stand even where every cell is empty; the second ones only where something was timed
+_ALWAYS = ("block", "params", "MACs")
+_OF_TIME = ("latency", "relative", "95 % interval", "verdict")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Text for a table: lines above it, a header, lines of cells, and notes below it.
+
+    The first `labels` columns name their line and stand to the left, as the verdict does.
+    """
+
+    heading: Sequence[str]
+    header: Sequence[str]
+    labels: int
+    lines: Sequence[Sequence[str]]
+    notes: Sequence[str]
+
+    def is_left(self, column: int) -> bool:
+        """Whether a column stands to the left."""
+        return column < self.labels or self.header[column] == "verdict"
+
+
+def comparisons(rows: Iterable[Row]) -> Iterator[Layout]:
+    """Lay out each comparison of a run."""
+    for _, group in groupby(rows, lambda row: row["comparison"]):
+        yield laid_out(list(group))
+
+
+def laid_out(rows: Sequence[Row]) -> Layout:
+    """Lay out the rows of one comparison."""
+    pair = rows[0]["pair"]
+    lines = [_cells(row, pair) for row in rows]
+    timed = any(line["latency"] for line in lines)
+    always = (*_ALWAYS, *(_OF_TIME if timed else ()))
+    # a column that no row fills is none
+    names = [name for name in lines[0] if name in always or any(line[name] for line in lines)]
+    return Layout(
+        heading=_heading(rows),
+        header=[f"vs {_against(rows)}" if name == "relative" else name for name in names],
+        labels=2 if pair else 1,
+        lines=[[line[name] for name in names] for line in lines],
+        notes=list(_notes(rows)),
+    )
+
+
+def _heading(rows: Sequence[Row]) -> list[str]:
+    first = rows[0]
+    shape = "x".join(str(first[axis]) for axis in ("batch", "channels", "height", "width"))
+    axes = [_values(rows, axis) for axis in ("dtype", "mode", "runtime", "layout", "cache")]
+    where = f"{first['device']}: {first['device_name']}"
+    if first["device"] == "cpu":
+        threads = _values(rows, "threads")
+        where += f", {threads} thread{'' if threads == '1' else 's'}"
+    if (processes := max(row["processes"] or 0 for row in rows)) > 1:
+        where += f", {processes} fresh processes (intervals hold the median of each)"
+    lines = [
+        " · ".join([shape, *axes[:-1], f"{axes[-1]} cache"]),
+        f"{where} · torch {first['torch_version']}",
+    ]
+    copies = [(row["aa_lo"], row["aa_hi"]) for row in rows if row["verdict"] == "baseline"]
+    if copies:
+        known = [ends for ends in copies if None not in ends]
+        # of several baselines the one whose copy is farthest off
+        ends = max(known, key=_reach) if known else (-math.inf, math.inf)
+        lines.append(f"A/A (a baseline against its own copy): {interval_text(1.0, *ends)}")
+    return lines
+
+
+def _reach(ends: tuple[float, float]) -> float:
+    return max(abs(end - 1) for end in ends)
+
+
+def _values(rows: Sequence[Row], axis: str) -> str:
+    """The values of an axis: more than one where it is paired."""
+    return " and ".join(dict.fromkeys(str(row[axis]) for row in rows))
+
+
+def _against(rows: Sequence[Row]) -> str:
+    key, pair = rows[0]["baseline"], rows[0]["pair"]
+    if not pair:
+        return label_of_key(key)
+    value = next((row[pair] for row in rows if row["key"] == key), "first")
+    return f"threads {value}" if pair == "threads" else str(value)
+
+
+def _cells(row: Row, pair: str | None) -> dict[str, str]:
+    judged = row["verdict"] or ""
+    divided = judged not in ("", "baseline")
+    return {
+        "block": label(row),
+        **({pair: str(row[pair])} if pair else {}),
+        "params": shown(row, "params"),
+        "MACs": shown(row, "macs"),
+        "latency": shown(row, "latency_us") if row["status"] == "ok" else row["status"],
+        "relative": shown(row, "relative"),
+        "95 % interval": interval_text(*estimate(row, "relative")) if divided else "",
+        "verdict": judged,
+        "x copy": shown(row, "copies"),
+        "bound": row["bound"] or "",
+        "floor": shown(row, "floor_fraction"),
+        "peak memory": shown(row, "peak_memory_bytes"),
+        "saved": shown(row, "saved_memory_bytes"),
+        "compile": shown(row, "compile_ms"),
+    }
+
+
+def _notes(rows: Sequence[Row]) -> Iterator[str]:
+    for row in rows:
+        if row["reason"]:
+            state = "" if row["status"] == "ok" else f" {row['status']}"
+            yield f"{full_label(row)}{state}: {row['reason']}"
+    for counter in dict.fromkeys(row["macs_counter"] for row in rows if row["macs_counter"]):
+        counted = [row["uncounted_ops"] or "" for row in rows if row["macs_counter"] == counter]
+        operators = sorted(set(" ".join(counted).split()))
+        yield f"MACs by {counter}; not counted: {', '.join(operators) or 'nothing'}"
+    if any(row["mode"] != "infer" for row in rows):
+        yield (
+            "MACs are of one forward pass; saved is what it keeps for the backward pass beside "
+            "its output, weights and input"
+        )
+    if any(row["compile_ms"] is not None for row in rows):
+        yield "compile is the first call less the second: it is in no latency"
+    if any(row["memory_source"] == "predicted" for row in rows):
+        yield "peak memory of what did not run is predicted"
+    if any(row["bound"] for row in rows):
+        yield _bounds(rows)
+    timed = [row for row in rows if row["stopped_by"]]
+    if timed:
+        yield _ending(timed)
+    yield from _flags(rows)
+
+
+def _flags(rows: Sequence[Row]) -> Iterator[str]:
+    words = [(row, word) for row in rows for word in (row["flags"] or "").split()]
+    for word in dict.fromkeys(word for _, word in words):
+        if not word.startswith("far_out"):
+            parts = word.replace("graphs=", "graph breaks: compiled in parts, graphs=")
+            yield FLAG_WORDS.get(word, parts)
+    far = [
+        f"{full_label(row)} {word.partition('=')[2]} of {row['samples']}"
+        for row, word in words
+        if word.startswith("far_out=")
+    ]
+    if far:
+        yield f"samples far out, kept all the same: {', '.join(far)}"
+
+
+def _bounds(rows: Sequence[Row]) -> str:
+    launch = (
+        f"launch where the host needs {percent_text(HOST_SHARE)} of the time or a graph is "
+        f"{GRAPH_GAIN:g} times as fast, "
+    )
+    floor = "; floor: the share of the least possible time in the latency"
+    return (
+        f"bound: {launch if any(row['host_us'] is not None for row in rows) else ''}memory or "
+        f"compute from {percent_text(NEAR)} of that ceiling on, else latency"
+        f"{floor if any(row['floor_us'] is not None for row in rows) else ''}; "
+        f"ceilings: {', '.join(dict.fromkeys(row['peaks'] for row in rows if row['peaks']))}"
+    )
+
+
+def _ending(timed: Sequence[Row]) -> str:
+    replicates = [row["replicates"] for row in timed]
+    fewest, most = min(replicates), max(replicates)
+    number = f"{fewest} to {most} replicates" if fewest < most else f"{most} replicates"
+    number = "one replicate" if most == 1 else number
+    if timed[0]["stopped_by"] == "precision":
+        return (
+            f"stopped when the precision was reached, after {number}: "
+            "a smaller --precision tells smaller differences"
+        )
+    if any(row["relative"] is not None and row["relative_lo"] is None for row in timed):
+        few = f"{number}, too few for an interval of every row"
+        return f"stopped when time was up, after {few}: --max-time gives more"
+    return f"stopped when time was up, after {number}: --max-time gives narrower intervals"

@@ -1,0 +1,204 @@
+"""One value of every case of a run, in rows and columns of the axes that vary."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from gcbench.errors import UsageError
+from gcbench.formats.cells import label, label_of_key, shown
+from gcbench.formats.layout import Layout
+from gcbench.records import Cell
+from gcbench.registry import suggestion
+from gcbench.tables import COLUMNS, Row
+
+# the axes beside block and ratio, and how a heading says the value that all rows share
+_AXES: dict[str, Callable[[str], str]] = {
+    "batch": "batch {}".format,
+    "channels": "{} channels".format,
+    "size": str,
+    "dtype": str,
+    "device": str,
+    "layout": str,
+    "mode": str,
+    "runtime": str,
+    "cache": "{} cache".format,
+    "threads": "threads {}".format,
+}
+# names that are no column
+_MADE = ("size", "shape")
+
+_MARKS = {"unresolved": " ?", "untrusted": " !"}
+_MARK_WORDS = {
+    "unresolved": "?: unresolved, so neither faster nor slower nor the same",
+    "untrusted": "!: untrusted, since two copies of one thing differed",
+}
+NO_CASE = "-"
+REASONS_TOLD = 5
+
+
+@dataclass(frozen=True)
+class Place:
+    """One cell: its text for people, and the value with all its digits.
+
+    Where a case has no value, both say why in words; where there is no case, the value is None.
+    """
+
+    text: str
+    value: Cell
+
+
+@dataclass(frozen=True)
+class Pivot:
+    """Lines of labels and places below the names of the labels and of the columns."""
+
+    value: str
+    heading: tuple[str, ...]
+    row_names: tuple[str, ...]
+    columns: tuple[str, ...]
+    lines: tuple[tuple[tuple[str, ...], tuple[Place, ...]], ...]
+    notes: tuple[str, ...]
+
+    def layout(self) -> Layout:
+        """Lay it out as a table for people."""
+        return Layout(
+            heading=self.heading,
+            header=(*self.row_names, *self.columns),
+            labels=len(self.row_names),
+            lines=[(*labels, *(place.text for place in cells)) for labels, cells in self.lines],
+            notes=self.notes,
+        )
+
+
+def parse_name(option: str, name: str) -> str:
+    """Check that a name is one of a column, or size, or shape. Raises UsageError.
+
+    >>> parse_name("--rows", "size")
+    'size'
+    """
+    if name not in (*_MADE, *COLUMNS):
+        raise UsageError(f"{option} {name!r} is no column: {suggestion(name, (*_MADE, *COLUMNS))}")
+    return name
+
+
+def pivot(
+    rows: Iterable[Row],
+    down: Sequence[str] = (),
+    across: str = "block",
+    value: str | None = None,
+) -> Pivot:
+    """Put one value of every case into a grid.
+
+    `down` names what each line shares, `across` what each column does: columns of the CSV, or
+    `size` (HxW) or `shape` (BxCxHxW); `block` is the spec with its ratio. What else varies is added
+    to `down`, so that a place holds one case. Without `value` it is the relative where there is
+    one, the latency where something was timed or all failed, else the MACs. Raises UsageError where
+    a name is none, or there twice.
+    """
+    for option, name in (*(("--rows", name) for name in down), ("--columns", across)):
+        parse_name(option, name)
+    if len({*down, across}) <= len(down):
+        raise UsageError("--rows and --columns name the same column twice")
+    rows = list(rows)
+    value = parse_name("--value", value or _telling(rows))
+    down = (*down, *_left_over(rows, (*down, across))) or ("size",)
+    lines: dict[tuple[str, ...], dict[str, Place]] = {}
+    columns: dict[str, None] = {}
+    for row in rows:
+        line = tuple(_word(row, name, (*down, across)) for name in down)
+        column = _word(row, across, (*down, across))
+        columns[column] = None
+        lines.setdefault(line, {})[column] = _place(row, value)
+    hole = Place(NO_CASE, None)
+    return Pivot(
+        value=value,
+        heading=(_title(rows, value), _shared(rows)),
+        row_names=down,
+        columns=tuple(columns),
+        lines=tuple(
+            (line, tuple(cells.get(column, hole) for column in columns))
+            for line, cells in lines.items()
+        ),
+        notes=tuple(_notes(rows, value)),
+    )
+
+
+def _telling(rows: Sequence[Row]) -> str:
+    if any(row["relative"] is not None for row in rows):
+        return "relative"
+    # where every case failed, that is what there is to say
+    timed = any(row["latency_us"] is not None for row in rows)
+    return "latency_us" if timed or all(row["status"] != "ok" for row in rows) else "macs"
+
+
+def _left_over(rows: Sequence[Row], named: Sequence[str]) -> list[str]:
+    """The axes that differ among rows alike in all that was named, and the block if that varies."""
+    first: dict[tuple[str, ...], list[str]] = {}
+    left: set[str] = set()
+    for row in rows:
+        words = [_word(row, axis, named) for axis in _AXES]
+        others = first.setdefault(tuple(_word(row, name, named) for name in named), words)
+        if words != others:
+            left.update(a for a, one, two in zip(_AXES, words, others, strict=True) if one != two)
+    unnamed = not {"block", "spec", "key"}.intersection(named)
+    blocks = {_word(row, "block", named) for row in rows} if unnamed else ()
+    return [*(axis for axis in _AXES if axis in left), *(["block"] if len(blocks) > 1 else [])]
+
+
+def _word(row: Row, name: str, named: Sequence[str]) -> str:
+    if name == "size":
+        return f"{row['height']}x{row['width']}"
+    if name == "shape":
+        return "x".join(str(row[axis]) for axis in ("batch", "channels", "height", "width"))
+    if name in ("block", "spec"):
+        whole = label(row)
+        # where the ratio has a place of its own the label leaves it out
+        return whole.replace(f" r{row['ratio']}", "", 1) if "ratio" in named else whole
+    return "none" if row[name] is None else str(row[name])
+
+
+def _place(row: Row, value: str) -> Place:
+    if value in _MADE:
+        text = _word(row, value, ())
+        return Place(text, text)
+    if row[value] is None:
+        why = _why_missing(row, value)
+        return Place(why, why)
+    mark = _MARKS.get(row["verdict"] or "", "") if value == "relative" else ""
+    return Place(shown(row, value) + mark, row[value])
+
+
+def _why_missing(row: Row, value: str) -> str:
+    if row["status"] != "ok":
+        return str(row["status"])
+    if value.startswith(("relative", "verdict")) and "baseline_failed" in (row["flags"] or ""):
+        return "no baseline"
+    return "none"
+
+
+def _title(rows: Sequence[Row], value: str) -> str:
+    if value != "relative":
+        return value
+    against = dict.fromkeys(
+        label_of_key(row["baseline"]) for row in rows if row["relative"] is not None
+    )
+    return f"latency relative to {' or '.join(against) or 'a baseline'}; below 1 is faster"
+
+
+def _shared(rows: Sequence[Row]) -> str:
+    words = {axis: {_word(row, axis, ()) for row in rows} for axis in _AXES}
+    return " · ".join(_AXES[axis](found.pop()) for axis, found in words.items() if len(found) == 1)
+
+
+def _notes(rows: Sequence[Row], value: str) -> list[str]:
+    judged = {row["verdict"] for row in rows} if value == "relative" else set()
+    notes = [words for verdict, words in _MARK_WORDS.items() if verdict in judged]
+    failed = Counter(
+        (row["status"], row["reason"] or "no reason was kept")
+        for row in rows
+        if row["status"] != "ok"
+    )
+    for (status, reason), times in failed.most_common(REASONS_TOLD):
+        notes.append(f"{status} ({times}): {reason}")
+    if len(failed) > REASONS_TOLD:
+        notes.append(f"and {len(failed) - REASONS_TOLD} more reasons: the CSV has them")
+    return notes

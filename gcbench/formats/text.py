@@ -1,0 +1,26 @@
+"""Text from outside made harmless: a block's name, or why it failed, may hold anything."""
+
+# what a spreadsheet takes for the start of a formula, full-width forms and all
+FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+
+
+def printable(text: str) -> str:
+    r"""Write what would steer a terminal, or be invisible, as an escape.
+
+    >>> printable("gc\x1b[31m\n")
+    'gc\\x1b[31m\\n'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
+def inert(text: str) -> str:
+    """Put an apostrophe before what a spreadsheet would run as a formula.
+
+    >>> inert("=1+2"), inert("gc:fusion=add")
+    ("'=1+2", 'gc:fusion=add')
+    """
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

@@ -1,0 +1,40 @@
+"""Whether a comparison that could be decoded can also be summarised."""
+
+from gcbench.records import ComparisonRecord, Replicate, Timing
+
+
+def is_sound(record: ComparisonRecord) -> bool:
+    """Tell whether the parts of a comparison fit together, as those of a measured one do.
+
+    A damaged line may still be JSON of the right shape.
+    """
+    cases = range(len(record.measurements))
+    return (
+        len(record.baselines) == len(cases)
+        and all(baseline in cases for baseline in record.baselines)
+        and all(arm.case in cases and arm.calls > 0 for t in record.timings for arm in t.arms)
+        and all(_has_copies(timing, record) for timing in record.timings)
+        and all(_fits(replicate, t) for t in record.timings for replicate in t.replicates)
+    )
+
+
+def _has_copies(timing: Timing, record: ComparisonRecord) -> bool:
+    """Whether every case has an A/A arm in its group, and a copy of its input."""
+    timed = [arm for arm in timing.arms if arm.role == "case"]
+    groups = {arm.group for arm in timing.arms if arm.role == "aa"}
+    inputs = {record.measurements[arm.case].case.input for arm in timing.arms if arm.role == "copy"}
+    twins = {arm.case for arm in timing.arms if arm.role == "aa"}
+    return twins <= {arm.case for arm in timed} and all(
+        arm.group in groups and record.measurements[arm.case].case.input in inputs for arm in timed
+    )
+
+
+def _fits(replicate: Replicate, timing: Timing) -> bool:
+    """Whether there are samples of every arm, as many for all that a group timed."""
+    rows = replicate.samples_ns
+    if len(rows) != len(timing.arms) or len(replicate.exposed) not in (0, len(rows)):
+        return False
+    rounds = {(arm.group, len(row)) for arm, row in zip(timing.arms, rows, strict=True)}
+    return len(rounds) == len({group for group, _ in rounds}) and all(
+        min(row) > 0 and max(row) < 2**63 for row in rows if row
+    )

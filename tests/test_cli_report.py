@@ -1,0 +1,166 @@
+"""gcbench report: a stored run as a person meets it, and what becomes of bad input."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from itertools import islice
+
+import pytest
+from runs import DATA, GC, NL, SE, comparison, kept
+from test_cli import assert_refused, ran
+
+from gcbench import store, tables
+from gcbench.formats import FORMATS
+
+SIZES = [comparison(GC, SE, NL, size=(size, size)) for size in (7, 14, 28)]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder of its own to be in, with two runs in results/."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    kept(tmp_path / "results/old.jsonl", comparison(NL))
+    kept(tmp_path / "results/new.jsonl", *SIZES)
+    os.utime("results/old.jsonl", (1, 1))
+    return tmp_path
+
+
+def test_the_newest_run_is_shown_and_named(folder, capsys):
+    code, out, err = ran("report", capsys=capsys)
+    assert code == 0
+    assert err == "gcbench: the newest run: results/new.jsonl\n"
+    assert [line.split()[0] for line in out.splitlines() if line[:2] in ("gc", "se", "nl")] == [
+        *("gc", "se", "nl") * 3
+    ]
+    assert "1x256x28x28" in out
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in FORMATS])
+def test_every_format_is_the_same_on_stdout_and_in_a_file(name, folder, capsys):
+    for more in ([], ["--rows", "size"]):
+        arguments = ["report", "results/new.jsonl", "--format", name, *more]
+        code, out, err = ran(*arguments, capsys=capsys)
+        assert (code, err) == (0, "")
+        assert ran(*arguments, "-o", "a.txt", capsys=capsys) == (0, "", "")
+        assert (folder / "a.txt").read_bytes().decode() == out != ""
+
+
+def test_csv_writes_every_row_and_nothing_on_stdout(folder, capsys):
+    code, out, err = ran("report", "results/new.jsonl", "--csv", "a.csv", capsys=capsys)
+    assert (code, out, err) == (0, "", "gcbench: wrote a.csv\n")
+    rows = list(csv.DictReader(io.StringIO((folder / "a.csv").read_text())))
+    assert [row["height"] for row in rows] == ["7", "7", "7", "14", "14", "14", "28", "28", "28"]
+    assert list(rows[0]) == list(tables.COLUMNS)
+
+
+def test_csv_stands_beside_whatever_else_is_asked_for(folder, capsys):
+    arguments = ("report", "results/new.jsonl", "--csv", "a.csv", "--value", "latency_us")
+    code, out, _ = ran(*arguments, capsys=capsys)
+    assert code == 0
+    assert len(out.splitlines()) == 7
+    assert (folder / "a.csv").read_text().count("\n") == 10
+
+
+def test_a_pivot_has_the_rows_columns_and_value_that_were_asked_for(folder, capsys):
+    arguments = ("--rows", "size", "--columns", "block", "--value", "relative")
+    code, out, _ = ran("report", "results/new.jsonl", *arguments, capsys=capsys)
+    assert code == 0
+    cells = [line.split() for line in out.splitlines()]
+    assert cells[2] == ["size", "gc", "r16", "se", "r16", "nl"]
+    assert cells[4:] == [[size, "1", "2.0", "3.0"] for size in ("7x7", "14x14", "28x28")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nothing.jsonl"], ["cannot read the run nothing.jsonl: No such file"]),
+        (["results"], ["cannot read the run results: that is a folder"]),
+        (["text"], ["text line 1 is not a manifest of a gcbench run"]),
+        (["empty"], ["empty line 1 is not a manifest of a gcbench run"]),
+        (["--rows", "siez"], ["--rows 'siez' is no column", "did you mean 'size'"]),
+        (["--rows", "size,"], ["--rows '' is no column"]),
+        (["--columns", "x"], ["--columns 'x' is no column"]),
+        (["--value", "latency"], ["--value 'latency' is no column", "'latency_us'"]),
+        (["--rows", "block", "--columns", "block"], ["name the same column twice"]),
+        (["--format", "xml"], ["unknown format 'xml'", "markdown"]),
+        (["--csv", "results/new.jsonl"], ["the run and --csv name the same file"]),
+        (["-o", "results/../results/new.jsonl"], ["the run and --output name the same file"]),
+        (["--csv", "a", "-o", "a"], ["--csv and --output name the same file"]),
+        (["--csv", "results"], ["--csv results: that is a folder"]),
+        (["-o", "no/a.txt"], ["--output no/a.txt: there is no folder"]),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_harms_nothing(arguments, words, folder, capsys):
+    (folder / "text").write_text("some text\n")
+    (folder / "empty").write_text("")
+    before = (folder / "results/new.jsonl").read_bytes()
+    run = [] if not arguments[0].startswith("-") else ["results/new.jsonl"]
+    assert_refused(ran("report", *run, *arguments, capsys=capsys), *words)
+    assert (folder / "results/new.jsonl").read_bytes() == before
+
+
+def test_where_no_run_is_that_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert_refused(ran("report", capsys=capsys), "there is no run in", "results")
+
+
+def test_a_run_without_a_comparison_is_said_to_hold_none(folder, capsys):
+    kept(folder / "a.jsonl")
+    code, out, err = ran("report", "a.jsonl", capsys=capsys)
+    assert (code, out) == (0, "")
+    assert "a.jsonl was begun at 2026-11-23T19:22:42+00:00 and holds no comparison" in err
+    code, out, _ = ran("report", "a.jsonl", "--format", "json", capsys=capsys)
+    assert json.loads(out)["rows"] == []
+
+
+def test_damaged_lines_are_told_and_the_others_are_shown(folder, capsys):
+    path = folder / "results/new.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], b"junk\x1b[31m\n", lines[3], lines[3][:50]]))
+    code, out, err = ran("report", str(path), "--format", "csv", capsys=capsys)
+    assert code == 0
+    assert out.count("\n") == 7
+    first, second = err.splitlines()
+    assert first.startswith(f"gcbench: left out: {path} line 3 is not a comparison")
+    assert second == f"gcbench: left out: {path} line 5 is not finished"
+
+
+def test_what_is_said_of_a_hostile_name_steers_no_terminal(folder, capsys):
+    _, _, err = ran("report", "a\x1b[31m\nb", capsys=capsys)
+    assert err == "gcbench: cannot read the run a\\x1b[31m\\nb: No such file or directory\n"
+
+
+def test_rows_are_made_one_comparison_at_a_time(tmp_path, monkeypatch):
+    read, comparison_of = [], store.Stored.comparison
+
+    def spied(self, position):
+        read.append(position)
+        return comparison_of(self, position)
+
+    monkeypatch.setattr(store.Stored, "comparison", spied)
+    stored = store.open_run(kept(tmp_path / "a.jsonl", *SIZES), pytest.fail)
+    rows = tables.rows(stored)
+    assert read == []
+    lines = FORMATS["csv"].load()(rows, stored.manifest)
+    assert len(list(islice(lines, 5))) == 5
+    assert read == [0, 1]
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in FORMATS])
+def test_a_report_imports_neither_torch_nor_pandas(name):
+    program = (
+        "import sys\n"
+        "from gcbench.cli.app import main\n"
+        "try:\n"
+        "    main(sys.argv[1:])\n"
+        "finally:\n"
+        "    print(sorted({'torch', 'pandas', 'fvcore'} & set(sys.modules)), file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-c", program, "report", str(DATA / "run-schema3.jsonl")]
+    done = subprocess.run([*command, "--format", name], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+    assert "gc" in done.stdout
