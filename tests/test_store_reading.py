@@ -157,7 +157,16 @@ def test_a_damaged_line_is_named_and_the_others_are_read(tmp_path):
 
 @pytest.mark.parametrize(
     "line",
-    ["[" * 100_000, "{}", "\0" * 50, "\xff", '{"measurements":[],"precision":"x"}', "null", ""],
+    [
+        "[" * 100_000,
+        '{"x":' + "[" * 100_000,
+        "{}",
+        "\0" * 50,
+        "\xff",
+        '{"measurements":[],"precision":"x"}',
+        "null",
+        "",
+    ],
 )
 def test_a_line_of_anything_is_left_out(line, tmp_path):
     path = kept(tmp_path / "a.jsonl", *THREE)

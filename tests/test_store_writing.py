@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from runs import DATA, GC, NL, SE, comparison, kept, manifest
 
@@ -83,7 +83,7 @@ def test_what_was_written_is_synced_to_the_disk_and_the_folder_too(tmp_path, mon
 
 def test_a_kill_at_any_moment_loses_no_finished_comparison(tmp_path):
     path, count = tmp_path / "a.jsonl", 6
-    place = {**os.environ, "PYTHONPATH": os.pathsep.join(["tests", *sys.path])}
+    place = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     command = [sys.executable, "-c", WRITER, str(path), str(count)]
     for kill in range(3):
         before = store.statuses(path) if path.exists() else {}
@@ -107,6 +107,9 @@ def test_a_kill_at_any_moment_loses_no_finished_comparison(tmp_path):
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.integers(0, len(WHOLE)))
+@example(HEAD)
+@example(len(WHOLE) - 1)
+@example(len(WHOLE) - 2)
 def test_a_run_cut_off_anywhere_keeps_its_whole_lines_and_goes_on(tmp_path, size):
     path = tmp_path / "a.jsonl"
     path.write_bytes(WHOLE[:size])
@@ -165,6 +168,20 @@ def test_a_disk_that_fills_leaves_the_earlier_lines_and_takes_more_later(tmp_pat
         assert path.read_bytes() == before
         file.append(THREE[1])
     assert list(store.load(path).comparisons) == THREE[:2]
+
+
+def test_a_run_that_is_written_at_once_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    write = store.writing.RunFile.append
+
+    def full(file, record):
+        if record == THREE[1]:
+            raise RunError("No space left")
+        write(file, record)
+
+    monkeypatch.setattr(store.writing.RunFile, "append", full)
+    with pytest.raises(RunError, match="No space left"):
+        store.save(Run(manifest(), tuple(THREE)), tmp_path / "a.jsonl")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_is_full_at_the_start_leaves_no_run(tmp_path, monkeypatch):

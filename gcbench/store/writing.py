@@ -111,10 +111,17 @@ def resume(path: Path, tell: Tell) -> RunFile:
 
 
 def save(run: Run, path: Path) -> None:
-    """Write a run to a new file. Raises RunError where the file exists or cannot be written."""
+    """Write a whole run to a new file, or none.
+
+    Raises RunError where the file exists or cannot be written.
+    """
     with create(path, run.manifest) as file:
-        for record in run.comparisons:
-            file.append(record)
+        try:
+            for record in run.comparisons:
+                file.append(record)
+        except RunError:
+            path.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
