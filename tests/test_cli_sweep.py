@@ -139,6 +139,34 @@ def test_a_sweep_leaves_a_run_a_csv_and_a_table(folder, capsys):
 
 
 @pytest.mark.slow
+def test_what_failed_is_tried_again_beside_its_baseline_and_no_row_is_there_twice(folder, capsys):
+    (folder / "mended_blocks.py").write_text(
+        "from pathlib import Path\nfrom torch import nn\n"
+        "class Mended(nn.Module):\n"
+        "    def __init__(self, channels):\n        super().__init__()\n"
+        "    def forward(self, x):\n"
+        "        if x.device.type != 'meta' and not Path('mended').exists():\n"
+        "            raise RuntimeError('not yet')\n"
+        "        return x + 1\n"
+    )
+    blocks = ["se", "mended_blocks:Mended", "gc"]
+    assert ran("sweep", *blocks, *SMALL[:4], *SMALL[6:], "-o", "run", capsys=capsys)[0] == 3
+    (folder / "mended").touch()
+    # without being asked, nothing is tried again
+    code, _, err = ran("sweep", "--resume", "run", capsys=capsys)
+    assert code == 3
+    assert "0 cases in 0 comparisons" in err
+    again = ("sweep", "--resume", "run", "--retry", "error,oom", "--csv", "r.csv")
+    code, _, err = ran(*again, capsys=capsys)
+    assert code == 0
+    assert "4 cases in 2 comparisons" in err
+    found = rows("r.csv")
+    assert [row["block"] for row in found] == [*blocks, *blocks]
+    assert {row["status"] for row in found} == {"ok"}
+    assert len({row["key"] for row in found}) == 6
+
+
+@pytest.mark.slow
 def test_harmful_blocks_are_rows_and_exit_code_3_and_no_process_is_left(folder):
     bad = [f"harmful_blocks:{name}" for name in ("Segfaults", "Exits", "Loops", "Hoards", "Raises")]
     arguments = [

@@ -76,7 +76,10 @@ def test_what_is_static_equals_what_is_counted(entry):
     assert found.status == "ok"
     assert found.metrics["macs_counter"] == found.metrics["memory_source"] == "formula"
     assert other.metrics["macs_counter"] == "torch"
-    assert found.metrics | {"macs_counter": ""} == other.metrics | {"macs_counter": ""}
+    # what ran tells its operators, and nothing ran where the forms spoke
+    ran = {"macs_counter": "", "uncounted_ops": ""}
+    assert found.metrics["uncounted_ops"] is None
+    assert found.metrics | ran == other.metrics | ran
 
 
 def test_a_block_without_closed_forms_is_counted_on_the_meta_device_and_so_told(

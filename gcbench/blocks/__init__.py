@@ -30,6 +30,7 @@ from gcbench.spec import (
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.overrides import TorchFunctionMode
 
 # a class or a function that makes a module from the channels and options
 Factory = Any
@@ -132,8 +133,24 @@ def build_at(spec: str, channels: int, ratio: int | None = None) -> "nn.Module":
     """Build a block on the meta device; raises as `build` does."""
     import torch
 
-    with torch.device("meta"):
+    with torch.device("meta"), _undrawn():
         return _construct(spec, channels, ratio)
+
+
+def _undrawn() -> "TorchFunctionMode":
+    """Spare drawing weights that have no numbers: it would load much of torch's compiler."""
+    from torch import Tensor
+    from torch.overrides import TorchFunctionMode
+
+    class Undrawn(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+        ) -> Any:
+            if func in (Tensor.normal_, Tensor.uniform_) and args[0].is_meta:
+                return args[0]
+            return func(*args, **(kwargs or {}))
+
+    return Undrawn()
 
 
 def closed_form(module: "nn.Module", shape: Shape) -> dict[str, int] | None:
@@ -148,7 +165,7 @@ def closed_form(module: "nn.Module", shape: Shape) -> dict[str, int] | None:
 def alive_bytes(module: "nn.Module", case: Case) -> int | None:
     """Evaluate the closed form of the peak of bytes that a forward pass makes; None without one."""
     block: Any = module
-    if not (_has_closed_form(block) and hasattr(block, "alive_bytes")):
+    if not has_closed_forms(block):
         return None
     return max(block.alive_bytes(**block.letters(case.shape), e=ELEMENT_BYTES[case.dtype]))
 
@@ -157,6 +174,11 @@ def flags(module: "nn.Module") -> tuple[str, ...]:
     """What the block itself finds special about its configuration."""
     block: Any = module
     return tuple(block.flags()) if _has_closed_form(block) and hasattr(block, "flags") else ()
+
+
+def has_closed_forms(block: object) -> bool:
+    """Tell whether a block has closed forms of everything, memory included."""
+    return _has_closed_form(block) and callable(getattr(block, "alive_bytes", None))
 
 
 def _has_closed_form(block: object) -> bool:

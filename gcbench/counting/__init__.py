@@ -24,8 +24,7 @@ class Subject:
     """What a metric is computed of: a case, its module on the meta device, the counter.
 
     `build` makes the module with its weights, on the CPU. Metrics add to `flags` what is special.
-    With `by_form` the block's closed forms speak where it has them, and nothing need be run;
-    `uncounted_ops` are then known from another shape.
+    With `by_form` the block's closed forms speak where it has them, and nothing is run for that.
     """
 
     case: Case
@@ -34,12 +33,6 @@ class Subject:
     counter: CounterName = "auto"
     flags: list[str] = field(default_factory=list)
     by_form: bool = False
-    uncounted_ops: tuple[str, ...] | None = None
-
-    @property
-    def uncounted(self) -> tuple[str, ...]:
-        """The operators that compute but have no MAC formula."""
-        return self.forward.uncounted if self.uncounted_ops is None else self.uncounted_ops
 
     @cached_property
     def forward(self) -> "MetaPass":

@@ -30,11 +30,11 @@ FVCORE_LARGEST_MACS = 5 * 10**9
 
 
 class Count(NamedTuple):
-    """MACs, the counter that spoke, and the operators that it did not count."""
+    """MACs, the counter that spoke, and the operators that it did not count; None: nothing ran."""
 
     macs: int
     counter: CounterName
-    uncounted: tuple[str, ...]
+    uncounted: tuple[str, ...] | None
 
 
 def macs(subject: "Subject") -> dict[str, Cell]:
@@ -48,7 +48,7 @@ def macs(subject: "Subject") -> dict[str, Cell]:
     return {
         "macs": count.macs,
         "macs_counter": count.counter,
-        "uncounted_ops": " ".join(count.uncounted),
+        "uncounted_ops": None if count.uncounted is None else " ".join(count.uncounted),
     }
 
 
@@ -86,7 +86,7 @@ def by_formula(subject: "Subject") -> Count:
     form = closed_form(subject.meta, subject.case.shape)
     if form is None:
         raise CountingError(f"{subject.case.label} has no closed form: take --counter auto")
-    return Count(form["macs"], "formula", subject.uncounted)
+    return Count(form["macs"], "formula", None if subject.by_form else subject.forward.uncounted)
 
 
 COUNTERS: dict[CounterName, Callable[["Subject"], Count]] = {

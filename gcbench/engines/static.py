@@ -4,27 +4,23 @@ Where a block has closed forms they speak, and `macs_counter` and `memory_source
 where it has none, it is run on the meta device, at the speed of that.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gcbench import blocks, sweep
 from gcbench.counting import Subject, count
-from gcbench.counting.meta import meta_pass
 from gcbench.engines.attempts import UNBOUNDED, Bounds
 from gcbench.engines.fresh import Listener
-from gcbench.errors import CountingError, UsageError
+from gcbench.errors import UsageError
 from gcbench.records import ComparisonRecord, Effort, Measurement, Status
 from gcbench.spec import Case, Comparison, CounterName
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 # modules are made once for all shapes; a grid's fastest axis is the size
 KEPT_MODULES = 256
-
-Described = tuple["nn.Module", tuple[str, ...] | None]
 
 
 class Static:
@@ -32,7 +28,7 @@ class Static:
 
     def __init__(self) -> None:
         """Remember no module yet."""
-        self._described: Callable[[Case], Described] = lru_cache(KEPT_MODULES)(_described)
+        self._meta = lru_cache(KEPT_MODULES)(blocks.build_at)
 
     def measure(
         self,
@@ -57,39 +53,21 @@ class Static:
         if why_not:
             return Measurement(case, "skipped", why_not)
         try:
-            meta, operators = self._described(_anywhere(case))
+            meta = self._meta(case.spec, case.channels, case.ratio)
         except UsageError as error:
             return Measurement(case, "error", str(error))
+        formed = blocks.has_closed_forms(meta)
         if counter == "auto":
-            counter = "torch" if operators is None else "formula"
+            counter = "formula" if formed else "torch"
         subject = Subject(
             case,
             meta,
             lambda: blocks.build_case(case, seed),
             counter,
-            by_form=operators is not None,
-            uncounted_ops=operators,
+            by_form=formed,
         )
         cells, reasons = count(subject)
         flags = (*blocks.flags(meta), *subject.flags)
         # to be counted is all that was asked of it
         status: Status = "error" if cells["macs"] is None else "ok"
         return Measurement(case, status, "; ".join(reasons) or None, cells, flags)
-
-
-def _anywhere(case: Case) -> Case:
-    """A small case of the same module: what it is and does depends on no more than that."""
-    return replace(
-        case, batch=1, height=4, width=4, dtype="float32", layout="contiguous", mode="infer", copy=1
-    )
-
-
-def _described(case: Case) -> Described:
-    """A module on the meta device, and the operators that are not counted, where forms count."""
-    meta = blocks.build_meta(case)
-    if blocks.closed_form(meta, case.shape) is None:
-        return meta, None
-    try:
-        return meta, meta_pass(meta, case).uncounted
-    except CountingError:
-        return meta, None
