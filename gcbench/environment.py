@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 from gcbench.disturbance import was_loaded
 from gcbench.errors import UsageError
@@ -73,18 +74,49 @@ def where(manifest: Manifest, device: str, threads: int | None) -> str:
 @contextmanager
 def tf32(switch: Switch | None) -> Iterator[None]:
     """Let CUDA shorten float32 inside, or forbid it; None leaves torch's own choice."""
-    if switch is None:
-        yield
-        return
-    import torch
-
-    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = products.allow_tf32, convolutions.allow_tf32
+    before = torch_settings()
     try:
-        products.allow_tf32 = convolutions.allow_tf32 = switch == "on"
+        if switch is not None:
+            set_torch(before._replace(matmul_tf32=switch == "on", convolution_tf32=switch == "on"))
         yield
     finally:
-        products.allow_tf32, convolutions.allow_tf32 = before
+        set_torch(before)
+
+
+class TorchSettings(NamedTuple):
+    """Switches of torch that change what is measured, and that new processes must share."""
+
+    matmul_tf32: bool
+    convolution_tf32: bool
+    cudnn_benchmark: bool
+    cudnn_deterministic: bool
+
+
+def torch_settings() -> TorchSettings:
+    """Read torch's switches."""
+    from torch import backends
+
+    return TorchSettings(
+        backends.cuda.matmul.allow_tf32,
+        backends.cudnn.allow_tf32,
+        backends.cudnn.benchmark,
+        backends.cudnn.deterministic,
+    )
+
+
+def set_torch(settings: TorchSettings) -> None:
+    """Set those of torch's switches that stand otherwise."""
+    from torch import backends
+
+    # one that stands as it should is not touched: to set some of them is a choice of interface
+    if backends.cuda.matmul.allow_tf32 != settings.matmul_tf32:
+        backends.cuda.matmul.allow_tf32 = settings.matmul_tf32
+    if backends.cudnn.allow_tf32 != settings.convolution_tf32:
+        backends.cudnn.allow_tf32 = settings.convolution_tf32
+    if backends.cudnn.benchmark != settings.cudnn_benchmark:
+        backends.cudnn.benchmark = settings.cudnn_benchmark
+    if backends.cudnn.deterministic != settings.cudnn_deterministic:
+        backends.cudnn.deterministic = settings.cudnn_deterministic
 
 
 def default_device() -> str:
@@ -132,16 +164,6 @@ def free_bytes(device: str) -> int | None:
     return min((reading for reading in readings if reading is not None), default=None)
 
 
-def oom_kills() -> int | None:
-    """How many processes the kernel has killed for want of memory, here; None where it is untold.
-
-    Of this control group where it tells, else of the machine.
-    """
-    told = _text(_CGROUP / "memory.events") or _text(Path("/proc/vmstat")) or ""
-    match = re.search(r"^oom_kill (\d+)$", told, re.MULTILINE)
-    return int(match[1]) if match else None
-
-
 def give_back(device: str) -> None:
     """Give memory that nothing uses any more back to a GPU, so that it is free for others."""
     if device == "cpu":
@@ -151,6 +173,16 @@ def give_back(device: str) -> None:
     gc.collect()
     with torch.cuda.device(device):
         torch.cuda.empty_cache()
+
+
+def oom_kills() -> int | None:
+    """How many processes the kernel has killed for want of memory, here; None where it is untold.
+
+    Of this control group where it tells, else of the machine.
+    """
+    told = _text(_CGROUP / "memory.events") or _text(Path("/proc/vmstat")) or ""
+    match = re.search(r"^oom_kill (\d+)$", told, re.MULTILINE)
+    return int(match[1]) if match else None
 
 
 def last_level_cache_bytes(device: str) -> int | None:

@@ -56,6 +56,7 @@ class Sweep:
     runtime: tuple[spec.Runtime, ...] = ("eager",)
     cache: tuple[spec.Cache, ...] = ()
     threads: tuple[int | None, ...] = (None,)
+    tf32: spec.Switch | None = None
     where: str | None = None
     baseline: str | None = None
     pair: str | None = None

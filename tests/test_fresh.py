@@ -7,8 +7,9 @@ import sys
 import time
 
 import pytest
+import torch
 
-from gcbench import engines, tables
+from gcbench import engines, environment, tables
 from gcbench.records import Effort
 from gcbench.spec import Axes
 
@@ -19,6 +20,7 @@ MODULES = """
 import os
 import time
 from pathlib import Path
+import torch
 from torch import nn
 
 class Notes(nn.Module):
@@ -57,6 +59,16 @@ class Interrupts(nn.Module):
     def forward(self, x):
         if x.device.type != "meta":
             raise KeyboardInterrupt
+        return x + 1
+
+class Tells(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+    def forward(self, x):
+        if x.device.type != "meta":
+            backends = torch.backends
+            switches = backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32
+            raise RuntimeError(f"{switches} {backends.cudnn.benchmark}")
         return x + 1
 
 class Dies(nn.Module):
@@ -136,6 +148,16 @@ def test_what_a_block_leaves_behind_or_raises_holds_nothing_up(
     assert table["status"].tolist() == ["ok", status]
     assert table["reason"][1] == words
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("switch", ["on", "off"])
+def test_switches_of_torch_are_the_same_in_every_process(modules, switch, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", switch == "on")
+    with environment.tf32(switch):
+        table = tables.frame(measured(["fresh_blocks:Tells"]))
+    on = switch == "on"
+    assert table["reason"].tolist() == [f"RuntimeError: ({on}, {on}) {on}"]
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from fake_gpu import FakeGpu
 from gcbench import environment, peaks
 from gcbench.cli.app import main
 from gcbench.peaks import kept, measuring
+from gcbench.spec import Axes, Block, compare
 from gcbench.timing.cuda import CudaClock
 
 REAL_MEASURE = measuring.measure
@@ -92,6 +93,26 @@ def test_stale_ceilings_are_told_and_measured_anew(manifest, measured, cache, ch
     assert len(measured) == 2
     assert words in said[0]
     assert "stale" in said[0]
+
+
+def test_one_session_looks_for_ceilings_once_however_busy_the_machine_is(
+    manifest, measured, cache, monkeypatch
+):
+    quiet = measuring.measure
+    monkeypatch.setattr(
+        measuring, "measure", lambda *a, **k: replace(quiet(*a, **k), flags=("pressure",))
+    )
+    ceilings = peaks.Ceilings(manifest, print, print)
+    shared = Axes(device="cpu", threads=2)
+    for axes in (shared, shared, replace(shared, dtype="bfloat16"), replace(shared, threads=1)):
+        cases = compare([Block("b", "b", None, False)], axes, "cpu").cases
+        [found] = ceilings.of(cases)
+        assert axes.dtype in found.product_flops_per_s
+    assert [(threads, dtypes) for _, threads, dtypes in measured] == [
+        (2, ("float32",)),
+        (2, ("bfloat16",)),
+        (1, ("float32",)),
+    ]
 
 
 def test_a_folder_among_the_variables_makes_nothing_stale(manifest, measured, cache):

@@ -349,6 +349,7 @@ def test_a_sweep_survives_being_written_and_read():
             "size": [("--size", "7..56x2,50x80")],
             "threads": [("--threads", "1,auto")],
             "dtype": [("--dtype", "float32,bfloat16")],
+            "tf32": [("--tf32", "off")],
             "device": [("--device", "cpu")],
             "where": [("--where", "height < 30 or block != 'gc'")],
             "precision": [("--precision", "0.5%")],

@@ -38,6 +38,7 @@ def sweep(
     runtime: lists.Runtimes = None,
     cache: lists.Caches = None,
     threads: lists.ThreadLists = None,
+    tf32: options.Tf32 = None,
     where: lists.Where = None,
     precision: options.Precision = None,
     max_time: options.MaxTime = None,
@@ -81,6 +82,7 @@ def sweep(
             "runtime": runtime,
             "cache": cache,
             "threads": threads,
+            "tf32": tf32,
             "where": where,
             "precision": precision,
             "max_time": max_time,
@@ -117,6 +119,7 @@ def sweep(
         return
     faults.say("loading torch")
 
+    from gcbench import environment
     from gcbench.engines import sweeps
 
     # stdout is the result alone, whatever a block of the user's own prints
@@ -129,7 +132,10 @@ def sweep(
         return
     extent = due_in(place, resume, again)
     run = resume or output or new_run()
-    with go_on(place, run, allow_mismatch) if resume else start(place, run) as kept:
+    with (
+        environment.tf32(asked.tf32),
+        go_on(place, run, allow_mismatch) if resume else start(place, run) as kept,
+    ):
         measure_into(kept, place, run, again, extent, not no_wait)
     leave(run, csv)
     raise typer.Exit(faults.code_of_statuses(counts(run)))

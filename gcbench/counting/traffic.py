@@ -13,8 +13,8 @@ def traffic(subject: "Subject") -> dict[str, Cell]:
 
     `call_macs` are its MACs, a backward pass included where there is one, and `call_conv_macs`
     those of convolutions among them; `traffic_bytes` what its operators read and write, each taken
-    by itself: what a cache spares is still in it, and what a compiler fuses too. Empty where closed
-    forms speak and nothing is run: these are for judging a time.
+    by itself: what a cache spares is still in it, and what a compiler fuses too. All are empty
+    where closed forms speak, and nothing is run.
     """
     if subject.by_form:
         return dict.fromkeys(("call_macs", "call_conv_macs", "traffic_bytes"))

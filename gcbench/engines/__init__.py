@@ -10,8 +10,9 @@ from gcbench.engines.alone import Tell, alone_on
 from gcbench.engines.fresh import Listener
 from gcbench.engines.isolated import Isolated
 from gcbench.errors import UsageError
+from gcbench.peaks import Ceilings
 from gcbench.records import ComparisonRecord, Effort, Manifest, Peaks, Run
-from gcbench.spec import Axes, Case, Comparison, CounterName, Pair
+from gcbench.spec import Axes, Comparison, CounterName, Pair
 from gcbench.timing.replicates import Progress
 
 
@@ -60,20 +61,17 @@ def run(
     with alone_on(comparisons[0].cases[0].device, wait, tell) as alone, Isolated() as isolated:
         manifest = environment.manifest(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", seed)
 
-        def peaks_step(what: str) -> None:
+        def step(what: str) -> None:
             on_progress(Progress(effort.max_time_s, effort.max_time_s, doing=what))
 
-        records = [
-            _with_peaks(
-                inline.measure(comparison, effort, seed, counter, on_progress)
-                if effort.processes == 1
-                else isolated.measure(comparison, effort, seed, counter, Listener(on_progress)),
-                manifest,
-                tell,
-                peaks_step,
-            )
+        found = (
+            inline.measure(comparison, effort, seed, counter, on_progress)
+            if effort.processes == 1
+            else isolated.measure(comparison, effort, seed, counter, Listener(on_progress))
             for comparison in comparisons
-        ]
+        )
+        ceilings = Ceilings(manifest, tell, step)
+        records = [with_peaks(record, ceilings) for record in found]
     return Run(manifest, tuple(r if alone else flagged(r, "not_alone") for r in records))
 
 
@@ -94,16 +92,10 @@ def measure_peaks(
     return found if alone else replace(found, flags=(*found.flags, "not_alone")), manifest
 
 
-def _with_peaks(
-    record: ComparisonRecord, manifest: Manifest, tell: Tell, on_step: Tell
-) -> ComparisonRecord:
+def with_peaks(record: ComparisonRecord, ceilings: Ceilings) -> ComparisonRecord:
     """Add the ceilings that what was timed is held against."""
-    return replace(record, peaks=peaks.of_cases(timed_cases(record), manifest, tell, on_step))
-
-
-def timed_cases(record: ComparisonRecord) -> list[Case]:
-    """The cases of a record that were timed."""
-    return [m.case for m in record.measurements if m.status == "ok" and record.timings]
+    timed = [m.case for m in record.measurements if m.status == "ok" and record.timings]
+    return replace(record, peaks=ceilings.of(timed))
 
 
 def flagged(record: ComparisonRecord, flag: str) -> ComparisonRecord:

@@ -19,7 +19,7 @@ from typing import Self
 import msgspec
 
 from gcbench.engines.attempts import UNBOUNDED, Bounds, Trying
-from gcbench.environment import oom_kills
+from gcbench.environment import oom_kills, torch_settings
 from gcbench.errors import GcbenchError
 from gcbench.records import ComparisonRecord, Effort, Measurement, Status
 from gcbench.spec import Comparison, CounterName
@@ -48,7 +48,7 @@ if os.fork() == 0:
 os.close(lifeline)
 sys.path[:] = json.loads(sys.argv[1])
 from gcbench.engines.worker import main
-main()
+main(json.loads(sys.argv[3]))
 """
 
 
@@ -111,7 +111,16 @@ class Worker:
     def __init__(self) -> None:
         """Start the process; it loads torch while the caller goes on."""
         lifeline, self._lifeline = os.pipe()
-        command = [sys.executable, "-P", "-c", _START, json.dumps(sys.path), str(lifeline)]
+        settings = json.dumps(torch_settings())
+        command = [
+            sys.executable,
+            "-P",
+            "-c",
+            _START,
+            json.dumps(sys.path),
+            str(lifeline),
+            settings,
+        ]
         try:
             # in a session of its own: an interrupt reaches this process alone, which then ends that
             self._process = subprocess.Popen(

@@ -7,14 +7,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
-from gcbench import blocks, environment, peaks, sweep
-from gcbench.engines import flagged, inline, timed_cases
+from gcbench import blocks, environment, sweep
+from gcbench.engines import flagged, inline, with_peaks
 from gcbench.engines.alone import Tell, alone_on
 from gcbench.engines.attempts import UNBOUNDED, Bounds, Trying
 from gcbench.engines.fresh import Listener
 from gcbench.engines.isolated import SILENT, Isolated
 from gcbench.engines.static import Static
-from gcbench.records import ComparisonRecord, Effort, Manifest, Measurement, Peaks, Status
+from gcbench.peaks import Ceilings
+from gcbench.records import ComparisonRecord, Effort, Manifest, Measurement, Status
 from gcbench.spec import Comparison, CounterName
 from gcbench.sweep import Place, Sweep
 from gcbench.timing.replicates import Progress
@@ -235,7 +236,6 @@ class Session:
         self._place, self._manifest, self._wait, self._tell = place, manifest, wait, tell
         self._held = ExitStack()
         self._alone = True
-        self._peaks: dict[frozenset[tuple[object, ...]], tuple[Peaks, ...]] = {}
 
     def __enter__(self) -> Self:
         """Wait for the devices, unless that was not wanted, and have an engine ready."""
@@ -262,19 +262,13 @@ class Session:
     def measure(
         self, comparisons: Iterable[Comparison], total: int, listener: Listener = SILENT
     ) -> Iterator[ComparisonRecord]:
-        """Measure comparisons, as `measure` does, and what their machine can do at most."""
+        """Measure comparisons, as `measure` does, and add the ceilings for their rows."""
         asked = self._place.sweep
+
+        def step(what: str) -> None:
+            listener.on_progress(Progress(0.0, 0.0, doing=what))
+
+        ceilings = Ceilings(self._manifest, self._tell, step)
         for record in measure(asked, comparisons, total, self._engine, listener, self._tell):
-            found = replace(record, peaks=self._peaks_of(record, listener))
-            yield found if self._alone else flagged(found, "not_alone")
-
-    def _peaks_of(self, record: ComparisonRecord, listener: Listener) -> tuple[Peaks, ...]:
-        timed = timed_cases(record)
-        kind = frozenset((case.device, case.threads, case.dtype) for case in timed)
-        if kind not in self._peaks:
-
-            def step(what: str) -> None:
-                listener.on_progress(Progress(0.0, 0.0, doing=what))
-
-            self._peaks[kind] = peaks.of_cases(timed, self._manifest, self._tell, step)
-        return self._peaks[kind]
+            held = with_peaks(record, ceilings)
+            yield held if self._alone else flagged(held, "not_alone")

@@ -1,19 +1,23 @@
 """A fresh process that measures: jobs come on stdin, answers go to stdout."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from gcbench.engines.fresh import Answer, Job
 from gcbench.engines.inline import load_all, measure
 from gcbench.engines.limits import memory_limited
+from gcbench.environment import TorchSettings, set_torch
 from gcbench.errors import GcbenchError, told
 from gcbench.records import Status
 
 
-def main() -> None:
-    """Take one job after another until there are no more; answer each step and each end."""
+def main(settings: Sequence[bool]) -> None:
+    """Take one job after another until there are no more; answer each step and each end.
+
+    torch's switches are set as they stand in the process that asks.
+    """
     # jobs and answers have pipes for themselves: whatever else prints goes to stderr, and whatever
     # else reads finds nothing
     with os.fdopen(os.dup(0), "rb") as jobs, os.fdopen(os.dup(1), "wb") as answers:
@@ -24,6 +28,7 @@ def main() -> None:
             answers.write(msgspec.json.encode(answer) + b"\n")
             answers.flush()
 
+        set_torch(TorchSettings(*settings))
         load_all()
         try:
             for line in jobs:

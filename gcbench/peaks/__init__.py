@@ -12,24 +12,37 @@ from gcbench.spec import Case
 Tell = Callable[[str], None]
 
 
-def of_cases(
-    cases: Iterable[Case], manifest: Manifest, tell: Tell, on_step: Tell
-) -> tuple[Peaks, ...]:
-    """The ceilings that cases are held against: one for each device and number of threads.
+class Ceilings:
+    """The ceilings of this machine's devices, each looked for once as long as this lives.
 
-    What this machine does not know yet, or no longer, is measured, once, and kept. `on_step` gets
-    what is measured then, `tell` a sentence where something is stale or cannot be kept.
+    What this machine does not know yet, or no longer, is measured and kept.
     """
-    wanted: dict[tuple[str, int | None], list[str]] = {}
-    for case in cases:
-        threads = (case.threads or manifest.threads) if case.device == "cpu" else None
-        dtypes = wanted.setdefault((case.device, threads), [])
-        if case.dtype not in dtypes:
-            dtypes.append(case.dtype)
-    return tuple(
-        of_device(manifest, device, threads, dtypes, tell, on_step)
-        for (device, threads), dtypes in wanted.items()
-    )
+
+    def __init__(self, manifest: Manifest, tell: Tell, on_step: Tell) -> None:
+        """Take the machine as it is now.
+
+        `on_step` gets what is measured, `tell` a sentence where something is stale or cannot be
+        kept.
+        """
+        self._manifest, self._tell, self._on_step = manifest, tell, on_step
+        self._known: dict[tuple[str, int | None], Peaks] = {}
+
+    def of(self, cases: Iterable[Case]) -> tuple[Peaks, ...]:
+        """The ceilings that cases are held against: one for each device and number of threads."""
+        wanted: dict[tuple[str, int | None], list[str]] = {}
+        for case in cases:
+            threads = (case.threads or self._manifest.threads) if case.device == "cpu" else None
+            dtypes = wanted.setdefault((case.device, threads), [])
+            if case.dtype not in dtypes:
+                dtypes.append(case.dtype)
+        return tuple(self._found(*place, dtypes) for place, dtypes in wanted.items())
+
+    def _found(self, device: str, threads: int | None, dtypes: Sequence[str]) -> Peaks:
+        known = self._known.get((device, threads))
+        if known is None or not known.product_flops_per_s.keys() >= set(dtypes):
+            known = of_device(self._manifest, device, threads, dtypes, self._tell, self._on_step)
+            self._known[device, threads] = known
+        return known
 
 
 def anew(
