@@ -6,11 +6,14 @@ importing what it lists.
 
 import difflib
 import importlib
+import inspect
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from gcbench.errors import UsageError
+from gcbench.errors import UsageError, told
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,31 @@ class Registry(Generic[E_co]):
         if name not in self._entries:
             raise UsageError(f"unknown {self.kind} {name!r}: {suggestion(name, self._entries)}")
         return self._entries[name]
+
+
+def imported(what: str, target: str) -> Any:
+    """Import what a user's `module:attribute` names; `what` begins the sentence of an error.
+
+    Modules are looked for in the working directory too. Raises UsageError where there is none, or
+    where it cannot be called.
+    """
+    module, _, attribute = target.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        # a module's own ValueError is written for the person who named it
+        why = str(error) if isinstance(error, ValueError) and str(error) else told(error)
+        raise UsageError(f"{what}: cannot import {module!r}: {why}") from error
+    factory = getattr(found, attribute, None)
+    if not callable(factory):
+        known = [n for n, v in vars(found).items() if inspect.isclass(v) or inspect.isfunction(v)]
+        raise UsageError(
+            f"{what}: module {module!r} has no class or function {attribute!r}: "
+            f"{suggestion(attribute, known)}"
+        )
+    return factory
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

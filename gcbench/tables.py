@@ -24,10 +24,16 @@ FIXED_COLUMNS = (
     *("flags", "gcbench_version", "torch_version"),
     *("comparison", "pair", "processes", "saved_memory_bytes", "memory_source"),
     *("call_macs", "call_conv_macs", "traffic_bytes", "peaks"),
+    *("network", "inserted", "inserted_at", "params_added", "macs_added", "images_per_s"),
 )
 # a metric whose column the fixed order does not name comes last
 COLUMNS = tuple(
     dict.fromkeys((*FIXED_COLUMNS, *(column for metric in METRICS for column in metric.columns)))
+)
+# what `gcbench network` puts before the columns that every command has
+NETWORK_COLUMNS = (
+    *("network", "spec", "ratio", "inserted", "inserted_at"),
+    *("params_added", "macs_added", "images_per_s"),
 )
 WHOLE_NUMBERS = (
     *(
@@ -45,6 +51,7 @@ WHOLE_NUMBERS = (
     *("min_bytes", "replicates", "samples", "calls_per_sample", "discarded_rounds"),
     *("peak_memory_bytes", "activation_memory_bytes", "comparison", "processes"),
     *("saved_memory_bytes", "call_macs", "call_conv_macs", "traffic_bytes"),
+    *("inserted", "params_added", "macs_added"),
 )
 
 # far-out samples are told where they are more than this share
@@ -64,6 +71,11 @@ def frame(run: Run) -> pd.DataFrame:
         if table[column].dropna().abs().max() < 2**63 or table[column].isna().all():
             table[column] = table[column].astype("Int64")
     return table.infer_objects()
+
+
+def network_first(table: pd.DataFrame) -> pd.DataFrame:
+    """Put the columns that a network has of its own before the others."""
+    return table[list(dict.fromkeys((*NETWORK_COLUMNS, *table.columns)))]
 
 
 def rows_of(record: ComparisonRecord, manifest: Manifest) -> Iterator[dict[str, Any]]:
@@ -89,6 +101,7 @@ def rows_of(record: ComparisonRecord, manifest: Manifest) -> Iterator[dict[str, 
             "flops": _doubled(measurement.metrics.get("macs")),
             **(_timed(summary, record) if summary else {}),
             **limits,
+            **_inside(measurement, record.measurements[record.baselines[position]], summary),
             "baseline": record.measurements[record.baselines[position]].case.key,
             "pair": record.pair,
             "flags": " ".join(flags) or None,
@@ -166,6 +179,26 @@ def _limits(
         "peaks": found.name,
     }
     return cells, flags
+
+
+def _inside(
+    measurement: Measurement, plain: Measurement, summary: Summary | None
+) -> dict[str, Any]:
+    """What blocks add to a network, and how many images go through it in a second."""
+    case = measurement.case
+    if case.network is None:
+        return {}
+    return {
+        "network": case.network.label,
+        "params_added": _more(measurement, plain, "params"),
+        "macs_added": _more(measurement, plain, "macs"),
+        "images_per_s": case.batch / (summary.latency.mid / 1e9) if summary else None,
+    }
+
+
+def _more(measurement: Measurement, plain: Measurement, column: str) -> int | None:
+    here, there = measurement.metrics.get(column), plain.metrics.get(column)
+    return here - there if isinstance(here, int) and isinstance(there, int) else None
 
 
 def _stopped_by(record: ComparisonRecord) -> StoppedBy:

@@ -13,6 +13,7 @@ from gcbench.cli.bench import bench
 from gcbench.cli.blocks import blocks
 from gcbench.cli.check import check
 from gcbench.cli.env import env
+from gcbench.cli.network import network
 from gcbench.cli.peaks import peaks
 from gcbench.cli.sweep import sweep
 
@@ -22,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (bench, sweep, check, peaks, blocks, env):
+for command in (bench, sweep, network, check, peaks, blocks, env):
     app.command()(command)
 
 

@@ -6,7 +6,6 @@ from contextlib import redirect_stdout
 import typer
 
 from gcbench.cli import faults, options
-from gcbench.errors import UsageError
 
 
 def bench(
@@ -40,7 +39,7 @@ def bench(
 ) -> None:
     """Measure blocks side by side at one shape: a table, and a CSV."""
     from gcbench import spec
-    from gcbench.cli.output import require_writable, show, write_whole
+    from gcbench.cli.output import require_free, show, write_whole
     from gcbench.formats import FORMATS
 
     axes = options.read_axes(
@@ -65,10 +64,7 @@ def bench(
     for text in named:
         spec.parse_block(text)
     shown = FORMATS[format]
-    require_writable("--csv", csv)
-    require_writable("--output", output, new=True)
-    if csv and output and csv.resolve() == output.resolve():
-        raise UsageError(f"--csv and --output name the same file: {csv}")
+    require_free(csv, output)
     faults.say(f"comparing {', '.join(named)}; loading torch")
 
     from gcbench import engines, environment, store, tables

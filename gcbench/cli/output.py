@@ -39,6 +39,14 @@ def require_writable(option: str, path: Path | None, new: bool = False) -> None:
         raise UsageError(f"{option} {path}: cannot write there: {error.strerror}") from error
 
 
+def require_free(csv: Path | None, output: Path | None) -> None:
+    """Make sure that a CSV and a new run can be written. Raises UsageError, which says why not."""
+    require_writable("--csv", csv)
+    require_writable("--output", output, new=True)
+    if csv and output and csv.resolve() == output.resolve():
+        raise UsageError(f"--csv and --output name the same file: {csv}")
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that a crash leaves the old one or the new one. Raises UsageError.
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from gcbench import blocks, sweep
+from gcbench import blocks, modules, sweep
 from gcbench.counting import Subject, count
 from gcbench.counting.meta import meta_pass
 from gcbench.engines.attempts import UNBOUNDED, Bounds
@@ -65,20 +65,25 @@ class Static:
         subject = Subject(
             case,
             meta,
-            lambda: blocks.build_case(case, seed),
+            lambda: modules.build_case(case, seed),
             counter,
             by_form=operators is not None,
             uncounted_ops=operators,
         )
         cells, reasons = count(subject)
-        flags = (*blocks.flags(meta), *subject.flags)
+        flags = (*modules.flags(meta), *subject.flags)
         # to be counted is all that was asked of it
         status: Status = "error" if cells["macs"] is None else "ok"
         return Measurement(case, status, "; ".join(reasons) or None, cells, flags)
 
 
 def _anywhere(case: Case) -> Case:
-    """A small case of the same module: what it is and does depends on no more than that."""
+    """A small case of the same module: what it is and does depends on no more than that.
+
+    A network may take no other size.
+    """
+    if case.network is not None:
+        return case
     return replace(
         case, batch=1, height=4, width=4, dtype="float32", layout="contiguous", mode="infer", copy=1
     )
@@ -86,7 +91,7 @@ def _anywhere(case: Case) -> Case:
 
 def _described(case: Case) -> Described:
     """A module on the meta device, and the operators that are not counted, where forms count."""
-    meta = blocks.build_meta(case)
+    meta = modules.build_meta(case)
     if blocks.closed_form(meta, case.shape) is None:
         return meta, None
     try:

@@ -26,7 +26,10 @@ from gcbench.units import (
 
 _COLOURS = {"faster": "green", "slower": "red", "unresolved": "yellow", "untrusted": "bold red"}
 # the order in which columns are left out of a narrow terminal, last first
-_OPTIONAL = ("params", "MACs", "x copy", "peak memory", "bound", "floor", "saved", "compile")
+_OPTIONAL = (
+    *("params", "MACs", "+params", "+MACs", "x copy", "images/s"),
+    *("peak memory", "bound", "floor", "saved", "compile"),
+)
 # columns that stand even where every cell is empty
 _ALWAYS = ("block", "params", "MACs", "latency", "relative", "95 % interval", "verdict")
 
@@ -70,6 +73,8 @@ def _comparison(rows: pd.DataFrame, width: int) -> RenderableType:
 def _heading(rows: pd.DataFrame) -> Text:
     first = rows.iloc[0]
     shape = "x".join(str(first[axis]) for axis in ("batch", "channels", "height", "width"))
+    if not pd.isna(first["network"]):
+        shape = f"{first['network']} · {shape}"
     axes = [_values(rows, axis) for axis in ("dtype", "mode", "runtime", "layout", "cache")]
     where = f"{first['device']}: {first['device_name']}"
     if first["device"] == "cpu":
@@ -139,15 +144,20 @@ def _cells(row: "pd.Series[Any]") -> dict[str, Text | str]:
     latency, relative = _estimate(row, "latency_us"), _estimate(row, "relative")
     judged = row["verdict"] if isinstance(row["verdict"], str) else ""
     divided = judged not in ("", "baseline")
+    # the plain network adds nothing, and a copy of its images is no measure of it
+    inside = not pd.isna(row["network"]) and row["key"] != row["baseline"]
     return {
         "block": _label(row),
         "params": _scaled(row["params"], count_text),
+        "+params": _scaled(row["params_added"], count_text) if inside else "",
         "MACs": _scaled(row["macs"], count_text),
-        "latency": Text(row["status"], style="red") if failed else latency_text(*latency),
+        "+MACs": _scaled(row["macs_added"], count_text) if inside else "",
+        "latency": Text(row["status"], style="red") if failed else _latency(*latency),
         "relative": number_text(*relative) if divided else "1" if judged else "",
         "95 % interval": interval_text(*relative) if divided else "",
         "verdict": Text(judged, style=_COLOURS.get(judged, "")),
-        "x copy": "" if failed else factor_text(row["copies"]),
+        "x copy": "" if failed or not pd.isna(row["network"]) else factor_text(row["copies"]),
+        "images/s": "" if pd.isna(row["images_per_s"]) else factor_text(row["images_per_s"]),
         "bound": "" if pd.isna(row["bound"]) else str(row["bound"]),
         "floor": "" if pd.isna(row["floor_fraction"]) else percent_text(row["floor_fraction"]),
         "peak memory": _scaled(row["peak_memory_bytes"], size_text),
@@ -163,6 +173,8 @@ def _footing(rows: pd.DataFrame) -> Iterator[Text]:
     for counter, group in rows.groupby("macs_counter", sort=False):
         operators = sorted(set(" ".join(group["uncounted_ops"].fillna("")).split()))
         yield Text(f"MACs by {counter}; not counted: {', '.join(operators) or 'nothing'}")
+    if rows["network"].notna().any():
+        yield from _inside(rows)
     if (rows["mode"] != "infer").any():
         yield Text(
             "MACs are of one forward pass; saved is what it keeps for the backward pass beside "
@@ -194,6 +206,18 @@ def _footing(rows: pd.DataFrame) -> Iterator[Text]:
     ]
     if far:
         yield Text(f"samples far out, kept all the same: {', '.join(far)}")
+
+
+def _inside(rows: pd.DataFrame) -> Iterator[Text]:
+    for _, row in rows[rows["inserted"].fillna(0) > 0].iterrows():
+        blocks = f"{row['inserted']} block{'s' if row['inserted'] > 1 else ''}"
+        yield Text(f"{_label(row)}: {blocks}, behind {_shortened(str(row['inserted_at']))}")
+
+
+def _shortened(paths: str) -> str:
+    """A list of places, its middle left out where it is long."""
+    known = paths.split()
+    return ", ".join(known if len(known) <= 4 else [*known[:2], "...", known[-1]])
 
 
 def _bounds(rows: pd.DataFrame) -> str:
@@ -238,6 +262,10 @@ def _full_label(row: "pd.Series[Any]") -> str:
     if pd.isna(row["pair"]):
         return _label(row)
     return f"{_label(row)} ({row['pair']} {row[row['pair']]})"
+
+
+def _latency(us: float, lo: float, hi: float) -> str:
+    return "" if math.isnan(us) else latency_text(us, lo, hi)
 
 
 def _estimate(row: "pd.Series[Any]", name: str) -> tuple[float, float, float]:
