@@ -14,6 +14,7 @@ from gcbench.cli.blocks import blocks
 from gcbench.cli.check import check
 from gcbench.cli.env import env
 from gcbench.cli.network import network
+from gcbench.cli.paper import paper
 from gcbench.cli.peaks import peaks
 from gcbench.cli.sweep import sweep
 
@@ -23,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (bench, sweep, network, check, peaks, blocks, env):
+for command in (bench, sweep, network, paper, check, peaks, blocks, env):
     app.command()(command)
 
 

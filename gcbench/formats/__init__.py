@@ -12,3 +12,13 @@ FORMATS: Registry[Entry] = Registry(
         Entry("csv", "gcbench.formats.csv:render", "one row a case, every column"),
     ),
 )
+
+# of `gcbench paper`, whose tables have other columns
+PAPER_FORMATS: Registry[Entry] = Registry(
+    "format",
+    (
+        Entry("table", "gcbench.formats.paper:render", "tables for people"),
+        Entry("markdown", "gcbench.formats.paper:markdown", "tables and sentences in Markdown"),
+        Entry("csv", "gcbench.formats.csv:render", "one row for each of the paper's, every column"),
+    ),
+)
