@@ -104,6 +104,11 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     'known: pooling'
     """
     names = list(known)
-    near = difflib.get_close_matches(word, names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    near = nearest(word, names)
+    hint = f"did you mean {near!r}? " if near else ""
     return f"{hint}known: {', '.join(names) or 'none'}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known name that a mistyped word is most like, if any is."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)

@@ -18,7 +18,7 @@ from gcbench import blocks, spec
 from gcbench.errors import GcbenchError, UsageError, told
 from gcbench.networks import places
 from gcbench.networks.places import Place, Position
-from gcbench.registry import Entry, Registry, imported, suggestion
+from gcbench.registry import Entry, Registry, imported, nearest, suggestion
 from gcbench.spec import Axes, Block, BlockSpec, Case, Comparison, Network, Value
 
 if TYPE_CHECKING:
@@ -228,7 +228,10 @@ def _from_timm(wanted: BlockSpec) -> Callable[..., Any]:
         ) from error
     name = wanted.target.removeprefix("timm/")
     if not timm.is_model(name):
-        raise UsageError(f"network {str(wanted)!r}: {suggestion(name, timm.list_models())}")
+        # it has over a thousand: the nearest must do
+        near = nearest(name, timm.list_models())
+        hint = f": did you mean {near!r}?" if near else ""
+        raise UsageError(f"network {str(wanted)!r}: timm has no such network{hint}")
     return partial(timm.create_model, name, pretrained=False)
 
 
