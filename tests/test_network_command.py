@@ -147,6 +147,7 @@ def test_all_of_mask_rcnn_at_800x1280(capsys):
         assert int(plain["params"]) == params
         assert int(gc["params_added"]) == 46_922_434 - 44_400_693
         assert int(gc["macs_added"]) == 129_466_368
+        assert gc["inserted_at"].split()[0] == "backbone.body.layer2.0.bn3"
         assert gc["network"] == "maskrcnn_resnet50_fpn" + ("/whole" if whole else "")
 
 

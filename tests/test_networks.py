@@ -214,6 +214,14 @@ def test_weights_of_the_same_network_are_loaded(tmp_path):
             assert torch.equal(other.state_dict()[name], tensor)
 
 
+def test_weights_that_were_trained_with_frozen_norms_are_loaded(tmp_path):
+    model = make("resnet18", seed=1)
+    state = {n: t for n, t in model.state_dict().items() if "num_batches_tracked" not in n}
+    other = make("resnet18", seed=2)
+    weights.load(other, written(tmp_path / "w.pt", state))
+    assert torch.equal(other.layer4[1].conv2.weight, model.layer4[1].conv2.weight)
+
+
 def test_a_file_that_is_none_of_weights_is_one_clear_line_and_runs_nothing(tmp_path):
     evil = Malicious()
     evil.path = str(tmp_path / "made")

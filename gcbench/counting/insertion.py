@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from gcbench.networks.inserting import inserted
+from gcbench.networks.measured import Measured
 from gcbench.records import Cell
 
 if TYPE_CHECKING:
@@ -16,6 +16,6 @@ def insertion(subject: "Subject") -> dict[str, Cell]:
     """
     if subject.case.network is None:
         return {"inserted": None, "inserted_at": None}
-    # the model is called `network` in what is measured, and that says nothing
-    paths = [path.removeprefix("network.") for path, _ in inserted(subject.meta)]
-    return {"inserted": len(paths), "inserted_at": " ".join(paths)}
+    assert isinstance(subject.meta, Measured)
+    places = subject.meta.places
+    return {"inserted": len(places), "inserted_at": " ".join(places)}

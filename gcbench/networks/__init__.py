@@ -24,6 +24,8 @@ from gcbench.spec import Axes, Block, BlockSpec, Case, Comparison, Network, Valu
 if TYPE_CHECKING:
     from torch import nn
 
+    from gcbench.networks.measured import Measured
+
 CLASSIFIER = "gcbench.networks.classifiers:make"
 MASK_RCNN = "gcbench.networks.detectors:mask_rcnn"
 FASTER_RCNN = "gcbench.networks.detectors:faster_rcnn"
@@ -163,12 +165,12 @@ def compare(
     return replace(comparison, cases=cases)
 
 
-def build_case(case: Case, seed: int) -> "nn.Module":
+def build_case(case: Case, seed: int) -> "Measured":
     """Build the network of a case with its blocks inside, on the CPU in float32."""
     return _with_blocks(case, make(_network_of(case).spec, seed), seed)
 
 
-def build_meta(case: Case) -> "nn.Module":
+def build_meta(case: Case) -> "Measured":
     """Build the network of a case with its blocks inside, on the meta device."""
     return _with_blocks(case, make_meta(_network_of(case).spec))
 
@@ -178,17 +180,18 @@ def _network_of(case: Case) -> Network:
     return case.network
 
 
-def _with_blocks(case: Case, model: "nn.Module", seed: int = 0) -> "nn.Module":
+def _with_blocks(case: Case, model: "nn.Module", seed: int = 0) -> "Measured":
     from gcbench.networks import inserting, weights
     from gcbench.networks.measured import Measured
 
     network = _network_of(case)
     if network.weights is not None:
         weights.load(model, Path(network.weights))
+    put: list[str] = []
     if case.spec != spec.PLAIN:
         block, where = places.split(case.spec)
-        inserting.insert(model, block, where, case.ratio, seed, case.shape)
-    return Measured(model, network, case.batch, (case.height, case.width))
+        put = inserting.insert(model, block, where, case.ratio, seed, case.shape)
+    return Measured(model, network, case.batch, (case.height, case.width), put)
 
 
 def _made(text: str) -> "nn.Module":

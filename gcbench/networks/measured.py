@@ -18,13 +18,20 @@ class Measured(nn.Module):
     """
 
     def __init__(
-        self, model: nn.Module, network: Network, batch: int, size: tuple[int, int]
+        self,
+        model: nn.Module,
+        network: Network,
+        batch: int,
+        size: tuple[int, int],
+        places: Sequence[str] = (),
     ) -> None:
         """Take the part of a model that is measured on images (batch, 3, *size).
 
-        Raises UsageError where the whole of a network is asked for that has no parts.
+        `places` are the model's modules behind which blocks were put, by their paths there. Raises
+        UsageError where the whole of a network is asked for that has no parts.
         """
         super().__init__()
+        self.places = tuple(places)
         try:
             self.network = part_of(model, network.whole, batch, size)
         except ValueError as error:

@@ -10,27 +10,31 @@ from gcbench.errors import UsageError
 
 # where training scripts keep a network's weights among other things
 _NESTED = ("state_dict", "model")
+# frozen norms, as torchvision's detectors were trained with, keep none
+_COUNTER = ".num_batches_tracked"
 
 
 def load(model: nn.Module, path: Path) -> None:
     """Load a state dict into a model, every name of it and no other; on meta it is only checked.
 
+    Only the counters of batches that norms have met may be missing.
+
     Raises UsageError where the file is no state dict, or not one of this model.
     """
     state = read(path)
     expected = model.state_dict()
-    missing = [name for name in expected if name not in state]
+    missing = [name for name in expected if name not in state and not name.endswith(_COUNTER)]
     unexpected = [name for name in state if name not in expected]
     if missing or unexpected:
         raise UsageError(f"--weights {path} is of another network: {_names(missing, unexpected)}")
     for name, tensor in expected.items():
-        if state[name].shape != tensor.shape:
+        if name in state and state[name].shape != tensor.shape:
             raise UsageError(
                 f"--weights {path} is of another network: {name} has shape "
                 f"{tuple(state[name].shape)}, not {tuple(tensor.shape)}"
             )
     if not any(tensor.is_meta for tensor in expected.values()):
-        model.load_state_dict(state)
+        model.load_state_dict(state, strict=False)
 
 
 def read(path: Path) -> dict[str, Tensor]:

@@ -24,13 +24,10 @@ class Derived:
 @lru_cache(maxsize=128)
 def derive(row: Row, size: tuple[int, int], whole: bool) -> Derived:
     """Build a row's network with its blocks on the meta device, and count one image of it."""
-    from gcbench.networks.inserting import inserted
-
     case = compared([row], whole, Axes(size=size), "cpu").cases[-1]
     module = networks.build_meta(case)
     passed = meta_pass(module, case)
-    blocks = len(list(inserted(module)))
-    return Derived(parameter_count(module), passed.macs, passed.conv_macs, blocks)
+    return Derived(parameter_count(module), passed.macs, passed.conv_macs, len(module.places))
 
 
 def compared(rows: Sequence[Row], whole: bool, axes: Axes, device: str) -> Comparison:
