@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-__all__ = ["Counts", "bench", "build", "count", "load"]
+__all__ = ["Counts", "bench", "build", "count", "insert", "load"]
 
 
 class Counts(NamedTuple):
@@ -91,6 +91,41 @@ def count(module: "nn.Module", shape: tuple[int, int, int, int]) -> Counts:
     axes = Axes(batch=batch, channels=channels, size=(height, width))
     account = meta_pass(module, compare([block], axes, "cpu").cases[0])
     return Counts(parameter_count(module), account.macs, account.uncounted)
+
+
+def insert(
+    model: "nn.Module",
+    spec: str,
+    places: str,
+    position: str = "after_1x1",
+    *,
+    seed: int = 0,
+    shape: tuple[int, int, int, int] = (1, 3, 224, 224),
+) -> "tuple[nn.Module, list[str]]":
+    """Put a block into a network, as `gcbench network --insert SPEC@PLACES` does.
+
+    `position` stands for the residual blocks of places that do not say; `shape` is an input that
+    the model takes. Returns the model, which is changed in place, and the paths of the modules
+    behind which blocks now stand. State dicts keep the names of what was there:
+    docs/networks.md has the rule. Raises gcbench.errors.UsageError where there is no such place or
+    the block cannot be built for it; then the model is as it was.
+
+    >>> import torchvision
+    >>> insert(torchvision.models.resnet18(), "gc:ratio=8:zero_init=true", "c5.all")[1]
+    ['layer4.0.bn2', 'layer4.1.bn2']
+    """
+    from gcbench import blocks, networks
+    from gcbench.networks import inserting
+    from gcbench.spec import parse_choice, parse_shape
+
+    where = networks.places.parse(
+        places, parse_choice("position", position, networks.places.Position)
+    )
+    block = blocks.resolve(spec)
+    paths = inserting.insert(
+        model, block.spec, where, block.ratio, seed, parse_shape("shape", shape)
+    )
+    return model, paths
 
 
 def load(run: str | PathLike[str]) -> "pd.DataFrame":

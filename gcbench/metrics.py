@@ -50,5 +50,11 @@ METRICS: Registry[Metric] = Registry(
             "MACs and bytes of one call in its own mode, operator by operator",
             ("call_macs", "call_conv_macs", "traffic_bytes"),
         ),
+        Metric(
+            "insertion",
+            "gcbench.counting.insertion:insertion",
+            "blocks inside a network, and the modules behind which they stand",
+            ("inserted", "inserted_at"),
+        ),
     ),
 )

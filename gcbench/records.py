@@ -160,6 +160,8 @@ class Effort:
 
 
 QUICK, RIGOROUS = Effort(0.05, 2.0), Effort(0.005, 60.0, processes=3)
+# a network takes far longer to call, and to rebuild, than a block
+NETWORK_EFFORT = {"cpu": Effort(0.02, 60.0), "cuda": Effort(0.01, 20.0)}
 DEFAULT_EFFORT = {"cpu": Effort(0.02, 10.0), "cuda": Effort(0.01, 5.0)}
 
 

@@ -6,11 +6,14 @@ importing what it lists.
 
 import difflib
 import importlib
+import inspect
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from gcbench.errors import UsageError
+from gcbench.errors import UsageError, told
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,31 @@ class Registry(Generic[E_co]):
         return self._entries[name]
 
 
+def imported(what: str, target: str) -> Any:
+    """Import what a user's `module:attribute` names; `what` begins the sentence of an error.
+
+    Modules are looked for in the working directory too. Raises UsageError where there is none, or
+    where it cannot be called.
+    """
+    module, _, attribute = target.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        # a module's own ValueError is written for the person who named it
+        why = str(error) if isinstance(error, ValueError) and str(error) else told(error)
+        raise UsageError(f"{what}: cannot import {module!r}: {why}") from error
+    factory = getattr(found, attribute, None)
+    if not callable(factory):
+        known = [n for n, v in vars(found).items() if inspect.isclass(v) or inspect.isfunction(v)]
+        raise UsageError(
+            f"{what}: module {module!r} has no class or function {attribute!r}: "
+            f"{suggestion(attribute, known)}"
+        )
+    return factory
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Say what a mistyped word may have meant, and all that it could have been.
 
@@ -76,6 +104,11 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     'known: pooling'
     """
     names = list(known)
-    near = difflib.get_close_matches(word, names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    near = nearest(word, names)
+    hint = f"did you mean {near!r}? " if near else ""
     return f"{hint}known: {', '.join(names) or 'none'}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known name that a mistyped word is most like, if any is."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)

@@ -42,6 +42,12 @@ PAIRS: dict[str, tuple[Any, ...]] = {
 }
 
 DEFAULT_BLOCKS = ("gc", "se", "snl", "nl")
+EXAMPLES = {
+    "block": "gc, or my.module:MyBlock",
+    "network": "resnet50, timm/NAME, or my.module:make_model",
+}
+# the spec of a network's case in which nothing was put
+PLAIN = "plain"
 ELEMENT_BYTES: dict[Dtype, int] = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
 LARGEST = 2**31 - 1
 
@@ -78,8 +84,30 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Network:
+    """A network that blocks are put into and that is measured with them.
+
+    `spec` is canonical; `weights` is a file of its state dict; `whole` asks for all of a detector
+    instead of its backbone and FPN.
+    """
+
+    spec: str
+    weights: str | None = None
+    whole: bool = False
+
+    @property
+    def label(self) -> str:
+        """The spec, and whether all of it is meant."""
+        return f"{self.spec}/whole" if self.whole else self.spec
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
-    """One block spec at one value of every axis. `copy` counts repetitions of the same case."""
+    """One block spec at one value of every axis. `copy` counts repetitions of the same case.
+
+    Inside a `network` the spec is `SPEC@PLACES`, or `plain` where nothing was put in, and the shape
+    is that of the images.
+    """
 
     block: str
     spec: str
@@ -96,6 +124,7 @@ class Case:
     cache: Cache
     threads: int | None
     copy: int = 1
+    network: Network | None = None
 
     @property
     def shape(self) -> Shape:
@@ -111,6 +140,7 @@ class Case:
     def key(self) -> str:
         """The text that identifies this case for ever, whatever the machine, seed or version."""
         parts = [
+            *([] if self.network is None else [self.network.label]),
             self.spec,
             *([] if self.ratio is None else [f"ratio={self.ratio}"]),
             "x".join(map(str, self.shape)),
@@ -302,8 +332,8 @@ def _pair_value(option: str, axis: str, text: str) -> Any:
     return parse_choice(option, text, CHOICES[axis])
 
 
-def parse_block(text: str) -> BlockSpec:
-    """Read a block spec.
+def parse_block(text: str, what: str = "block") -> BlockSpec:
+    """Read a block spec, or what else is named in its grammar and called `what` in errors.
 
     Raises UsageError, which quotes the spec, where it does not follow the grammar.
 
@@ -314,13 +344,13 @@ def parse_block(text: str) -> BlockSpec:
     """
 
     def refuse(why: str) -> UsageError:
-        return UsageError(f"block {text!r}: {why} (a block is TARGET[:key=value]...)")
+        return UsageError(f"{what} {text!r}: {why} (a {what} is TARGET[:key=value]...)")
 
     parts = text.split(":")
     first = next((i for i, part in enumerate(parts) if "=" in part), len(parts))
     target = parts[:first]
     if not 1 <= len(target) <= 2 or not all(re.fullmatch(r"[\w./-]+", part) for part in target):
-        raise refuse("the target is a name such as gc, or my.module:MyBlock")
+        raise refuse(f"the target is a name such as {EXAMPLES[what]}")
     options: dict[str, Value] = {}
     for part in parts[first:]:
         key, equals, value = part.partition("=")

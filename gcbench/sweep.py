@@ -231,6 +231,7 @@ def with_baselines(whole: Comparison, positions: Sequence[int]) -> list[int]:
 
 def why_not(case: Case) -> str | None:
     """Say why a case of a grid cannot be built, where its axes alone tell."""
-    if case.ratio is None or case.ratio <= case.channels:
+    # inside a network a block meets other channels than the images have
+    if case.ratio is None or case.network is not None or case.ratio <= case.channels:
         return None
     return f"ratio={case.ratio} leaves no channel of {case.channels}"

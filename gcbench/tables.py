@@ -1,7 +1,7 @@
 """A run as a table: one row a case, the CSV's columns in the CSV's order."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from gcbench import roofline
@@ -29,10 +29,16 @@ FIXED_COLUMNS = (
     *("flags", "gcbench_version", "torch_version"),
     *("comparison", "pair", "processes", "saved_memory_bytes", "memory_source"),
     *("call_macs", "call_conv_macs", "traffic_bytes", "peaks"),
+    *("network", "inserted", "inserted_at", "params_added", "macs_added", "images_per_s"),
 )
 # a metric whose column the fixed order does not name comes last
 COLUMNS = tuple(
     dict.fromkeys((*FIXED_COLUMNS, *(column for metric in METRICS for column in metric.columns)))
+)
+# what `gcbench network` puts before the columns that every command has
+NETWORK_COLUMNS = (
+    *("network", "spec", "ratio", "inserted", "inserted_at"),
+    *("params_added", "macs_added", "images_per_s"),
 )
 WHOLE_NUMBERS = (
     *(
@@ -50,6 +56,7 @@ WHOLE_NUMBERS = (
     *("min_bytes", "replicates", "samples", "calls_per_sample", "discarded_rounds"),
     *("peak_memory_bytes", "activation_memory_bytes", "comparison", "processes"),
     *("saved_memory_bytes", "call_macs", "call_conv_macs", "traffic_bytes"),
+    *("inserted", "params_added", "macs_added"),
 )
 
 # far-out samples are told where they are more than this share
@@ -97,6 +104,11 @@ def _whole(cells: dict[str, Any]) -> Row:
     }
 
 
+def network_first(rows: Iterable[Row]) -> list[Row]:
+    """Put the columns that a network has of its own before the others."""
+    return [{**{name: row[name] for name in NETWORK_COLUMNS}, **row} for row in rows]
+
+
 def rows_of(record: ComparisonRecord, manifest: Manifest) -> Iterator[dict[str, Any]]:
     """Make the rows of one comparison, one for each case, in the order of the cases."""
     summaries = summarise(record)
@@ -120,6 +132,7 @@ def rows_of(record: ComparisonRecord, manifest: Manifest) -> Iterator[dict[str, 
             "flops": _doubled(measurement.metrics.get("macs")),
             **(_timed(summary, record) if summary else {}),
             **limits,
+            **_inside(measurement, record.measurements[record.baselines[position]], summary),
             "baseline": record.measurements[record.baselines[position]].case.key,
             "pair": record.pair,
             "flags": " ".join(flags) or None,
@@ -197,6 +210,26 @@ def _limits(
         "peaks": found.name,
     }
     return cells, flags
+
+
+def _inside(
+    measurement: Measurement, plain: Measurement, summary: Summary | None
+) -> dict[str, Any]:
+    """What blocks add to a network, and how many images go through it in a second."""
+    case = measurement.case
+    if case.network is None:
+        return {}
+    return {
+        "network": case.network.label,
+        "params_added": _more(measurement, plain, "params"),
+        "macs_added": _more(measurement, plain, "macs"),
+        "images_per_s": case.batch / (summary.latency.mid / 1e9) if summary else None,
+    }
+
+
+def _more(measurement: Measurement, plain: Measurement, column: str) -> int | None:
+    here, there = measurement.metrics.get(column), plain.metrics.get(column)
+    return here - there if isinstance(here, int) and isinstance(there, int) else None
 
 
 def _stopped_by(record: ComparisonRecord) -> StoppedBy:

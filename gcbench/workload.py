@@ -44,14 +44,16 @@ class Workload:
         before: Prepare | None = None,
         apply: Apply = eagerly,
         threads: int | None = None,
+        to_input: bool = True,
     ) -> None:
         """Take the module over in the mode's state.
 
-        A backward pass starts from `gradient`, shaped like the output; `before` runs last in every
+        A backward pass starts from `gradient`, shaped like the output, or from an output that is a
+        loss; it goes on to the input where `to_input` says so. `before` runs last in every
         preparation; `threads`, where given, are set in every preparation.
         """
         self.module = module.train(mode != "infer")
-        self.x = x.requires_grad_(mode != "infer")
+        self.x = x.requires_grad_(to_input and mode != "infer")
         self.gradient = gradient
         self.mode = mode
         self.repeatable = mode == "infer" and before is None
@@ -59,6 +61,7 @@ class Workload:
         self._before = before
         self._apply = apply
         self._threads = threads
+        self._to_input = to_input
         self._output: Tensor | None = None
 
     def prepare(self) -> None:
@@ -125,6 +128,7 @@ class Workload:
             self._before,
             self._apply,
             self._threads,
+            self._to_input,
         )
         work.syncs = self.syncs
         return work
@@ -311,13 +315,15 @@ def make_workload(
     """Bring a module to the case's dtype, layout and a device, and give it its input.
 
     The input is drawn from `seed`, the gradient of the output, where the mode needs one, from the
-    next. `before`, `apply` and `threads` are those of `Workload`.
+    next; a network's output is a loss, and its images need no gradient. `before`, `apply` and
+    `threads` are those of `Workload`.
     """
     module = module.to(device=device, dtype=torch_dtype(case))
     module = module.to(memory_format=_memory_format(case.layout))
-    gradient = None if case.mode == "infer" else make_input(case, device, seed + 1)
+    alone = case.network is None
+    gradient = make_input(case, device, seed + 1) if alone and case.mode != "infer" else None
     x = make_input(case, device, seed)
-    return Workload(module, x, case.mode, gradient, before, apply, threads)
+    return Workload(module, x, case.mode, gradient, before, apply, threads, alone)
 
 
 def torch_dtype(case: Case) -> torch.dtype:

@@ -4,12 +4,15 @@ import pytest
 
 from gcbench.blocks import BLOCKS
 from gcbench.errors import UsageError
-from gcbench.formats import FORMATS
+from gcbench.formats import FORMATS, PAPER_FORMATS
 from gcbench.metrics import METRICS
+from gcbench.networks import NETWORKS
 from gcbench.registry import Entry, Registry
 
+TABLES = [BLOCKS, FORMATS, PAPER_FORMATS, METRICS, NETWORKS]
 
-@pytest.mark.parametrize("table", [BLOCKS, FORMATS, METRICS], ids=lambda table: table.kind)
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.kind)
 def test_every_entry_loads_and_says_what_it_is(table):
     for entry in table:
         assert callable(entry.load())

@@ -6,17 +6,14 @@ A block of the table also carries its closed forms (`letters`, `closed_form` and
 other module needs nothing.
 """
 
-import importlib
 import inspect
-import sys
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gcbench.errors import UsageError, told
-from gcbench.registry import Entry, Registry, suggestion
+from gcbench.registry import Entry, Registry, imported, suggestion
 from gcbench.spec import (
     ELEMENT_BYTES,
     Block,
@@ -215,26 +212,10 @@ def factory_of(spec: BlockSpec) -> Factory:
 
     Modules are looked for in the working directory too. Raises UsageError where there is none.
     """
-    module, separator, attribute = spec.target.partition(":")
-    if not separator:
-        listed: Factory = BLOCKS[module].load()
-        return listed
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        found = importlib.import_module(module)
-    except (Exception, SystemExit) as error:
-        raise UsageError(
-            f"block {str(spec)!r}: cannot import {module!r}: {_told(error)}"
-        ) from error
-    factory: Factory | None = getattr(found, attribute, None)
-    if not callable(factory):
-        known = [name for name, value in vars(found).items() if inspect.isclass(value)]
-        raise UsageError(
-            f"block {str(spec)!r}: module {module!r} has no class or function {attribute!r}: "
-            f"{suggestion(attribute, known)}"
-        )
-    return factory
+    if ":" in spec.target:
+        return imported(f"block {str(spec)!r}", spec.target)
+    listed: Factory = BLOCKS[spec.target].load()
+    return listed
 
 
 def _parameters(factory: Factory) -> dict[str, inspect.Parameter]:

@@ -13,6 +13,8 @@ from gcbench.cli.bench import bench
 from gcbench.cli.blocks import blocks
 from gcbench.cli.check import check
 from gcbench.cli.env import env
+from gcbench.cli.network import network
+from gcbench.cli.paper import paper
 from gcbench.cli.peaks import peaks
 from gcbench.cli.report import report
 from gcbench.cli.sweep import sweep
@@ -23,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (bench, sweep, report, check, peaks, blocks, env):
+for command in (bench, sweep, report, network, paper, check, peaks, blocks, env):
     app.command()(command)
 
 

@@ -39,7 +39,7 @@ def bench(
 ) -> None:
     """Measure blocks side by side at one shape: a table, and a CSV."""
     from gcbench import spec
-    from gcbench.cli.output import require_apart, require_writable, show, write_whole
+    from gcbench.cli.output import require_free, show, write_whole
     from gcbench.formats import FORMATS
 
     axes = options.read_axes(
@@ -64,9 +64,7 @@ def bench(
     for text in named:
         spec.parse_block(text)
     shown = FORMATS[format]
-    require_writable("--csv", csv)
-    require_writable("--output", output, new=True)
-    require_apart({"--csv": csv, "--output": output})
+    require_free(csv, output)
     faults.say(f"comparing {', '.join(named)}; loading torch")
 
     from gcbench import engines, environment, store, tables

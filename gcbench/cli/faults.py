@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,6 @@ from gcbench.formats.text import printable
 
 if TYPE_CHECKING:
     from gcbench.records import Status
-    from gcbench.tables import Row
 
 USAGE, SOME_FAILED, NOTHING_MEASURED, UNTRUSTED, INTERNAL, INTERRUPTED = 2, 3, 4, 5, 70, 130
 
@@ -88,7 +87,7 @@ def stopped_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def code_of(rows: "Collection[Row]", strict: bool) -> int:
+def code_of(rows: "Collection[Mapping[Any, Any]]", strict: bool) -> int:
     """Say by an exit code what became of the cases of some rows."""
     failed = [row for row in rows if row["status"] != "ok"]
     if len(failed) == len(rows):

@@ -3,7 +3,7 @@
 Only text is read here, so that a mistake is told before torch is imported.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -251,7 +251,11 @@ def read_axes(
 
 
 def read_effort(
-    precision: str | None, max_time: str | None, quick: bool, rigorous: bool
+    precision: str | None,
+    max_time: str | None,
+    quick: bool,
+    rigorous: bool,
+    defaults: Mapping[str, Effort] = DEFAULT_EFFORT,
 ) -> Callable[[str], Effort]:
     """Read how long to measure, as a function of the device, whose default fills what is not given.
 
@@ -264,7 +268,7 @@ def read_effort(
     seconds = None if max_time is None else parse_seconds("--max-time", max_time)
 
     def effort(device: str) -> Effort:
-        default = preset or DEFAULT_EFFORT[device.partition(":")[0]]
+        default = preset or defaults[device.partition(":")[0]]
         return replace(
             default,
             precision=share or default.precision,

@@ -54,6 +54,13 @@ def require_apart(files: Mapping[str, Path | None]) -> None:
             raise UsageError(f"{other} and {name} name the same file: {path}")
 
 
+def require_free(csv: Path | None, output: Path | None) -> None:
+    """Make sure that a CSV and a new run can be written. Raises UsageError, which says why not."""
+    require_writable("--csv", csv)
+    require_writable("--output", output, new=True)
+    require_apart({"--csv": csv, "--output": output})
+
+
 def write_whole(path: Path, text: str | Iterable[str]) -> None:
     """Write a file, piece by piece, so that a crash leaves the old one or the new one.
 

@@ -53,8 +53,15 @@ def macs(subject: "Subject") -> dict[str, Cell]:
 
 
 def by_auto(subject: "Subject") -> Count:
-    """Count by fvcore where that is cheap and works, else by torch's counter."""
-    if subject.forward.macs > FVCORE_LARGEST_MACS or not _fits(subject):
+    """Count by fvcore where that is cheap and works, else by torch's counter.
+
+    Networks are counted by torch's: what a block adds to one is a difference of two counts.
+    """
+    if (
+        subject.case.network is not None
+        or subject.forward.macs > FVCORE_LARGEST_MACS
+        or not _fits(subject)
+    ):
         return by_torch(subject)
     try:
         count = by_fvcore(subject)

@@ -4,15 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from gcbench import blocks, environment, peaks, runtimes, spec
+from gcbench import blocks, environment, modules, networks, peaks, runtimes, spec
 from gcbench.engines import inline
 from gcbench.engines.alone import Tell, alone_on
 from gcbench.engines.fresh import Listener
 from gcbench.engines.isolated import Isolated
+from gcbench.engines.static import Static
 from gcbench.errors import UsageError
+from gcbench.networks import Insertion
 from gcbench.peaks import Ceilings
-from gcbench.records import ComparisonRecord, Effort, Manifest, Peaks, Run
-from gcbench.spec import Axes, Comparison, CounterName, Pair
+from gcbench.records import QUICK, ComparisonRecord, Effort, Manifest, Peaks, Run
+from gcbench.spec import Axes, Comparison, CounterName, Network, Pair
 from gcbench.timing.replicates import Progress
 
 
@@ -33,13 +35,32 @@ def compare(
         None if baseline is None else blocks.resolve(baseline),
         pair,
     )
-    if comparison.cases[0].cache == "cold":
-        environment.require_cache_bytes(device)
+    return _possible(comparison)
+
+
+def compare_inside(
+    network: Network, insertions: Sequence[Insertion], ratios: Sequence[int], axes: Axes
+) -> Comparison:
+    """Put a network beside itself with blocks inside, on this machine.
+
+    `axes` has the images' batch and size. Raises UsageError as `compare` does, and where the
+    network has no such place, or a block cannot be built there.
+    """
+    device = axes.device or environment.default_device()
+    environment.require_device(device)
+    return _possible(networks.compare(network, insertions, ratios, axes, device))
+
+
+def _possible(comparison: Comparison) -> Comparison:
+    """Return a comparison. Raises UsageError where a case cannot be built, or run as asked for."""
+    first = comparison.cases[0]
+    if first.cache == "cold":
+        environment.require_cache_bytes(first.device)
     for case in comparison.cases:
         why_not = runtimes.why_not(case)
         if why_not:
             raise UsageError(f"--runtime {case.runtime}: {why_not}")
-        blocks.build_meta(case)
+        modules.build_meta(case)
     return comparison
 
 
@@ -73,6 +94,13 @@ def run(
         ceilings = Ceilings(manifest, tell, step)
         records = [with_peaks(record, ceilings) for record in found]
     return Run(manifest, tuple(r if alone else flagged(r, "not_alone") for r in records))
+
+
+def count_only(comparison: Comparison, seed: int = 0, counter: CounterName = "auto") -> Run:
+    """Make a run of a comparison that is counted and not timed."""
+    manifest = environment.manifest(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", seed)
+    record = Static().measure(comparison, QUICK, seed, counter)
+    return Run(manifest, (record,))
 
 
 def measure_peaks(

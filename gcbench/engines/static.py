@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from gcbench import blocks, sweep
+from gcbench import blocks, modules, sweep
 from gcbench.counting import Subject, count
 from gcbench.engines.attempts import UNBOUNDED, Bounds
 from gcbench.engines.fresh import Listener
@@ -62,12 +62,12 @@ class Static:
         subject = Subject(
             case,
             meta,
-            lambda: blocks.build_case(case, seed),
+            lambda: modules.build_case(case, seed),
             counter,
             by_form=formed,
         )
         cells, reasons = count(subject)
-        flags = (*blocks.flags(meta), *subject.flags)
+        flags = (*modules.flags(meta), *subject.flags)
         # to be counted is all that was asked of it
         status: Status = "error" if cells["macs"] is None else "ok"
         return Measurement(case, status, "; ".join(reasons) or None, cells, flags)

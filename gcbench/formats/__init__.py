@@ -22,3 +22,13 @@ PIVOTS: Registry[Entry] = Registry(
         for entry in FORMATS
     ),
 )
+
+# of `gcbench paper`, whose tables have other columns
+PAPER_FORMATS: Registry[Entry] = Registry(
+    "format",
+    (
+        Entry("table", "gcbench.formats.paper:render", "tables for people"),
+        Entry("markdown", "gcbench.formats.paper:markdown", "tables and sentences in Markdown"),
+        Entry("csv", "gcbench.formats.paper:csv", "one row for each of the paper's, every column"),
+    ),
+)

@@ -15,7 +15,10 @@ from gcbench.units import (
     size_text,
 )
 
-_COUNTS = ("params", "macs", "flops", "call_macs", "call_conv_macs")
+_COUNTS = (
+    *("params", "macs", "flops", "call_macs", "call_conv_macs"),
+    *("params_added", "macs_added"),
+)
 # by the end of a column's name, which is its unit
 _UNITS: dict[str, Callable[[float], str]] = {
     "_us": lambda us: latency_text(us, -math.inf, math.inf),
@@ -23,6 +26,7 @@ _UNITS: dict[str, Callable[[float], str]] = {
     "_bytes": lambda size: size_text(int(size)),
     "_fraction": percent_text,
     "copies": factor_text,
+    "_per_s": factor_text,
 }
 
 
@@ -51,17 +55,17 @@ def estimate(row: Row, column: str) -> tuple[float, float, float]:
 
 def label(row: Row) -> str:
     """A short name of a row among those of its comparison."""
-    return label_of_key(row["key"])
+    return label_of_key(row["key"], row["network"])
 
 
-def label_of_key(key: str) -> str:
-    """A short name of a case: its spec, its ratio, and which copy it is.
+def label_of_key(key: str, network: str | None = None) -> str:
+    """A short name of a case: its spec, its ratio, and which copy it is; not the network around it.
 
     >>> label_of_key("gc|ratio=16|1x256x56x56|float32|cpu|contiguous|infer|eager|warm|threads=2#2")
     'gc r16 #2'
     """
     # eight axes stand behind; a spec may hold anything
-    first, *axes = key.rsplit("|", 8)
+    first, *axes = key.removeprefix(f"{network}|").rsplit("|", 8)
     ratio = re.fullmatch(r"(.*)\|ratio=([0-9]+)", first, re.DOTALL)
     copy = axes[-1].partition("#")[2] if axes else ""
     return (f"{ratio[1]} r{ratio[2]}" if ratio else first) + (f" #{copy}" if copy else "")

@@ -12,9 +12,19 @@ from gcbench.tables import COLUMNS, Row
 
 def render(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
     """Write rows as comma-separated values behind a header, a line at a time."""
-    yield _line(COLUMNS)
+    return lines_of(rows, COLUMNS)
+
+
+def lines_of(rows: Iterable[Row], names: Iterable[str]) -> Iterator[str]:
+    """Write rows behind a header of their own names; behind `names` where there is no row."""
+    header: Iterable[str] | None = None
     for row in rows:
+        if header is None:
+            header = tuple(row)
+            yield _line(header)
         yield _line(row.values())
+    if header is None:
+        yield _line(names)
 
 
 def pivoted(pivot: Pivot, manifest: Manifest) -> Iterator[str]:

@@ -60,6 +60,8 @@ def laid_out(rows: Sequence[Row]) -> Layout:
 def _heading(rows: Sequence[Row]) -> list[str]:
     first = rows[0]
     shape = "x".join(str(first[axis]) for axis in ("batch", "channels", "height", "width"))
+    if first["network"]:
+        shape = f"{first['network']} · {shape}"
     axes = [_values(rows, axis) for axis in ("dtype", "mode", "runtime", "layout", "cache")]
     where = f"{first['device']}: {first['device_name']}"
     if first["device"] == "cpu":
@@ -92,7 +94,7 @@ def _values(rows: Sequence[Row], axis: str) -> str:
 def _against(rows: Sequence[Row]) -> str:
     key, pair = rows[0]["baseline"], rows[0]["pair"]
     if not pair:
-        return label_of_key(key)
+        return label_of_key(key, rows[0]["network"])
     value = next((row[pair] for row in rows if row["key"] == key), "first")
     return f"threads {value}" if pair == "threads" else str(value)
 
@@ -100,16 +102,21 @@ def _against(rows: Sequence[Row]) -> str:
 def _cells(row: Row, pair: str | None) -> dict[str, str]:
     judged = row["verdict"] or ""
     divided = judged not in ("", "baseline")
+    # the plain network adds nothing, and a copy of its images is no measure of it
+    adds = row["network"] and row["key"] != row["baseline"]
     return {
         "block": label(row),
         **({pair: str(row[pair])} if pair else {}),
         "params": shown(row, "params"),
+        "+params": shown(row, "params_added") if adds else "",
         "MACs": shown(row, "macs"),
+        "+MACs": shown(row, "macs_added") if adds else "",
         "latency": shown(row, "latency_us") if row["status"] == "ok" else row["status"],
         "relative": shown(row, "relative"),
         "95 % interval": interval_text(*estimate(row, "relative")) if divided else "",
         "verdict": judged,
-        "x copy": shown(row, "copies"),
+        "x copy": "" if row["network"] else shown(row, "copies"),
+        "images/s": shown(row, "images_per_s"),
         "bound": row["bound"] or "",
         "floor": shown(row, "floor_fraction"),
         "peak memory": shown(row, "peak_memory_bytes"),
@@ -127,6 +134,7 @@ def _notes(rows: Sequence[Row]) -> Iterator[str]:
         counted = [row["uncounted_ops"] or "" for row in rows if row["macs_counter"] == counter]
         operators = sorted(set(" ".join(counted).split()))
         yield f"MACs by {counter}; not counted: {', '.join(operators) or 'nothing'}"
+    yield from _inside(rows)
     if any(row["mode"] != "infer" for row in rows):
         yield (
             "MACs are of one forward pass; saved is what it keeps for the backward pass beside "
@@ -142,6 +150,20 @@ def _notes(rows: Sequence[Row]) -> Iterator[str]:
     if timed:
         yield _ending(timed)
     yield from _flags(rows)
+
+
+def _inside(rows: Sequence[Row]) -> Iterator[str]:
+    """Where in a network the blocks of each row stand."""
+    for row in rows:
+        if row["inserted"]:
+            blocks = f"{row['inserted']} block{'s' if row['inserted'] > 1 else ''}"
+            yield f"{label(row)}: {blocks}, behind {_shortened(row['inserted_at'])}"
+
+
+def _shortened(paths: str) -> str:
+    """A list of places, its middle left out where it is long."""
+    known = paths.split()
+    return ", ".join(known if len(known) <= 4 else [*known[:2], "...", known[-1]])
 
 
 def _flags(rows: Sequence[Row]) -> Iterator[str]:

@@ -23,7 +23,10 @@ _COLOURS = {
     **dict.fromkeys(("oom", "timeout", "error", "crashed", "skipped"), "red"),
 }
 # the order in which columns are left out of a narrow terminal, last first
-_OPTIONAL = ("params", "MACs", "x copy", "peak memory", "bound", "floor", "saved", "compile")
+_OPTIONAL = (
+    *("params", "MACs", "+params", "+MACs", "x copy", "images/s"),
+    *("peak memory", "bound", "floor", "saved", "compile"),
+)
 
 
 def render(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:

@@ -1,0 +1,32 @@
+"""What a case names, made: a block, or a network with blocks inside."""
+
+from typing import TYPE_CHECKING
+
+from gcbench import blocks, networks
+from gcbench.spec import Case
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def build_case(case: Case, seed: int) -> "nn.Module":
+    """Build what a case names on the CPU in float32, its weights drawn from `seed`.
+
+    Raises UsageError with the reason where it cannot be built.
+    """
+    return (
+        blocks.build_case(case, seed) if case.network is None else networks.build_case(case, seed)
+    )
+
+
+def build_meta(case: Case) -> "nn.Module":
+    """Build what a case names on the meta device: shapes without numbers or memory."""
+    return blocks.build_meta(case) if case.network is None else networks.build_meta(case)
+
+
+def flags(module: "nn.Module") -> tuple[str, ...]:
+    """What a block, or a block inside a network, finds special about its configuration."""
+    from gcbench.networks.inserting import inserted
+
+    found = [*blocks.flags(module), *(f for _, b in inserted(module) for f in blocks.flags(b))]
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,265 @@
+"""The table of networks, and the way from a network spec to a model with blocks inside.
+
+A network spec has the grammar of a block spec: a name of the table, `timm/NAME`, or a function of
+the user's, `my.module:make_model`, each with options. Nothing is ever downloaded: weights come from
+a file, or are drawn.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gcbench import blocks, spec
+from gcbench.errors import GcbenchError, UsageError, told
+from gcbench.networks import places
+from gcbench.networks.places import Place, Position
+from gcbench.registry import Entry, Registry, imported, nearest, suggestion
+from gcbench.spec import Axes, Block, BlockSpec, Case, Comparison, Network, Value
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from gcbench.networks.measured import Measured
+
+CLASSIFIER = "gcbench.networks.classifiers:make"
+MASK_RCNN = "gcbench.networks.detectors:mask_rcnn"
+FASTER_RCNN = "gcbench.networks.detectors:faster_rcnn"
+RESNEXT101_32X4D = "gcbench.networks.classifiers:resnext101_32x4d"
+
+
+@dataclass(frozen=True)
+class NetworkEntry(Entry):
+    """A line of the table: the target makes the classifier, and `maker` the network of it."""
+
+    maker: str = CLASSIFIER
+
+    def load(self) -> Callable[..., "nn.Module"]:
+        """Import what makes the network, from options alone."""
+        return partial(Entry("maker", self.maker, "").load(), super().load())
+
+
+NETWORKS: Registry[NetworkEntry] = Registry(
+    "network",
+    (
+        NetworkEntry("resnet18", "torchvision.models:resnet18", "ResNet-18"),
+        NetworkEntry("resnet34", "torchvision.models:resnet34", "ResNet-34"),
+        NetworkEntry("resnet50", "torchvision.models:resnet50", "ResNet-50"),
+        NetworkEntry("resnet101", "torchvision.models:resnet101", "ResNet-101"),
+        NetworkEntry("resnet152", "torchvision.models:resnet152", "ResNet-152"),
+        NetworkEntry("resnext50_32x4d", "torchvision.models:resnext50_32x4d", "ResNeXt-50"),
+        NetworkEntry("resnext101_32x4d", RESNEXT101_32X4D, "ResNeXt-101, the GCNet paper's"),
+        NetworkEntry("resnext101_32x8d", "torchvision.models:resnext101_32x8d", "ResNeXt-101"),
+        NetworkEntry("resnext101_64x4d", "torchvision.models:resnext101_64x4d", "ResNeXt-101"),
+        NetworkEntry("wide_resnet50_2", "torchvision.models:wide_resnet50_2", "Wide ResNet-50"),
+        NetworkEntry("wide_resnet101_2", "torchvision.models:wide_resnet101_2", "Wide ResNet-101"),
+        NetworkEntry(
+            "maskrcnn_resnet50_fpn", "torchvision.models:resnet50", "Mask R-CNN", MASK_RCNN
+        ),
+        NetworkEntry(
+            "maskrcnn_resnet101_fpn", "torchvision.models:resnet101", "Mask R-CNN", MASK_RCNN
+        ),
+        NetworkEntry("maskrcnn_resnext101_32x4d_fpn", RESNEXT101_32X4D, "Mask R-CNN", MASK_RCNN),
+        NetworkEntry(
+            "fasterrcnn_resnet50_fpn", "torchvision.models:resnet50", "Faster R-CNN", FASTER_RCNN
+        ),
+    ),
+)
+
+# what makes a library fetch weights, and the value with which it does not
+_NO_DOWNLOAD: dict[str, Value] = {
+    "weights": None,
+    "weights_backbone": None,
+    "pretrained": False,
+    "pretrained_backbone": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Insertion:
+    """A block at places, looked at as far as that needs no network."""
+
+    block: Block
+    places: tuple[Place, ...]
+
+    @property
+    def spec(self) -> str:
+        """Write it as `SPEC@PLACES`, both canonical."""
+        return f"{self.block.spec}@{','.join(map(str, self.places))}"
+
+
+def resolve(text: str) -> str:
+    """Look at a network spec's target and options; return its canonical form.
+
+    Raises UsageError where the target cannot be imported, or an option is unknown.
+    """
+    wanted = spec.parse_block(text, "network")
+    known = inspect.signature(_maker_of(wanted)).parameters
+    open_ended = any(each.kind is each.VAR_KEYWORD for each in known.values())
+    for name, _ in wanted.options:
+        if name in _NO_DOWNLOAD:
+            raise UsageError(
+                f"network {text!r}: {name} would have to be downloaded, and nothing is: "
+                "give a file of them with --weights"
+            )
+        if name not in known and not open_ended:
+            raise UsageError(
+                f"network {text!r}: unknown option {name!r}: {suggestion(name, known)}"
+            )
+    kept = [
+        (name, value)
+        for name, value in sorted(wanted.options)
+        if name not in known or known[name].default != value
+    ]
+    return str(BlockSpec(wanted.target, tuple(kept)))
+
+
+def read_insertion(text: str, position: Position = "after_1x1") -> Insertion:
+    """Read `SPEC@PLACES`; `position` is that of places without one. Raises UsageError."""
+    block, where = places.split(text, position)
+    return Insertion(blocks.resolve(block), where)
+
+
+def make(text: str, seed: int = 0) -> "nn.Module":
+    """Make a network on the CPU, in evaluation mode, its weights drawn from `seed`.
+
+    Raises UsageError, with the network's own reason, where it cannot be made.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.manual_seed(seed)
+        return _made(text)
+
+
+def make_meta(text: str) -> "nn.Module":
+    """Make a network on the meta device; raises as `make` does."""
+    import torch
+
+    with torch.device("meta"):
+        return _made(text)
+
+
+def compare(
+    network: Network,
+    insertions: Sequence[Insertion],
+    ratios: Sequence[int],
+    axes: Axes,
+    device: str,
+) -> Comparison:
+    """Put the plain network beside it with each of the insertions, at each ratio that they take.
+
+    `axes` has the images' batch and size. The plain network is the baseline.
+    """
+    variants = [Block(spec.PLAIN, spec.PLAIN, None, False)]
+    for insertion in insertions:
+        block = insertion.block
+        for ratio in ratios if block.takes_ratio else [block.ratio]:
+            variants.append(Block(block.name, insertion.spec, ratio, False))
+    comparison = spec.compare(variants, replace(axes, channels=3), device)
+    cases = tuple(replace(case, network=network) for case in comparison.cases)
+    return replace(comparison, cases=cases)
+
+
+def build_case(case: Case, seed: int) -> "Measured":
+    """Build the network of a case with its blocks inside, on the CPU in float32."""
+    return _with_blocks(case, make(_network_of(case).spec, seed), seed)
+
+
+def build_meta(case: Case) -> "Measured":
+    """Build the network of a case with its blocks inside, on the meta device."""
+    return _with_blocks(case, make_meta(_network_of(case).spec))
+
+
+def _network_of(case: Case) -> Network:
+    assert case.network is not None
+    return case.network
+
+
+def _with_blocks(case: Case, model: "nn.Module", seed: int = 0) -> "Measured":
+    from gcbench.networks import inserting, weights
+    from gcbench.networks.measured import Measured
+
+    network = _network_of(case)
+    if network.weights is not None:
+        weights.load(model, Path(network.weights))
+    put: list[str] = []
+    if case.spec != spec.PLAIN:
+        block, where = places.split(case.spec)
+        put = inserting.insert(model, block, where, case.ratio, seed, case.shape)
+    return Measured(model, network, case.batch, (case.height, case.width), put)
+
+
+def _made(text: str) -> "nn.Module":
+    from torch import nn
+
+    wanted = spec.parse_block(text, "network")
+    maker = _maker_of(wanted)
+    try:
+        with _nothing_downloaded():
+            model = maker(**dict(wanted.options))
+    except GcbenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        why = str(error) if isinstance(error, ValueError) and str(error) else told(error)
+        raise UsageError(f"network {text!r} cannot be made: {why}") from error
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"network {text!r} makes a {type(model).__name__}, not a torch.nn.Module")
+    return model.eval()
+
+
+def _maker_of(wanted: BlockSpec) -> Callable[..., Any]:
+    """What makes a network from its options. Raises UsageError where there is no such thing."""
+    if ":" in wanted.target:
+        factory = imported(f"network {str(wanted)!r}", wanted.target)
+        return partial(factory, **_without_weights(factory))
+    if wanted.target.startswith("timm/"):
+        return _from_timm(wanted)
+    return NETWORKS[wanted.target].load()
+
+
+def _from_timm(wanted: BlockSpec) -> Callable[..., Any]:
+    try:
+        timm = importlib.import_module("timm")
+    except ImportError as error:
+        raise UsageError(
+            f"network {str(wanted)!r} needs timm, which is not installed: pip install timm"
+        ) from error
+    name = wanted.target.removeprefix("timm/")
+    if not timm.is_model(name):
+        # it has over a thousand: the nearest must do
+        near = nearest(name, timm.list_models())
+        hint = f": did you mean {near!r}?" if near else ""
+        raise UsageError(f"network {str(wanted)!r}: timm has no such network{hint}")
+    return partial(timm.create_model, name, pretrained=False)
+
+
+def _without_weights(factory: Callable[..., Any]) -> Mapping[str, Value]:
+    """The arguments with which a function makes a network and downloads nothing for it."""
+    try:
+        known = inspect.signature(factory).parameters
+    except (TypeError, ValueError):  # a callable that does not say what it takes
+        return {}
+    return {name: value for name, value in _NO_DOWNLOAD.items() if name in known}
+
+
+@contextmanager
+def _nothing_downloaded() -> Iterator[None]:
+    """Refuse what a network's own code asks torch.hub to fetch."""
+    import torch.hub
+
+    def refuse(url: str, *args: Any, **kwargs: Any) -> None:
+        raise UsageError(
+            f"the network wants to download {url}, and nothing is: give --weights FILE"
+        )
+
+    fetch = torch.hub.download_url_to_file
+    torch.hub.download_url_to_file = refuse
+    try:
+        yield
+    finally:
+        torch.hub.download_url_to_file = fetch

@@ -1,0 +1,173 @@
+"""Putting a block into a network: behind a module, whichever network that is.
+
+A module is replaced by one that calls it and then the block; nothing of the network is copied or
+written anew. In state dicts everything that was there keeps its name, and what was put behind
+`layer3.4.bn3` is `layer3.4.bn3.inserted.0`: weights of the plain network load into one with blocks
+(strict=False, and nothing but `.inserted.` is missing), and those of one with blocks into the same
+again.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gcbench import blocks
+from gcbench.errors import UsageError, told
+from gcbench.networks.places import Place, find
+from gcbench.spec import Shape
+
+
+class WithBlock(nn.Module):
+    """A module of a network, and the blocks behind it, in a row."""
+
+    def __init__(self, place: nn.Module, block: nn.Module) -> None:
+        """Put the first block behind a module."""
+        super().__init__()
+        self.place = place
+        self.inserted = nn.Sequential(block)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Whatever the module takes -> its output (B, C, H, W), gone through the blocks."""
+        output: Tensor = self.inserted(self.place(*args, **kwargs))
+        return output
+
+    def state_dict(self, *args: Any, prefix: str = "", **kwargs: Any) -> Any:
+        """As torch's, with the names that the module had without a block."""
+        found = super().state_dict(*args, prefix=prefix, **kwargs)
+        inner = f"{prefix}place."
+        for name in [name for name in found if name.startswith(inner)]:
+            found[prefix + name[len(inner) :]] = found.pop(name)
+        return found
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        ours = (f"{prefix}place.", f"{prefix}inserted.")
+        for name in list(state_dict):
+            if name.startswith(prefix) and not name.startswith(ours):
+                state_dict[ours[0] + name[len(prefix) :]] = state_dict.pop(name)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def insert(
+    model: nn.Module,
+    spec: str,
+    places: tuple[Place, ...],
+    ratio: int | None = None,
+    seed: int = 0,
+    shape: Shape = (1, 3, 224, 224),
+) -> list[str]:
+    """Put a block behind every module that the places name; return the paths of those.
+
+    Each block is built for the channels that arrive there, with weights of its own, on the device
+    and in the dtype of the network; the model is changed in place, once all of that worked. `ratio`
+    goes in where the block takes one; `shape` is an input that the model takes. Raises UsageError
+    where a place does not exist, its output is no (B, C, H, W), or the block cannot be built.
+    """
+    paths = find(model, places)
+    widths = channels_at(model, paths, shape)
+    made = [
+        _fitting(model, path, spec, widths[path], ratio, seed + number)
+        for number, path in enumerate(paths)
+    ]
+    for path, block in zip(paths, made, strict=True):
+        _put(model, path, block)
+    return paths
+
+
+def inserted(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The path of the module behind which each block of a network stands, and the block."""
+    for path, module in model.named_modules():
+        if isinstance(module, WithBlock):
+            yield from ((path, block) for block in module.inserted)
+
+
+def channels_at(model: nn.Module, paths: Sequence[str], shape: Shape) -> dict[str, int]:
+    """Tell the channels of what the modules at some paths give, by a pass on the meta device.
+
+    The model is called on `shape` until all of them were; what comes behind may fail there.
+    Raises UsageError where one gives no (B, C, H, W), different widths, or is not reached.
+    """
+    twin = _on_meta(model).eval()
+    outputs: dict[str, list[Any]] = {path: [] for path in paths}
+    for path in paths:
+        # bound now: the loop's variable will be another
+        def keep(module: nn.Module, given: Any, output: Any, path: str = path) -> None:
+            outputs[path].append(output)
+
+        twin.get_submodule(path).register_forward_hook(keep)
+    failure = None
+    try:
+        with torch.no_grad():
+            twin(torch.empty(shape, device="meta"))
+    except (Exception, SystemExit) as error:  # a model may raise anything
+        failure = error
+    return {path: _channels(path, found, shape, failure) for path, found in outputs.items()}
+
+
+def _channels(
+    path: str, outputs: Sequence[Any], shape: Shape, failure: BaseException | None
+) -> int:
+    size = "x".join(map(str, shape))
+    if not outputs:
+        why = f": {told(failure)}" if failure else ""
+        raise UsageError(f"place {path!r} is not reached when an input {size} goes through{why}")
+    widths = set()
+    for output in outputs:
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            what = (
+                f"of shape {tuple(output.shape)}"
+                if isinstance(output, Tensor)
+                else f"a {type(output).__name__}"
+            )
+            raise UsageError(f"place {path!r}: the output there is {what}, no (B, C, H, W) tensor")
+        widths.add(output.shape[1])
+    if len(widths) > 1:
+        told_widths = ", ".join(map(str, sorted(widths)))
+        raise UsageError(f"place {path!r} is called more than once, with {told_widths} channels")
+    return int(widths.pop())
+
+
+def _on_meta(model: nn.Module) -> nn.Module:
+    """Copy a model without its numbers: no memory is taken, and the model is not touched."""
+    memo: dict[int, Any] = {}
+    for tensor in (*model.parameters(), *model.buffers()):
+        empty = torch.empty_like(tensor, device="meta")
+        memo[id(tensor)] = (
+            nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+        )
+    return copy.deepcopy(model, memo)
+
+
+def _fitting(
+    model: nn.Module, path: str, spec: str, channels: int, ratio: int | None, seed: int
+) -> nn.Module:
+    """Build a block as it goes behind the module at a path."""
+    weights = [*model.get_submodule(path).parameters(), *model.parameters()]
+    like = next((tensor for tensor in weights if tensor.is_floating_point()), torch.empty(0))
+    with _naming(path):
+        if like.device.type == "meta":
+            block = blocks.build_at(spec, channels, ratio)
+        else:
+            block = blocks.build(spec, channels, ratio, seed)
+    return block.to(device=like.device, dtype=like.dtype).train(model.training)
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"at {path}: {error}") from error
+
+
+def _put(model: nn.Module, path: str, block: nn.Module) -> None:
+    there = model.get_submodule(path)
+    if isinstance(there, WithBlock):
+        there.inserted.append(block)
+    else:
+        model.set_submodule(path, WithBlock(there, block).train(model.training))

@@ -1,0 +1,84 @@
+"""Weights from a file of the user's: tensors by name, read without running anything."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gcbench.errors import UsageError
+
+# where training scripts keep a network's weights among other things
+_NESTED = ("state_dict", "model")
+# frozen norms, as torchvision's detectors were trained with, keep none
+_COUNTER = ".num_batches_tracked"
+
+
+def load(model: nn.Module, path: Path) -> None:
+    """Load a state dict into a model, every name of it and no other; on meta it is only checked.
+
+    Only the counters of batches that norms have met may be missing.
+
+    Raises UsageError where the file is no state dict, or not one of this model.
+    """
+    state = read(path)
+    expected = model.state_dict()
+    missing = [name for name in expected if name not in state and not name.endswith(_COUNTER)]
+    unexpected = [name for name in state if name not in expected]
+    if missing or unexpected:
+        raise UsageError(f"--weights {path} is of another network: {_names(missing, unexpected)}")
+    for name, tensor in expected.items():
+        if name in state and state[name].shape != tensor.shape:
+            raise UsageError(
+                f"--weights {path} is of another network: {name} has shape "
+                f"{tuple(state[name].shape)}, not {tuple(tensor.shape)}"
+            )
+    if not any(tensor.is_meta for tensor in expected.values()):
+        model.load_state_dict(state, strict=False)
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """Read a state dict; nothing but tensors and plain values is ever made of a file.
+
+    Raises UsageError where there is no file, or it is not one of weights.
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UsageError(f"--weights {path}: cannot read it: {error.strerror or error}") from error
+    except Exception as error:  # what is wrong with a file, torch tells in many ways
+        raise UsageError(
+            f"--weights {path} is no file of weights that can be loaded safely "
+            f"(torch.load, weights_only=True, raised {type(error).__name__})"
+        ) from error
+    for name in _NESTED:
+        if isinstance(found, dict) and isinstance(found.get(name), dict):
+            found = found[name]
+    if not _is_state(found):
+        raise UsageError(
+            f"--weights {path} holds {_what(found)}, no state dict: save one with "
+            "torch.save(model.state_dict(), FILE)"
+        )
+    state: dict[str, Tensor] = found
+    return state
+
+
+def _is_state(found: Any) -> bool:
+    return (
+        isinstance(found, dict)
+        and bool(found)
+        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items())
+    )
+
+
+def _what(found: Any) -> str:
+    return "an empty dict" if found == {} else f"a {type(found).__name__}"
+
+
+def _names(missing: list[str], unexpected: list[str]) -> str:
+    said = []
+    if missing:
+        said.append(f"it lacks {len(missing)} tensors, such as {missing[0]}")
+    if unexpected:
+        said.append(f"it has {len(unexpected)} that are unknown here, such as {unexpected[0]}")
+    return "; ".join(said)
