@@ -3,6 +3,7 @@
 import os
 import pickle
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from gcbench.networks import (
 )
 from gcbench.networks.detectors import fixed_boxes
 from gcbench.spec import Axes, Network
+from gcbench.workload import make_workload
 
 USERS_OWN = """
 import torch
@@ -280,6 +282,16 @@ def test_a_network_gives_every_output_in_evaluation_and_a_loss_in_training():
         (256, side, side) for side in (16, 8, 4, 2, 1)
     ]
     assert module.train()(x).shape == ()
+
+
+def test_training_starts_from_the_loss_and_makes_no_gradient_of_the_images():
+    case = replace(cases("resnet18").cases[0], mode="train", batch=2)
+    work = make_workload(build_case(case, seed=0), case, "cpu")
+    assert work.gradient is None
+    work.prepare()
+    work.call()
+    assert work.x.grad is None
+    assert all(parameter.grad is not None for parameter in work.module.parameters())
 
 
 def test_a_whole_detector_runs_on_the_same_boxes_whatever_its_weights():
