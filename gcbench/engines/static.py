@@ -6,7 +6,6 @@ where it has none, it is run on the meta device, at the speed of that.
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from gcbench import blocks, modules, sweep
 from gcbench.counting import Subject, count
@@ -15,9 +14,6 @@ from gcbench.engines.fresh import Listener
 from gcbench.errors import UsageError
 from gcbench.records import ComparisonRecord, Effort, Measurement, Status
 from gcbench.spec import Case, Comparison, CounterName
-
-if TYPE_CHECKING:
-    pass
 
 # modules are made once for all shapes; a grid's fastest axis is the size
 KEPT_MODULES = 256
@@ -53,7 +49,11 @@ class Static:
         if why_not:
             return Measurement(case, "skipped", why_not)
         try:
-            meta = self._meta(case.spec, case.channels, case.ratio)
+            meta = (
+                self._meta(case.spec, case.channels, case.ratio)
+                if case.network is None
+                else modules.build_meta(case)
+            )
         except UsageError as error:
             return Measurement(case, "error", str(error))
         formed = blocks.has_closed_forms(meta)
