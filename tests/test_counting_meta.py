@@ -155,7 +155,9 @@ def test_every_column_of_the_table_is_filled(name):
     cells, reasons = count(subject_at(name, SHAPE, ratio=3))
     assert reasons == []
     assert list(cells) == COLUMNS
-    assert all(value is not None for value in cells.values())
+    # a block that stands alone is inserted nowhere
+    empty = [name for name, value in cells.items() if value is None]
+    assert empty == ["inserted", "inserted_at"]
 
 
 @pytest.mark.parametrize("mode", ["infer", "train", "backward"])
