@@ -1,5 +1,8 @@
 """The table of blocks, and the way from a block spec to a module.
 
+Beside the table's own blocks there are those that installed packages announce, `LIBRARY/NAME` of
+the libraries in `gcbench.peers`, and `module:Class` for whatever else can be imported.
+
 A block is an `nn.Module` that maps (B, C, H, W) to (B, C, H, W). Its constructor takes the
 channels, and keyword options with defaults; where one of them is `ratio`, the ratio axis varies it.
 A block of the table also carries its closed forms (`letters`, `closed_form` and `alive_bytes`); any
@@ -8,11 +11,12 @@ other module needs nothing.
 
 import inspect
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gcbench.errors import UsageError, told
+from gcbench import peers
+from gcbench.errors import UsageError, at_code, told, worded
 from gcbench.registry import Entry, Registry, imported, suggestion
 from gcbench.spec import (
     ELEMENT_BYTES,
@@ -72,6 +76,19 @@ BLOCKS: Registry[BlockEntry] = Registry(
 )
 
 
+def catalogue() -> tuple[Registry[BlockEntry], list[str]]:
+    """The blocks that have a name: the table's, and those that installed packages announce.
+
+    Returns beside them a sentence for each announced one whose name cannot be used. Imports none.
+    """
+    points, clashes = peers.announced([entry.name for entry in BLOCKS])
+    found = (
+        BlockEntry(p.name, f"{p.module}:{p.attr}", f"{p.module}:{p.attr}", peers.origin(p))
+        for p in points
+    )
+    return Registry("block", (*BLOCKS, *found)), clashes
+
+
 def resolve(text: str) -> Block:
     """Look at a block spec's target and options without building it.
 
@@ -129,8 +146,12 @@ def build_at(spec: str, channels: int, ratio: int | None = None) -> "nn.Module":
     """Build a block on the meta device; raises as `build` does."""
     import torch
 
-    with torch.device("meta"):
-        return _construct(spec, channels, ratio)
+    try:
+        with torch.device("meta"):
+            return _construct(spec, channels, ratio)
+    except UsageError:
+        # a constructor may look at numbers, which there are none of there; refusals come again
+        return build(spec, channels, ratio).to("meta")
 
 
 def closed_form(module: "nn.Module", shape: Shape) -> dict[str, int] | None:
@@ -178,10 +199,13 @@ def _construct(text: str, channels: int, ratio: int | None) -> "nn.Module":
         )
     except (Exception, SystemExit) as error:
         raise UsageError(
-            f"block {text!r} cannot be built at {channels} channels: {_told(error)}"
+            f"block {text!r} cannot be built at {channels} channels: {worded(error)}{remark(text)}"
         ) from error
     if not isinstance(module, nn.Module):
-        raise UsageError(f"block {text!r} makes a {type(module).__name__}, not a torch.nn.Module")
+        where = written_at(factory)
+        raise UsageError(
+            f"block {text!r} makes a {type(module).__name__}, not a torch.nn.Module{where}"
+        )
     return module
 
 
@@ -190,10 +214,40 @@ def factory_of(spec: BlockSpec) -> Factory:
 
     Modules are looked for in the working directory too. Raises UsageError where there is none.
     """
-    if ":" in spec.target:
-        return imported(f"block {str(spec)!r}", spec.target)
-    listed: Factory = BLOCKS[spec.target].load()
+    if "/" in spec.target and ":" not in spec.target:
+        return peers.factory(spec.target)
+    target = spec.target
+    if ":" not in target and target not in BLOCKS:
+        target = _announced(target)
+    if ":" in target:
+        return imported(f"block {str(spec)!r}", target)
+    listed: Factory = BLOCKS[target].load()
     return listed
+
+
+def _announced(name: str) -> str:
+    known, clashes = catalogue()
+    told = [clash for clash in clashes if clash.startswith(f"{name!r} ")]
+    if told and name not in known:
+        raise UsageError("; ".join(["block " + told[0], *told[1:]]))
+    return known[name].target
+
+
+def remark(text: str) -> str:
+    """Say behind a failure of a library's block what is known of it; nothing of other blocks."""
+    target = parse_block(text).target
+    words = peers.remark(target) if "/" in target and ":" not in target else ""
+    return f"; {words}" if words else ""
+
+
+def written_at(*functions: Callable[..., object]) -> str:
+    """Say where the first of these functions that is a user's own begins: ` (mine.py:12)`."""
+    for function in functions:
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        where = at_code(code, function.__module__) if code else ""
+        if where:
+            return where
+    return ""
 
 
 def _parameters(factory: Factory) -> dict[str, inspect.Parameter]:
@@ -256,8 +310,3 @@ def _scalar_kinds(factory: Factory) -> dict[str, type]:
     except Exception:  # a user's annotation that cannot be evaluated leaves the option unchecked
         return {}
     return {name: hint for name, hint in hints.items() if hint in _KIND_WORDS}
-
-
-def _told(error: BaseException) -> str:
-    # a block's own ValueError is written for the person who gave the option
-    return str(error) if isinstance(error, ValueError) and str(error) else told(error)

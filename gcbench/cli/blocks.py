@@ -14,12 +14,20 @@ Block = Annotated[
 
 def blocks(block: Block = None, traceback: faults.Traceback = False) -> None:
     """List the blocks, or describe one: its options, closed forms and source."""
-    from gcbench.blocks import BLOCKS
+    from gcbench.blocks import catalogue
+    from gcbench.peers import LIBRARIES
 
     if block is None:
-        width = max(len(entry.name) for entry in BLOCKS)
-        for entry in BLOCKS:
-            print(f"{entry.name:<{width}}  {entry.summary} ({entry.source})")
+        entries, clashes = catalogue()
+        lines = [(entry.name, f"{entry.summary} ({entry.source})") for entry in entries]
+        lines += [
+            (f"{library.name}/NAME", f"{library.summary}: {' '.join(library.names)}")
+            for library in LIBRARIES
+        ]
+        width = max(len(name) for name, _ in lines)
+        for name, words in lines:
+            print(f"{name:<{width}}  {words}")
+        faults.warn(f"block {clash}" for clash in clashes)
         return
     from gcbench.cli.describe import describe
 
