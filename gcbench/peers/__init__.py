@@ -70,6 +70,12 @@ LIBRARIES: Registry[Library] = Registry(
             "mmcv's plug-in blocks; ContextBlock's ratio = 1/ratio",
             "gcbench[mmcv]",
         ),
+        Library(
+            "torchvision",
+            "gcbench.peers.torchvision",
+            "torchvision's layer; squeeze_channels = C // ratio",
+            "torchvision",
+        ),
     ),
 )
 
