@@ -1,7 +1,8 @@
 """The table of blocks, and the way from a block spec to a module.
 
 Beside the table's own blocks there are those that installed packages announce, `LIBRARY/NAME` of
-the libraries in `gcbench.peers`, and `module:Class` for whatever else can be imported.
+the libraries in `gcbench.peers`, `module:Class` for whatever else can be imported, and, while
+`given` says so, modules that exist already.
 
 A block is an `nn.Module` that maps (B, C, H, W) to (B, C, H, W). Its constructor takes the
 channels, and keyword options with defaults; where one of them is `ratio`, the ratio axis varies it.
@@ -9,10 +10,14 @@ A block of the table also carries its closed forms (`letters`, `closed_form` and
 other module needs nothing.
 """
 
+import copy
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gcbench import peers
@@ -76,6 +81,24 @@ BLOCKS: Registry[BlockEntry] = Registry(
 )
 
 
+# modules that exist already, by the names under which this process knows them for now
+_GIVEN: "ContextVar[Mapping[str, nn.Module]]" = ContextVar("given", default=MappingProxyType({}))
+
+
+@contextmanager
+def given(modules: "Mapping[str, nn.Module]") -> Iterator[None]:
+    """Let names stand for modules that exist already, before all other blocks of these names.
+
+    To build one is to copy it: what is given is never called or changed. Only this process knows
+    the names.
+    """
+    token = _GIVEN.set(modules)
+    try:
+        yield
+    finally:
+        _GIVEN.reset(token)
+
+
 def catalogue() -> tuple[Registry[BlockEntry], list[str]]:
     """The blocks that have a name: the table's, and those that installed packages announce.
 
@@ -95,6 +118,8 @@ def resolve(text: str) -> Block:
     Raises UsageError where the target cannot be imported, or an option is unknown or of a wrong
     type.
     """
+    if text in _GIVEN.get():
+        return Block(name=text, spec=text, ratio=None, takes_ratio=False)
     spec = parse_block(text)
     factory = factory_of(spec)
     parameters = options_of(factory)
@@ -127,6 +152,8 @@ def build(spec: str, channels: int, ratio: int | None = None, seed: int = 0) -> 
     """
     import torch
 
+    if spec in _GIVEN.get():
+        return _copied(spec).to("cpu", torch.float32)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.manual_seed(seed)
         return _construct(spec, channels, ratio)
@@ -146,6 +173,8 @@ def build_at(spec: str, channels: int, ratio: int | None = None) -> "nn.Module":
     """Build a block on the meta device; raises as `build` does."""
     import torch
 
+    if spec in _GIVEN.get():
+        return _copied(spec).to("meta")
     try:
         with torch.device("meta"):
             return _construct(spec, channels, ratio)
@@ -180,6 +209,13 @@ def flags(module: "nn.Module") -> tuple[str, ...]:
 def _has_closed_form(block: object) -> bool:
     # both, so that an attribute of a user's module that happens to have one name is left alone
     return all(callable(getattr(block, name, None)) for name in ("letters", "closed_form"))
+
+
+def _copied(name: str) -> "nn.Module":
+    try:
+        return copy.deepcopy(_GIVEN.get()[name])
+    except Exception as error:  # the module may raise anything
+        raise UsageError(f"block {name!r} cannot be copied: {worded(error)}") from error
 
 
 def _construct(text: str, channels: int, ratio: int | None) -> "nn.Module":
@@ -235,9 +271,17 @@ def _announced(name: str) -> str:
 
 def remark(text: str) -> str:
     """Say behind a failure of a library's block what is known of it; nothing of other blocks."""
+    if text in _GIVEN.get():
+        return ""
     target = parse_block(text).target
     words = peers.remark(target) if "/" in target and ":" not in target else ""
     return f"; {words}" if words else ""
+
+
+def source_of(module: "nn.Module", text: str) -> str:
+    """Say where the code that a block runs is a user's own, else the code that made it."""
+    made_by = [] if text in _GIVEN.get() else [factory_of(parse_block(text))]
+    return written_at(type(module).forward, *made_by)
 
 
 def written_at(*functions: Callable[..., object]) -> str:

@@ -19,7 +19,7 @@ from gcbench.engines.attempts import UNBOUNDED, Bounds, Trying
 from gcbench.engines.launching import launched
 from gcbench.errors import CaseError, CountingError, UsageError, told
 from gcbench.records import ComparisonRecord, Effort, Measurement, Role, Status, Timing
-from gcbench.spec import ELEMENT_BYTES, Axes, Case, Comparison, CounterName, compare, parse_block
+from gcbench.spec import ELEMENT_BYTES, Axes, Case, Comparison, CounterName, compare
 from gcbench.timing.clocks import Clock, CpuClock, Work
 from gcbench.timing.cuda import CudaClock
 from gcbench.timing.gpu import TorchGpu
@@ -376,7 +376,7 @@ def _require_block(work: Workload, case: Case) -> None:
         furthest = (first - second).abs().max().item()
         raise ValueError(
             f"it is not deterministic in eval: two calls on one input differ by up to "
-            f"{furthest:.2g}{_source_of(work, case)}"
+            f"{furthest:.2g}{blocks.source_of(work.module, case.spec)}"
         )
 
 
@@ -387,7 +387,7 @@ def _sampled(output: Tensor) -> Tensor:
 
 
 def _require_like_input(output: object, work: Workload, case: Case) -> None:
-    where, x = _source_of(work, case), work.x
+    where, x = blocks.source_of(work.module, case.spec), work.x
     if not isinstance(output, Tensor):
         raise TypeError(f"the output is a {type(output).__name__}, not a tensor{where}")
     if tuple(output.shape) != case.shape:
@@ -399,11 +399,6 @@ def _require_like_input(output: object, work: Workload, case: Case) -> None:
             f"the output is {output.dtype} on {output.device}, "
             f"the input {x.dtype} on {x.device}{where}"
         )
-
-
-def _source_of(work: Workload, case: Case) -> str:
-    maker = blocks.factory_of(parse_block(case.spec))
-    return blocks.written_at(type(work.module).forward, maker)
 
 
 def _is_oom(error: BaseException | None) -> bool:

@@ -10,5 +10,10 @@ FORMATS: Registry[Entry] = Registry(
     (
         Entry("table", "gcbench.formats.terminal:render", "a table for people"),
         Entry("csv", "gcbench.formats.csv:render", "one row a case, every column"),
+        Entry(
+            "pytest-benchmark",
+            "gcbench.formats.pytest_benchmark:render",
+            "JSON that pytest-benchmark compare reads",
+        ),
     ),
 )

@@ -1,0 +1,96 @@
+"""pytest-benchmark's JSON, so that `pytest-benchmark compare` reads a run.
+
+Written against pytest-benchmark 5.3. It expects every statistic of raw rounds; what a table holds
+of them is put where it belongs, in seconds: min, the median, and the median again for the mean; the
+95 % interval's ends for the quartiles and the maximum, half its width for the deviation. A row that
+was not measured is left out. MACs, parameters, verdict and the relative with its interval are in
+`extra_info`.
+"""
+
+import json
+import platform
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+_EXTRA = ("status", "verdict", "relative", "relative_lo", "relative_hi", "params", "macs", "flags")
+
+
+def render(table: pd.DataFrame) -> str:
+    """Write the measured rows of a table as pytest-benchmark's JSON, with a final newline."""
+    measured = table[table["latency_us"].notna()]
+    when = datetime.now(UTC).isoformat()
+    saved = {
+        "machine_info": _machine(table),
+        "commit_info": {"id": "unknown", "time": None, "dirty": False, "branch": "(unknown)"},
+        "benchmarks": [_benchmark(row) for row in measured.to_dict("records")],
+        "datetime": when,
+        "version": "5.3.1",
+    }
+    return json.dumps(saved, indent=4) + "\n"
+
+
+def _machine(table: pd.DataFrame) -> dict[str, Any]:
+    first = table.iloc[0]
+    return {
+        "node": _plain(first["node"]),
+        "processor": _plain(first["device_name"]),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "python_version": platform.python_version(),
+        "gcbench_version": _plain(first["gcbench_version"]),
+        "torch_version": _plain(first["torch_version"]),
+        "cpu": {"brand_raw": _plain(first["device_name"])},
+    }
+
+
+def _benchmark(row: dict[Any, Any]) -> dict[str, Any]:
+    spec, ratio = row["spec"], _plain(row["ratio"])
+    name = spec if ratio is None else f"{spec} r{ratio}"
+    return {
+        # the baselines of one comparison have its group: what is divided stands together
+        "group": row["key"].partition("|")[2].removeprefix(f"ratio={ratio}|"),
+        "name": name,
+        "fullname": row["key"],
+        "params": None,
+        "param": None,
+        "extra_info": {column: _plain(row[column]) for column in _EXTRA},
+        "options": {"disable_gc": False, "timer": "perf_counter", "warmup": True},
+        "stats": _statistics(row),
+    }
+
+
+def _statistics(row: dict[Any, Any]) -> dict[str, float | int | str]:
+    median = row["latency_us"] / 1e6
+    low, high = (
+        median if pd.isna(row[end]) else row[end] / 1e6
+        for end in ("latency_us_lo", "latency_us_hi")
+    )
+    rounds = int(row["samples"])
+    return {
+        "min": row["latency_us_min"] / 1e6,
+        "max": high,
+        "mean": median,
+        "stddev": (high - low) / 2,
+        "rounds": rounds,
+        "median": median,
+        "iqr": high - low,
+        "q1": low,
+        "q3": high,
+        "iqr_outliers": 0,
+        "stddev_outliers": 0,
+        "outliers": "0;0",
+        "ld15iqr": low,
+        "hd15iqr": high,
+        "ops": 1 / median,
+        "total": median * rounds,
+        "iterations": int(row["calls_per_sample"]),
+    }
+
+
+def _plain(cell: Any) -> Any:
+    """A cell as JSON has it: missing is null, and numpy's numbers are numbers."""
+    if pd.isna(cell):
+        return None
+    return cell.item() if hasattr(cell, "item") else cell
