@@ -4,10 +4,11 @@ import inspect
 import re
 import sys
 
+import pandas as pd
 import pytest
 import torch
 
-from gcbench import blocks, peers
+from gcbench import blocks, equality, peers
 from gcbench.cli.app import main
 from gcbench.errors import UsageError
 from gcbench.peers import mmcv as mmcv_peers
@@ -135,3 +136,40 @@ def test_every_layer_is_described(target, capsys):
     out, _ = capsys.readouterr()
     assert exit_info.value.code == 0
     assert "Options:" in out
+
+
+OWN = """
+from torch import nn
+
+class Mine(nn.Module):
+    def __init__(self, dim, ratio=16):
+        super().__init__()
+        self.narrow = nn.Conv2d(dim, dim // ratio, 1)
+        self.widen = nn.Conv2d(dim // ratio, dim, 1)
+
+    def forward(self, x):
+        return x + self.widen(self.narrow(x).relu().mean((2, 3), keepdim=True))
+"""
+
+
+def test_ours_timms_mmcvs_and_a_users_block_stand_in_one_table(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("timm")
+    pytest.importorskip("mmcv")
+    (tmp_path / "blocks_beside_peers.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    named = ["gc", "timm/gca", "mmcv/ContextBlock", "blocks_beside_peers:Mine"]
+    short = ["-C", "64", "-s", "14", "-r", "16", "--max-time", "3s", "--precision", "50%"]
+    with pytest.raises(SystemExit) as exit_info:
+        main(["bench", *named, *short, "--csv", str(tmp_path / "a.csv")])
+    sys.modules.pop("blocks_beside_peers", None)
+    assert exit_info.value.code == 0
+    table = pd.read_csv(tmp_path / "a.csv")
+    assert table["spec"].tolist() == named
+    assert table["macs"].tolist()[:3] == [2 * 64 * 196 + 2 * 64 * 4] * 3
+    assert table["macs_counter"].tolist() == ["fvcore"] * 4
+    assert table["ratio"].tolist() == [16] * 4
+    assert (table["relative_lo"] < table["relative_hi"]).tolist() == [False, True, True, True]
+    for peer in equality.PEERS[:5]:
+        assert equality.compared(peer).equal
