@@ -7,7 +7,7 @@
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
+
+    from gcbench.spec import Axes
 
 __all__ = ["Counts", "bench", "build", "count", "insert", "load"]
 
@@ -40,7 +42,7 @@ def build(spec: str, channels: int, seed: int = 0) -> "nn.Module":
 
 
 def bench(
-    specs: Sequence[str],
+    arms: "Sequence[str | nn.Module] | Mapping[str, str | nn.Module]",
     shape: tuple[int, int, int, int],
     *,
     baseline: str | None = None,
@@ -49,31 +51,79 @@ def bench(
     max_time_s: float | None = None,
     seed: int = 0,
     counter: str = "auto",
+    progress: bool = True,
     **axes: Any,
 ) -> "pd.DataFrame":
     """Measure blocks side by side at a shape (B, C, H, W), as `gcbench bench` does.
 
-    `axes` are those of `gcbench.spec.Axes`: ratio, dtype, device, layout, mode, runtime, cache,
-    threads; `pair` names one of them to put two values of it side by side, as `--pair` does.
-    Returns the CSV's columns, one row a block; latencies in microseconds. Raises
-    gcbench.errors.UsageError where something cannot be done as it was asked for.
+    `arms` are block specs or modules that exist already: those are copied, brought to the dtype,
+    device and mode of the axes, and not touched themselves. A dict names the arms; in a list a
+    module goes by the name of its class. `axes` are those of `gcbench.spec.Axes`: ratio, dtype,
+    device, layout, mode, runtime, cache, threads; `pair` names one of them to put two values of it
+    side by side, as `--pair` does. A bar shows how far it is, where stderr is a terminal or this is
+    a notebook with ipywidgets; `progress=False` keeps it away.
+
+    Returns the CSV's columns, one row a block; latencies in microseconds. What fails when it is
+    called is a row with its reason. Raises gcbench.errors.UsageError where something cannot be done
+    as it was asked for. docs/python.md has examples.
     """
-    from gcbench import engines, tables
+    from gcbench import blocks, engines, tables
+    from gcbench.cli.progress import timing_bar
     from gcbench.records import DEFAULT_EFFORT, Effort
     from gcbench.spec import CounterName, axes_at, parse_choice, parse_pair
     from gcbench.units import parse_seconds, parse_share
 
     shared = axes_at(shape, axes)
     both = None if pair is None else parse_pair("pair", str(pair), shared)
-    comparison = engines.compare(specs, shared, baseline, both)
-    default = DEFAULT_EFFORT[comparison.cases[0].device.partition(":")[0]]
-    effort = Effort(
-        default.precision if precision is None else parse_share("precision", str(precision)),
-        default.max_time_s if max_time_s is None else parse_seconds("max_time_s", str(max_time_s)),
-    )
     who = parse_choice("counter", counter, CounterName)
-    run = engines.run([comparison], effort, seed, who, tell=partial(warnings.warn, stacklevel=4))
+    names, modules = _named(arms, shared, seed)
+    with blocks.given(modules), timing_bar(progress) as move:
+        comparison = engines.compare(names, shared, baseline, both)
+        default = DEFAULT_EFFORT[comparison.cases[0].device.partition(":")[0]]
+        effort = Effort(
+            default.precision if precision is None else parse_share("precision", str(precision)),
+            default.max_time_s
+            if max_time_s is None
+            else parse_seconds("max_time_s", str(max_time_s)),
+        )
+        tell = partial(warnings.warn, stacklevel=4)
+        run = engines.run([comparison], effort, seed, who, move, tell=tell)
     return tables.frame(run)
+
+
+def _named(
+    arms: "Sequence[str | nn.Module] | Mapping[str, str | nn.Module]", axes: "Axes", seed: int
+) -> "tuple[list[str], dict[str, nn.Module]]":
+    """Name the arms, and say which of the names stand for modules that exist."""
+    from gcbench.errors import UsageError
+
+    if isinstance(arms, Mapping):
+        modules = {
+            name: _built(arm, axes, seed) if isinstance(arm, str) else arm
+            for name, arm in arms.items()
+        }
+        names = list(modules)
+    else:
+        names, modules = [], {}
+        for arm in arms:
+            name = arm if isinstance(arm, str) else type(arm).__name__
+            while not isinstance(arm, str) and name in modules:
+                name += "'"
+            names.append(name)
+            modules |= {} if isinstance(arm, str) else {name: arm}
+    for name in modules:
+        if not name or "|" in name or "@" in name or not name.isprintable():
+            raise UsageError(f"an arm cannot be named {name!r}: printable, and without | and @")
+    return names, modules
+
+
+def _built(text: str, axes: "Axes", seed: int) -> "nn.Module":
+    from gcbench import blocks
+
+    block = blocks.resolve(text)
+    return blocks.build(
+        block.spec, axes.channels, axes.ratio if block.takes_ratio else block.ratio, seed
+    )
 
 
 def count(module: "nn.Module", shape: tuple[int, int, int, int]) -> Counts:

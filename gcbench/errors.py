@@ -4,11 +4,58 @@ The library raises these and prints nothing; `gcbench.cli` turns each into one l
 the exit code that the kind carries.
 """
 
+import sys
+from pathlib import Path
+from types import CodeType
+
+# whose lines tell a user nothing about code of their own
+_OURS = frozenset({"gcbench", "torch", "torchvision", "fvcore"}) | sys.stdlib_module_names
+
 
 def told(error: BaseException) -> str:
-    """Say in one line what a block's own code raised: the kind, and the start of the message."""
+    """Say in one line what a block's own code raised: kind, start of the message, and where."""
     message = " ".join(str(error).split())[:300]
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+    # the parser's words end with the file and line that are said here in any case
+    if isinstance(error, SyntaxError):
+        message = error.msg
+    return (f"{type(error).__name__}: {message}" if message else type(error).__name__) + at(error)
+
+
+def worded(error: BaseException) -> str:
+    """Say what a block's own code raised; a ValueError is written for the person and says it."""
+    return f"{error}{at(error)}" if isinstance(error, ValueError) and str(error) else told(error)
+
+
+def at(error: BaseException) -> str:
+    """Say where a user's own code raised it: ` (mine.py:12)`, or nothing where that was nobody's.
+
+    That is the innermost line outside gcbench, torch and Python's own library, and outside every
+    installed package too where there is such a line.
+    """
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return _shown(error.filename, error.lineno)
+    lines, step = [], error.__traceback__
+    while step:
+        if _top(step.tb_frame.f_globals.get("__name__", "")) not in _OURS:
+            lines.append((step.tb_frame.f_code.co_filename, step.tb_lineno))
+        step = step.tb_next
+    written = [line for line in lines if "site-packages" not in line[0]] or lines
+    return _shown(*written[-1]) if written else ""
+
+
+def at_code(code: CodeType, module: str) -> str:
+    """Say where a function of a user's module begins, as `at` does."""
+    return "" if _top(module) in _OURS else _shown(code.co_filename, code.co_firstlineno)
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _shown(file: str, line: int) -> str:
+    path = Path(file)
+    here = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f" ({here}:{line})"
 
 
 class GcbenchError(Exception):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from gcbench.errors import UsageError, told
+from gcbench.errors import UsageError, worded
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,7 @@ def imported(what: str, target: str) -> Any:
     try:
         found = importlib.import_module(module)
     except (Exception, SystemExit) as error:
-        # a module's own ValueError is written for the person who named it
-        why = str(error) if isinstance(error, ValueError) and str(error) else told(error)
-        raise UsageError(f"{what}: cannot import {module!r}: {why}") from error
+        raise UsageError(f"{what}: cannot import {module!r}: {worded(error)}") from error
     factory = getattr(found, attribute, None)
     if not callable(factory):
         known = [n for n, v in vars(found).items() if inspect.isclass(v) or inspect.isfunction(v)]

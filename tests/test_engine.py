@@ -338,14 +338,14 @@ def test_the_same_engine_runs_on_cuda():
 def test_a_block_that_fails_while_it_is_timed_is_a_row_and_the_rest_are_timed(bombs):
     table = measured(["gc", "bombs:Late", "se"], effort=Effort(0.01, 0.3))
     assert table["status"].tolist() == ["ok", "error", "ok"]
-    assert table["reason"].iloc[1] == "RuntimeError: that was call 20"
+    assert table["reason"].iloc[1] == "RuntimeError: that was call 20 (bombs.py:41)"
     assert table["latency_us"].notna().tolist() == [True, False, True]
 
 
 def test_a_block_that_cannot_be_copied_is_a_row_with_its_reason(bombs):
     table = measured(["gc", "bombs:Single"])
     assert table["status"].tolist() == ["ok", "error"]
-    assert table["reason"].iloc[1] == "TypeError: there is but one"
+    assert table["reason"].iloc[1] == "TypeError: there is but one (bombs.py:50)"
 
 
 def test_a_block_that_leaves_the_program_is_a_row_or_refused(bombs):

@@ -1,18 +1,27 @@
 """The table of blocks, and the way from a block spec to a module.
 
+Beside the table's own blocks there are those that installed packages announce, `LIBRARY/NAME` of
+the libraries in `gcbench.peers`, `module:Class` for whatever else can be imported, and, while
+`given` says so, modules that exist already.
+
 A block is an `nn.Module` that maps (B, C, H, W) to (B, C, H, W). Its constructor takes the
 channels, and keyword options with defaults; where one of them is `ratio`, the ratio axis varies it.
 A block of the table also carries its closed forms (`letters`, `closed_form` and `alive_bytes`); any
 other module needs nothing.
 """
 
+import copy
 import inspect
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from gcbench.errors import UsageError, told
+from gcbench import peers
+from gcbench.errors import UsageError, at_code, told, worded
 from gcbench.registry import Entry, Registry, imported, suggestion
 from gcbench.spec import (
     ELEMENT_BYTES,
@@ -73,12 +82,45 @@ BLOCKS: Registry[BlockEntry] = Registry(
 )
 
 
+# modules that exist already, by the names under which this process knows them for now
+_GIVEN: "ContextVar[Mapping[str, nn.Module]]" = ContextVar("given", default=MappingProxyType({}))
+
+
+@contextmanager
+def given(modules: "Mapping[str, nn.Module]") -> Iterator[None]:
+    """Let names stand for modules that exist already, before all other blocks of these names.
+
+    To build one is to copy it: what is given is never called or changed. Only this process knows
+    the names.
+    """
+    token = _GIVEN.set(modules)
+    try:
+        yield
+    finally:
+        _GIVEN.reset(token)
+
+
+def catalogue() -> tuple[Registry[BlockEntry], list[str]]:
+    """The blocks that have a name: the table's, and those that installed packages announce.
+
+    Returns beside them a sentence for each announced one whose name cannot be used. Imports none.
+    """
+    points, clashes = peers.announced([entry.name for entry in BLOCKS])
+    found = (
+        BlockEntry(p.name, f"{p.module}:{p.attr}", f"{p.module}:{p.attr}", peers.origin(p))
+        for p in points
+    )
+    return Registry("block", (*BLOCKS, *found)), clashes
+
+
 def resolve(text: str) -> Block:
     """Look at a block spec's target and options without building it.
 
     Raises UsageError where the target cannot be imported, or an option is unknown or of a wrong
     type.
     """
+    if text in _GIVEN.get():
+        return Block(name=text, spec=text, ratio=None, takes_ratio=False)
     spec = parse_block(text)
     factory = factory_of(spec)
     parameters = options_of(factory)
@@ -111,6 +153,8 @@ def build(spec: str, channels: int, ratio: int | None = None, seed: int = 0) -> 
     """
     import torch
 
+    if spec in _GIVEN.get():
+        return _copied(spec).to("cpu", torch.float32)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.manual_seed(seed)
         return _construct(spec, channels, ratio)
@@ -130,8 +174,14 @@ def build_at(spec: str, channels: int, ratio: int | None = None) -> "nn.Module":
     """Build a block on the meta device; raises as `build` does."""
     import torch
 
-    with torch.device("meta"), _undrawn():
-        return _construct(spec, channels, ratio)
+    if spec in _GIVEN.get():
+        return _copied(spec).to("meta")
+    try:
+        with torch.device("meta"), _undrawn():
+            return _construct(spec, channels, ratio)
+    except UsageError:
+        # a constructor may look at numbers, which there are none of there; refusals come again
+        return build(spec, channels, ratio).to("meta")
 
 
 def _undrawn() -> "TorchFunctionMode":
@@ -183,6 +233,13 @@ def _has_closed_form(block: object) -> bool:
     return all(callable(getattr(block, name, None)) for name in ("letters", "closed_form"))
 
 
+def _copied(name: str) -> "nn.Module":
+    try:
+        return copy.deepcopy(_GIVEN.get()[name])
+    except Exception as error:  # the module may raise anything
+        raise UsageError(f"block {name!r} cannot be copied: {worded(error)}") from error
+
+
 def _construct(text: str, channels: int, ratio: int | None) -> "nn.Module":
     from torch import nn
 
@@ -200,10 +257,13 @@ def _construct(text: str, channels: int, ratio: int | None) -> "nn.Module":
         )
     except (Exception, SystemExit) as error:
         raise UsageError(
-            f"block {text!r} cannot be built at {channels} channels: {_told(error)}"
+            f"block {text!r} cannot be built at {channels} channels: {worded(error)}{remark(text)}"
         ) from error
     if not isinstance(module, nn.Module):
-        raise UsageError(f"block {text!r} makes a {type(module).__name__}, not a torch.nn.Module")
+        where = written_at(factory)
+        raise UsageError(
+            f"block {text!r} makes a {type(module).__name__}, not a torch.nn.Module{where}"
+        )
     return module
 
 
@@ -212,10 +272,48 @@ def factory_of(spec: BlockSpec) -> Factory:
 
     Modules are looked for in the working directory too. Raises UsageError where there is none.
     """
-    if ":" in spec.target:
-        return imported(f"block {str(spec)!r}", spec.target)
-    listed: Factory = BLOCKS[spec.target].load()
+    if "/" in spec.target and ":" not in spec.target:
+        return peers.factory(spec.target)
+    target = spec.target
+    if ":" not in target and target not in BLOCKS:
+        target = _announced(target)
+    if ":" in target:
+        return imported(f"block {str(spec)!r}", target)
+    listed: Factory = BLOCKS[target].load()
     return listed
+
+
+def _announced(name: str) -> str:
+    known, clashes = catalogue()
+    told = [clash for clash in clashes if clash.startswith(f"{name!r} ")]
+    if told and name not in known:
+        raise UsageError("; ".join(["block " + told[0], *told[1:]]))
+    return known[name].target
+
+
+def remark(text: str) -> str:
+    """Say behind a failure of a library's block what is known of it; nothing of other blocks."""
+    if text in _GIVEN.get():
+        return ""
+    target = parse_block(text).target
+    words = peers.remark(target) if "/" in target and ":" not in target else ""
+    return f"; {words}" if words else ""
+
+
+def source_of(module: "nn.Module", text: str) -> str:
+    """Say where the code that a block runs is a user's own, else the code that made it."""
+    made_by = [] if text in _GIVEN.get() else [factory_of(parse_block(text))]
+    return written_at(type(module).forward, *made_by)
+
+
+def written_at(*functions: Callable[..., object]) -> str:
+    """Say where the first of these functions that is a user's own begins: ` (mine.py:12)`."""
+    for function in functions:
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        where = at_code(code, function.__module__) if code else ""
+        if where:
+            return where
+    return ""
 
 
 def _parameters(factory: Factory) -> dict[str, inspect.Parameter]:
@@ -278,8 +376,3 @@ def _scalar_kinds(factory: Factory) -> dict[str, type]:
     except Exception:  # a user's annotation that cannot be evaluated leaves the option unchecked
         return {}
     return {name: hint for name, hint in hints.items() if hint in _KIND_WORDS}
-
-
-def _told(error: BaseException) -> str:
-    # a block's own ValueError is written for the person who gave the option
-    return str(error) if isinstance(error, ValueError) and str(error) else told(error)

@@ -1,10 +1,13 @@
 """`gcbench blocks`: the table of blocks, or one of them in detail."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gcbench.cli import faults
+
+if TYPE_CHECKING:
+    from gcbench.equality import Finding
 
 Block = Annotated[
     str | None,
@@ -12,15 +15,67 @@ Block = Annotated[
 ]
 
 
-def blocks(block: Block = None, traceback: faults.Traceback = False) -> None:
-    """List the blocks, or describe one: its options, closed forms and source."""
-    from gcbench.blocks import BLOCKS
+Verify = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help="Give the blocks and those of timm, mmcv and torchvision the same weights, and print "
+        "the largest difference of their outputs in float64.",
+        show_default=False,
+    ),
+]
 
+
+def blocks(
+    block: Block = None, verify: Verify = False, traceback: faults.Traceback = False
+) -> None:
+    """List the blocks, or describe one: its options, closed forms and source."""
+    from gcbench.blocks import catalogue
+    from gcbench.errors import UsageError
+    from gcbench.peers import LIBRARIES
+
+    if verify:
+        if block is not None:
+            raise UsageError("--verify compares every block with its peers: name none")
+        _verify()
+        return
     if block is None:
-        width = max(len(entry.name) for entry in BLOCKS)
-        for entry in BLOCKS:
-            print(f"{entry.name:<{width}}  {entry.summary} ({entry.source})")
+        entries, clashes = catalogue()
+        lines = [(entry.name, f"{entry.summary} ({entry.source})") for entry in entries]
+        lines += [
+            (f"{library.name}/NAME", f"{library.summary}: {' '.join(library.names)}")
+            for library in LIBRARIES
+        ]
+        width = max(len(name) for name, _ in lines)
+        for name, words in lines:
+            print(f"{name:<{width}}  {words}")
+        faults.warn(f"block {clash}" for clash in clashes)
         return
     from gcbench.cli.describe import describe
 
     print(describe(block))
+
+
+def _verify() -> None:
+    """Print what comparing the blocks with their peers gave; exit 5 where one differs."""
+    from gcbench import equality
+
+    faults.say("comparing with peers; loading torch")
+    findings = list(equality.verify())
+    ours, theirs = (max(map(len, names)) for names in zip(*map(_names, findings), strict=True))
+    for found in findings:
+        if found.missing:
+            result = f"not compared: {found.missing}"
+        else:
+            result = f"{found.difference:<9.2g}" + ("" if found.equal else "DIFFERS ")
+            result += f"set equal: {found.set_equal}" if found.set_equal else "as they come"
+        print(f"{found.ours:<{ours}}  {found.theirs:<{theirs}}  {result}")
+    print("the largest difference of any number of the outputs, in float64, with the same weights")
+    for name, why in equality.NO_EQUAL.items():
+        print(f"no equal: {name}: {why}")
+    if any(not found.missing and not found.equal for found in findings):
+        raise typer.Exit(faults.UNTRUSTED)
+
+
+def _names(found: "Finding") -> tuple[str, str]:
+    return found.ours, found.theirs

@@ -3,7 +3,7 @@
 import inspect
 from typing import Any, Literal, get_args, get_origin
 
-from gcbench.blocks import BLOCKS, build_at, closed_form, factory_of, options_of, resolve
+from gcbench.blocks import build_at, catalogue, closed_form, factory_of, options_of, resolve
 from gcbench.spec import parse_block, value_text
 
 _MEANING = {
@@ -31,10 +31,11 @@ def describe(text: str) -> str:
     spec = parse_block(text)
     factory = factory_of(spec)
     lines = [block.spec]
-    if spec.target in BLOCKS:
-        lines += [f"source: {BLOCKS[spec.target].source}"]
+    if spec.target in catalogue()[0]:
+        lines += [f"source: {catalogue()[0][spec.target].source}"]
     # its own words only: a class without any would inherit those of nn.Module
-    page = getattr(inspect.getmodule(factory), "__doc__", None) or factory.__doc__
+    own = inspect.getmodule(factory) if "/" not in spec.target else None
+    page = getattr(own, "__doc__", None) or factory.__doc__
     if page:
         lines += ["", inspect.cleandoc(page)]
     options = [_option(parameter) for parameter in options_of(factory).values()]

@@ -1,5 +1,6 @@
 """How what went wrong reaches the person: one line on stderr, and an exit code."""
 
+import logging
 import signal
 import sys
 import traceback
@@ -26,13 +27,23 @@ EXIT_CODES = (
 
 _traceback: ContextVar[bool] = ContextVar("traceback", default=False)
 
+
+def _show_tracebacks(wanted: bool) -> bool:
+    """Have tracebacks shown, also those of cases that failed while the others went on."""
+    _traceback.set(wanted)
+    log = logging.getLogger("gcbench")
+    log.handlers = [logging.StreamHandler(sys.stderr)] if wanted else []
+    log.setLevel(logging.DEBUG if wanted else logging.NOTSET)
+    return wanted
+
+
 Traceback = Annotated[
     bool,
     typer.Option(
         "--traceback",
         help="Show where an error came from.",
         show_default=False,
-        callback=lambda value: _traceback.set(value) and value,
+        callback=_show_tracebacks,
     ),
 ]
 

@@ -1,5 +1,6 @@
-"""How far a measurement is, on stderr: a bar on a terminal, nothing that moves elsewhere."""
+"""How far a measurement is, on stderr: a bar on a terminal or in a notebook, else nothing moves."""
 
+import importlib.util
 import math
 import time
 from collections import Counter
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def timing_bar() -> Iterator["Callable[[Step], None]"]:
-    """Show a bar of the time budget; the callback moves it. Gone when done."""
-    with _bar("timing") as bar:
+def timing_bar(shown: bool = True) -> Iterator["Callable[[Step], None]"]:
+    """Show a bar of the time budget, if at all; the callback moves it. Gone when done."""
+    with _bar("timing", shown) as bar:
         task = bar.add_task("warming up", total=None)
 
         def move(step: "Step") -> None:
@@ -144,7 +145,7 @@ def _share(step: "Step") -> float:
     return min(step.elapsed_s / step.budget_s, 1.0) if step.budget_s else 0.0
 
 
-def _bar(what: str) -> Progress:
+def _bar(what: str, shown: bool = True) -> Progress:
     console = Console(stderr=True)
     # no refreshing thread: it would take time from what is being timed
     return Progress(
@@ -155,5 +156,12 @@ def _bar(what: str) -> Progress:
         console=console,
         transient=True,
         auto_refresh=False,
-        disable=not console.is_terminal,
+        disable=not (shown and _moves(console)),
+    )
+
+
+def _moves(console: Console) -> bool:
+    # in a notebook rich draws by ipywidgets, and complains where they are missing
+    return console.is_terminal or (
+        console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None
     )

@@ -7,6 +7,7 @@ the GCNet paper print MACs under the name FLOPs; here `flops = 2 x macs`.
 import logging
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -57,17 +58,20 @@ def by_auto(subject: "Subject") -> Count:
 
     Networks are counted by torch's: what a block adds to one is a difference of two counts.
     """
-    if (
-        subject.case.network is not None
-        or subject.forward.macs > FVCORE_LARGEST_MACS
-        or not _fits(subject)
-    ):
+    try:
+        forward = subject.forward
+    except CountingError as no_meta:
+        # what looks at numbers runs on real tensors alone
+        with suppress(CountingError):
+            return by_fvcore(subject)
+        raise no_meta
+    if subject.case.network is not None or forward.macs > FVCORE_LARGEST_MACS or not _fits(subject):
         return by_torch(subject)
     try:
         count = by_fvcore(subject)
     except CountingError:
         return by_torch(subject)
-    if count.macs != subject.forward.macs:
+    if count.macs != forward.macs:
         subject.flags.append("counters_disagree")
     return count
 
@@ -78,7 +82,7 @@ def by_fvcore(subject: "Subject") -> Count:
     module = subject.build().eval()
     try:
         products, others = fvcore_products(module, x)
-    except Exception as error:  # the tracer and the module may raise anything
+    except (Exception, SystemExit) as error:  # the tracer and the module may raise anything
         raise CountingError(f"fvcore cannot trace {subject.case.label}: {told(error)}") from error
     return Count(products, "fvcore", others)
 

@@ -1,5 +1,6 @@
 """Measure a comparison in this process: count its cases, try them, then time what can be timed."""
 
+import logging
 import math
 import random
 import time
@@ -37,6 +38,9 @@ from gcbench.workload import (
     make_input,
     make_workload,
 )
+
+# whole tracebacks, for who wants to see them: rows have one sentence
+LOG = logging.getLogger("gcbench")
 
 OnProgress = Callable[[Progress], None]
 OnTrying = Callable[[Trying], None]
@@ -265,10 +269,10 @@ def _called(pristine: Workload, counted: Measurement, setting: Setting) -> Measu
     """
     case, rng = counted.case, random.Random(setting.seed)
     work = pristine.elsewhere(rng)
-    output = eagerly(work.module, work.x)
     if case.network is None:
-        _require_like_input(output, work.x, case)
-    del output
+        _require_block(work, case)
+    else:
+        eagerly(work.module, work.x)
     cells, flags = dict(counted.metrics), counted.flags
     graphs, first_ns = runtimes.graphs(case), _call_ns(work)
     second_ns = _call_ns(work)
@@ -299,7 +303,10 @@ def _call_ns(work: Workload) -> int:
 
 def _failed(measurement: Measurement, error: BaseException | None) -> Measurement:
     status: Status = "oom" if _is_oom(error) else "error"
-    return replace(measurement, status=status, reason=told(error) if error else None)
+    case = measurement.case
+    LOG.debug("%s failed", case.label, exc_info=error)
+    known = blocks.remark(case.spec) if case.network is None and status == "error" else ""
+    return replace(measurement, status=status, reason=told(error) + known if error else None)
 
 
 def _fitting(
@@ -352,14 +359,45 @@ def _needed_bytes(subject: Subject) -> int:
         return element * (weights + math.prod(subject.case.shape))
 
 
-def _require_like_input(output: object, x: Tensor, case: Case) -> None:
+def _require_block(work: Workload, case: Case) -> None:
+    """Call a block; raises where it does not map (B, C, H, W) to one (B, C, H, W)."""
+    output = eagerly(work.module, work.x)
+    _require_like_input(output, work, case)
+    first = _sampled(output) if case.mode == "infer" else None
+    del output
+    work.module.eval()
+    if first is None:
+        first = _sampled(eagerly(work.module, work.x))
+    second = _sampled(eagerly(work.module, work.x))
+    work.module.train(case.mode != "infer")
+    # a device may add in any order
+    close = torch.finfo(work.x.dtype).eps ** 0.5
+    if not torch.allclose(first, second, rtol=close, atol=close, equal_nan=True):
+        furthest = (first - second).abs().max().item()
+        raise ValueError(
+            f"it is not deterministic in eval: two calls on one input differ by up to "
+            f"{furthest:.2g}{blocks.source_of(work.module, case.spec)}"
+        )
+
+
+def _sampled(output: Tensor) -> Tensor:
+    """Some numbers of an output (B, C, H, W), so that two outputs are never alive at once."""
+    steps = (slice(None, None, -(-side // 16)) for side in output.shape)
+    return output[tuple(steps)].double()
+
+
+def _require_like_input(output: object, work: Workload, case: Case) -> None:
+    where, x = blocks.source_of(work.module, case.spec), work.x
     if not isinstance(output, Tensor):
-        raise TypeError(f"the output is a {type(output).__name__}, not a tensor")
+        raise TypeError(f"the output is a {type(output).__name__}, not a tensor{where}")
     if tuple(output.shape) != case.shape:
-        raise ValueError(f"the output has shape {tuple(output.shape)}, the input {case.shape}")
+        raise ValueError(
+            f"the output has shape {tuple(output.shape)}, the input {case.shape}{where}"
+        )
     if (output.dtype, output.device) != (x.dtype, x.device):
         raise TypeError(
-            f"the output is {output.dtype} on {output.device}, the input {x.dtype} on {x.device}"
+            f"the output is {output.dtype} on {output.device}, "
+            f"the input {x.dtype} on {x.device}{where}"
         )
 
 

@@ -13,13 +13,19 @@ FORMATS: Registry[Entry] = Registry(
         Entry("csv", "gcbench.formats.csv:render", "one row a case, every column"),
         Entry("markdown", "gcbench.formats.markdown:render", "the table for people, in Markdown"),
         Entry("json", "gcbench.formats.json:render", "the rows with all digits, and the manifest"),
+        Entry(
+            "pytest-benchmark",
+            "gcbench.formats.pytest_benchmark:render",
+            "JSON that pytest-benchmark compare reads",
+        ),
     ),
 )
 PIVOTS: Registry[Entry] = Registry(
-    "format",
+    "format of a pivot",
     tuple(
         Entry(entry.name, entry.target.replace(":render", ":pivoted"), entry.summary)
         for entry in FORMATS
+        if entry.name != "pytest-benchmark"
     ),
 )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gcbench import blocks, spec
-from gcbench.errors import GcbenchError, UsageError, told
+from gcbench.errors import GcbenchError, UsageError, worded
 from gcbench.networks import places
 from gcbench.networks.places import Place, Position
 from gcbench.registry import Entry, Registry, imported, nearest, suggestion
@@ -205,8 +205,7 @@ def _made(text: str) -> "nn.Module":
     except GcbenchError:
         raise
     except (Exception, SystemExit) as error:
-        why = str(error) if isinstance(error, ValueError) and str(error) else told(error)
-        raise UsageError(f"network {text!r} cannot be made: {why}") from error
+        raise UsageError(f"network {text!r} cannot be made: {worded(error)}") from error
     if not isinstance(model, nn.Module):
         raise UsageError(f"network {text!r} makes a {type(model).__name__}, not a torch.nn.Module")
     return model.eval()

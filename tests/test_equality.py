@@ -1,0 +1,76 @@
+"""gcbench's blocks are those of other libraries: the same weights give the same outputs."""
+
+import sys
+from dataclasses import replace
+
+import pytest
+
+from gcbench import equality
+from gcbench.blocks import BLOCKS
+from gcbench.cli.app import main
+
+
+def compared(peer):
+    pytest.importorskip(peer.theirs.partition("/")[0])
+    return equality.compared(peer)
+
+
+@pytest.mark.parametrize("peer", equality.PEERS, ids=lambda peer: f"{peer.ours} {peer.theirs}")
+def test_the_same_weights_give_the_same_outputs_but_for_rounding(peer):
+    found = compared(peer)
+    assert found.largest > 0.1
+    assert found.equal, found
+
+
+@pytest.mark.parametrize(
+    "peer",
+    [p for p in equality.PEERS if p.set_equal.startswith(("LayerNorm", "logits"))],
+    ids=lambda peer: peer.theirs,
+)
+def test_what_is_set_equal_made_a_difference(peer):
+    unset = replace(peer, prepare=lambda module: None, convert=lambda state: state)
+    assert not compared(unset).equal
+
+
+def test_every_block_has_a_peer_or_says_why_not():
+    named = {peer.ours.partition(":")[0] for peer in equality.PEERS} | set(equality.NO_EQUAL)
+    assert {entry.name for entry in BLOCKS} <= named
+
+
+def ran(*arguments, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["blocks", *arguments])
+    out, err = capsys.readouterr()
+    return exit_info.value.code, out, err
+
+
+def test_the_command_tells_differences_and_what_has_no_equal(capsys):
+    code, out, _ = ran("--verify", capsys=capsys)
+    assert code == 0
+    for peer in equality.PEERS:
+        [line] = [line for line in out.splitlines() if line.split()[:2] == [peer.ours, peer.theirs]]
+        assert peer.set_equal in line or "not compared" in line
+    for name in equality.NO_EQUAL:
+        assert f"no equal: {name}" in out
+
+
+def test_a_missing_library_is_told_in_its_row_and_the_others_are_compared(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "mmcv", None)
+    code, out, _ = ran("--verify", capsys=capsys)
+    assert code == 0
+    assert "not compared: blocks mmcv/...: mmcv is not installed: pip install" in out
+    [line] = [line for line in out.splitlines() if "torchvision/" in line]
+    assert "not compared" not in line
+
+
+def test_a_block_that_differs_is_exit_code_5(monkeypatch, capsys):
+    monkeypatch.setattr(equality, "ROUNDING", -1.0)
+    code, out, _ = ran("--verify", capsys=capsys)
+    assert code == 5
+    assert "DIFFERS" in out
+
+
+def test_verifying_one_block_is_refused(capsys):
+    code, out, err = ran("gc", "--verify", capsys=capsys)
+    assert (code, out) == (2, "")
+    assert "--verify compares every block" in err

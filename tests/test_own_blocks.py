@@ -1,0 +1,277 @@
+"""A module of the user's own: every way to go wrong is one sentence, with the line at fault."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gcbench import blocks
+from gcbench.cli.app import main
+from gcbench.errors import UsageError
+
+SOURCE = """\
+import torch
+from torch import nn
+
+
+class Good(nn.Module):
+    def __init__(self, dim, ratio=4):
+        super().__init__()
+        self.narrow = nn.Conv2d(dim, dim // ratio, 1)
+        self.widen = nn.Conv2d(dim // ratio, dim, 1)
+
+    def forward(self, x):
+        return x + self.widen(self.narrow(x))
+
+
+class Refuses(Good):
+    def __init__(self, dim):
+        super().__init__(dim)
+        raise ValueError("seventeen is the only width")
+
+
+class RefusesInside(Good):
+    def __init__(self, dim):
+        super().__init__(dim)
+        self.extra = nn.Conv2d(dim, dim, 1, groups=7)
+
+
+class Raises(Good):
+    def forward(self, x):
+        return self.widen(x)
+
+
+class Shrinks(Good):
+    def forward(self, x):
+        return self.narrow(x)
+
+
+class Pair(Good):
+    def forward(self, x):
+        return x, x
+
+
+class Noisy(Good):
+    def forward(self, x):
+        return x + 0.1 * torch.randn_like(x)
+
+
+class Drops(Good):
+    def __init__(self, dim):
+        super().__init__(dim)
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x):
+        return self.drop(super().forward(x))
+
+
+class Looks(Good):
+    def __init__(self, dim):
+        super().__init__(dim)
+        self.first = self.widen.bias[0].item()
+
+
+def halves(planes):
+    return nn.Conv2d(planes, planes // 2, 1)
+
+
+def text(planes):
+    return "no module"
+"""
+# what each says, and the line of SOURCE where its fault lies
+UNBUILT = {
+    "own_blocks:Refuses": (
+        "seventeen is the only width",
+        "def __init__(self, dim):\n        super().__init__(dim)\n        raise",
+        2,
+    ),
+    "own_blocks:RefusesInside": ("groups", "self.extra", 0),
+    "own_blocks:text": ("makes a str, not a torch.nn.Module", "def text", 0),
+    "own_blocks:Nothing": ("no class or function 'Nothing'", None, 0),
+    "broken_blocks:Good": (
+        "cannot import 'broken_blocks': ZeroDivisionError",
+        "broken_blocks.py:2",
+        None,
+    ),
+    "unread_blocks:Good": (
+        "cannot import 'unread_blocks': SyntaxError",
+        "unread_blocks.py:1",
+        None,
+    ),
+    "lacking_blocks:Good": (
+        "cannot import 'lacking_blocks': ModuleNotFoundError",
+        "lacking_blocks.py:1",
+        None,
+    ),
+}
+FAILING = {
+    "own_blocks:Raises": ("RuntimeError: ", "return self.widen(x)"),
+    "own_blocks:Shrinks": (
+        "the output has shape (1, 4, 6, 5), the input (1, 16, 6, 5)",
+        "def forward(self, x):\n        return self.narrow",
+    ),
+    "own_blocks:Pair": (
+        "the output is a tuple, not a tensor",
+        "def forward(self, x):\n        return x, x",
+    ),
+    "own_blocks:Noisy": (
+        "not deterministic in eval: two calls on one input differ by up to",
+        "def forward(self, x):\n        return x + 0.1",
+    ),
+    "own_blocks:halves": ("the output has shape (1, 8, 6, 5)", "def halves"),
+}
+SMALL = ["-C", "16", "-s", "6x5", "-r", "4", "--precision", "50%", "--max-time", "300ms"]
+
+
+def line_of(text, below=0):
+    return SOURCE[: SOURCE.index(text)].count("\n") + 1 + below
+
+
+@pytest.fixture
+def own_blocks(tmp_path, monkeypatch):
+    """Files with blocks in the working directory, forgotten afterwards."""
+    (tmp_path / "own_blocks.py").write_text(SOURCE)
+    (tmp_path / "broken_blocks.py").write_text("one = 1\none / 0\n")
+    (tmp_path / "unread_blocks.py").write_text("def (:\n")
+    (tmp_path / "lacking_blocks.py").write_text("import no_such_thing_at_all\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield
+    for name in ("own_blocks", "broken_blocks", "unread_blocks", "lacking_blocks"):
+        sys.modules.pop(name, None)
+
+
+def ran(*arguments, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["bench", *arguments, *SMALL])
+    out, err = capsys.readouterr()
+    return exit_info.value.code, out, err
+
+
+@pytest.mark.parametrize("spec", UNBUILT)
+def test_what_cannot_be_built_is_exit_2_and_one_sentence_with_its_line(spec, own_blocks, capsys):
+    words, text, below = UNBUILT[spec]
+    code, out, err = ran("gc", spec, capsys=capsys)
+    said = err.splitlines()[-1]
+    assert (code, out) == (2, "")
+    assert words in said
+    if text is not None:
+        place = text if below is None else f"own_blocks.py:{line_of(text, below)}"
+        assert f"({place})" in said
+    assert "Traceback" not in err
+    _, _, err = ran("gc", spec, "--traceback", capsys=capsys)
+    assert "Traceback" in err
+
+
+@pytest.mark.parametrize("spec", FAILING)
+def test_what_fails_when_called_is_a_row_and_one_sentence_with_its_line(spec, own_blocks, capsys):
+    words, text = FAILING[spec]
+    code, out, err = ran("gc", spec, "--format", "csv", capsys=capsys)
+    assert code == 3
+    [row] = [line for line in out.splitlines() if spec in line.split(",")[1]]
+    assert words in row
+    assert f"(own_blocks.py:{line_of(text)})" in row
+    assert ",error," in row
+    assert "Traceback" not in err
+    _, _, err = ran("gc", spec, "--traceback", capsys=capsys)
+    assert "Traceback" in err
+    assert words in err
+
+
+@pytest.mark.parametrize("mode", ["infer", "train"])
+def test_what_is_random_in_training_alone_is_measured(mode, own_blocks, capsys):
+    code, _, err = ran("own_blocks:Drops", "--mode", mode, capsys=capsys)
+    assert (code, "Traceback" in err) == (0, False)
+
+
+def test_what_is_random_in_eval_is_found_in_training_too(own_blocks, capsys):
+    code, out, _ = ran("own_blocks:Noisy", "--mode", "train", capsys=capsys)
+    assert code == 4
+    assert "not deterministic in eval" in out
+
+
+def test_a_constructor_that_looks_at_numbers_is_built_and_measured(own_blocks, capsys):
+    code, out, _ = ran("own_blocks:Looks", "--format", "csv", capsys=capsys)
+    assert code == 0
+    assert ",ok," in out
+
+
+def test_the_table_says_which_counter_spoke_of_a_block_without_closed_form(own_blocks, capsys):
+    code, out, _ = ran("own_blocks:Good", capsys=capsys)
+    assert code == 0
+    assert "MACs by fvcore" in out
+
+
+# --- blocks that installed packages announce -----------------------------------------------------
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A function that installs a package in name only: its metadata, and no code."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def install(package, **points):
+        folder = tmp_path / f"{package}-1.5.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.5\n")
+        lines = [f"{name} = {target}" for name, target in points.items()]
+        (folder / "entry_points.txt").write_text("\n".join(["[gcbench.blocks]", *lines, ""]))
+
+    return install
+
+
+def test_an_installed_block_is_listed_and_nothing_of_it_imported(installed, capsys):
+    installed("visionblocks", vb="no_such_package.blocks:Vb")
+    with pytest.raises(SystemExit):
+        main(["blocks"])
+    out, err = capsys.readouterr()
+    [line] = [line for line in out.splitlines() if line.startswith("vb ")]
+    assert "no_such_package.blocks:Vb" in line
+    assert "visionblocks 1.5" in line
+    assert err == ""
+
+
+def test_an_installed_block_is_built_by_its_name(installed, own_blocks):
+    installed("visionblocks", vb="own_blocks:Good")
+    block = blocks.resolve("vb:ratio=2")
+    assert (block.name, block.spec, block.ratio) == ("vb", "vb", 2)
+    assert blocks.build("vb", 16, 2).narrow.out_channels == 8
+
+
+def test_an_installed_block_that_cannot_be_imported_is_told(installed):
+    installed("visionblocks", vb="no_such_package.blocks:Vb")
+    with pytest.raises(UsageError, match=r"block 'vb': cannot import 'no_such_package.blocks'"):
+        blocks.resolve("vb")
+
+
+def test_names_that_clash_are_told_and_left_to_their_full_spelling(installed, capsys):
+    installed("visionblocks", vb="vision:Vb", gc="vision:Gc")
+    installed("otherblocks", vb="other:Vb")
+    with pytest.raises(SystemExit):
+        main(["blocks"])
+    out, err = capsys.readouterr()
+    assert not [line for line in out.splitlines() if line.startswith("vb")]
+    assert "'gc' of visionblocks 1.5 is to be named as vision:Gc: gcbench has a block" in err
+    assert "'vb' of visionblocks 1.5 is to be named as vision:Vb: another package" in err
+    assert "'vb' of otherblocks 1.5 is to be named as other:Vb" in err
+    assert type(blocks.build("gc", 16, 4)).__module__ == "gcbench.blocks.gc"
+    with pytest.raises(UsageError, match=r"'vb'.*named as other:Vb.*named as vision:Vb"):
+        blocks.resolve("vb")
+
+
+def test_listing_blocks_loads_no_torch_and_no_library():
+    code = (
+        "import sys\n"
+        "from gcbench.cli.app import main\n"
+        "try:\n"
+        "    main(['blocks'])\n"
+        "except SystemExit:\n"
+        "    print(sorted({'torch', 'pandas', 'timm', 'mmcv', 'torchvision'} & set(sys.modules)))\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
