@@ -159,6 +159,15 @@ def test_the_residual_branch_is_reached_through_a_block_that_stands_behind_the_a
     ]
 
 
+@pytest.mark.parametrize("places", ["c4.0/after_add,c4.0", "c4.0,c4.0/after_add", "layer3,c4.0"])
+def test_a_place_may_lie_within_another(places):
+    model, paths = gcbench.insert(resnet().eval(), "gc", places)
+    assert len(paths) == len(list(inserted(model))) == 2
+    assert not any(".place." in name for name in model.state_dict())
+    with torch.no_grad():
+        assert model(images()).shape == (2, 5)
+
+
 def test_synchronised_norms_keep_the_blocks_behind_them():
     model = gcbench.insert(resnet(), "gc", "c3-c5.all")[0]
     blocks = len(list(inserted(model)))

@@ -74,7 +74,8 @@ def insert(
         _fitting(model, path, spec, outputs[path], ratio, seed + number)
         for number, path in enumerate(paths)
     ]
-    for path, block in zip(paths, made, strict=True):
+    # what lies within another place first: its path is another once that is replaced
+    for path, block in sorted(zip(paths, made, strict=True), key=lambda put: -put[0].count(".")):
         _put(model, path, block)
     return paths
 
