@@ -13,7 +13,7 @@ import gcbench
 from gcbench.blocks import BLOCKS, options_of
 from gcbench.errors import UsageError
 from gcbench.networks import NETWORKS, make_meta
-from gcbench.networks.inserting import WithBlock, channels_at, inserted
+from gcbench.networks.inserting import WithBlock, inserted, outputs_at
 
 # every block that leaves its input as it is when its last layer starts at zero
 STARTS_AT_ZERO = [
@@ -159,6 +159,15 @@ def test_the_residual_branch_is_reached_through_a_block_that_stands_behind_the_a
     ]
 
 
+@pytest.mark.parametrize("places", ["c4.0/after_add,c4.0", "c4.0,c4.0/after_add", "layer3,c4.0"])
+def test_a_place_may_lie_within_another(places):
+    model, paths = gcbench.insert(resnet().eval(), "gc", places)
+    assert len(paths) == len(list(inserted(model))) == 2
+    assert not any(".place." in name for name in model.state_dict())
+    with torch.no_grad():
+        assert model(images()).shape == (2, 5)
+
+
 def test_synchronised_norms_keep_the_blocks_behind_them():
     model = gcbench.insert(resnet(), "gc", "c3-c5.all")[0]
     blocks = len(list(inserted(model)))
@@ -228,6 +237,34 @@ def test_a_place_without_one_width_is_refused(place, words):
     assert not any(isinstance(module, WithBlock) for module in model.modules())
 
 
+class Gate(nn.Module):
+    """A block that forgets to multiply: what it gives could even be added."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x):
+        if x.shape[1] == 512:
+            raise ValueError("too wide")
+        return self.pool(x)
+
+
+def test_a_block_that_does_not_keep_the_shape_is_refused(monkeypatch):
+    monkeypatch.setattr("gcbench.blocks.factory_of", lambda spec: Gate)
+    model = resnet()
+    with pytest.raises(UsageError, match="block 'own:Gate' gives 1x128x1x1 for 1x128x28x28"):
+        gcbench.insert(model, "own:Gate", "c3.0")
+    with pytest.raises(UsageError, match="does not take 1x512x7x7: ValueError: too wide"):
+        gcbench.insert(model, "own:Gate", "c5.0")
+
+
+def test_a_model_that_has_no_shapes_yet_is_refused():
+    model = nn.Sequential(nn.LazyConv2d(4, 1))
+    with pytest.raises(UsageError, match="Sequential cannot be copied to see"):
+        gcbench.insert(model, "se:ratio=1", "0")
+
+
 def test_a_model_that_takes_no_such_input_says_what_it_raised():
     with pytest.raises(
         UsageError, match="not reached when an input 1x3x8x8 goes through: RuntimeE"
@@ -243,10 +280,10 @@ def test_a_ratio_that_leaves_no_channel_says_where_and_leaves_the_model_as_it_wa
     assert list(model.state_dict()) == names
 
 
-def test_finding_the_width_leaves_the_model_as_it_was():
+def test_looking_at_a_models_outputs_leaves_the_model_as_it_was():
     model = resnet()
     before = copy.deepcopy(model.state_dict())
-    assert channels_at(model, ["layer4.0.bn2"], SMALL) == {"layer4.0.bn2": 512}
+    assert outputs_at(model, ["layer4.0.bn2"], SMALL) == {"layer4.0.bn2": (2, 512, 1, 1)}
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name])
     assert model.training

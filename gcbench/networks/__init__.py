@@ -98,8 +98,8 @@ def resolve(text: str) -> str:
     Raises UsageError where the target cannot be imported, or an option is unknown.
     """
     wanted = spec.parse_block(text, "network")
-    known = inspect.signature(_maker_of(wanted)).parameters
-    open_ended = any(each.kind is each.VAR_KEYWORD for each in known.values())
+    known = _parameters(_maker_of(wanted))
+    open_ended = not known or any(each.kind is each.VAR_KEYWORD for each in known.values())
     for name, _ in wanted.options:
         if name in _NO_DOWNLOAD:
             raise UsageError(
@@ -239,11 +239,15 @@ def _from_timm(wanted: BlockSpec) -> Callable[..., Any]:
 
 def _without_weights(factory: Callable[..., Any]) -> Mapping[str, Value]:
     """The arguments with which a function makes a network and downloads nothing for it."""
+    known = _parameters(factory)
+    return {name: value for name, value in _NO_DOWNLOAD.items() if name in known}
+
+
+def _parameters(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     try:
-        known = inspect.signature(factory).parameters
+        return inspect.signature(factory).parameters
     except (TypeError, ValueError):  # a callable that does not say what it takes
         return {}
-    return {name: value for name, value in _NO_DOWNLOAD.items() if name in known}
 
 
 @contextmanager

@@ -69,12 +69,13 @@ def insert(
     where a place does not exist, its output is no (B, C, H, W), or the block cannot be built.
     """
     paths = find(model, places)
-    widths = channels_at(model, paths, shape)
+    outputs = outputs_at(model, paths, shape)
     made = [
-        _fitting(model, path, spec, widths[path], ratio, seed + number)
+        _fitting(model, path, spec, outputs[path], ratio, seed + number)
         for number, path in enumerate(paths)
     ]
-    for path, block in zip(paths, made, strict=True):
+    # what lies within another place first: its path is another once that is replaced
+    for path, block in sorted(zip(paths, made, strict=True), key=lambda put: -put[0].count(".")):
         _put(model, path, block)
     return paths
 
@@ -86,8 +87,8 @@ def inserted(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield from ((path, block) for block in module.inserted)
 
 
-def channels_at(model: nn.Module, paths: Sequence[str], shape: Shape) -> dict[str, int]:
-    """Tell the channels of what the modules at some paths give, by a pass on the meta device.
+def outputs_at(model: nn.Module, paths: Sequence[str], shape: Shape) -> dict[str, Shape]:
+    """Tell the shape of what the modules at some paths give, by a pass on the meta device.
 
     The model is called on `shape` until all of them were; what comes behind may fail there.
     Raises UsageError where one gives no (B, C, H, W), different widths, or is not reached.
@@ -106,13 +107,12 @@ def channels_at(model: nn.Module, paths: Sequence[str], shape: Shape) -> dict[st
             twin(torch.empty(shape, device="meta"))
     except (Exception, SystemExit) as error:  # a model may raise anything
         failure = error
-    return {path: _channels(path, found, shape, failure) for path, found in outputs.items()}
+    return {path: _shape(path, found, shape, failure) for path, found in outputs.items()}
 
 
-def _channels(
-    path: str, outputs: Sequence[Any], shape: Shape, failure: BaseException | None
-) -> int:
-    size = "x".join(map(str, shape))
+def _shape(path: str, outputs: Sequence[Any], shape: Shape, failure: BaseException | None) -> Shape:
+    """The shape of the first of a module's outputs, which must have the same channels."""
+    size = _times(shape)
     if not outputs:
         why = f": {told(failure)}" if failure else ""
         raise UsageError(f"place {path!r} is not reached when an input {size} goes through{why}")
@@ -129,24 +129,34 @@ def _channels(
     if len(widths) > 1:
         told_widths = ", ".join(map(str, sorted(widths)))
         raise UsageError(f"place {path!r} is called more than once, with {told_widths} channels")
-    return int(widths.pop())
+    B, C, H, W = outputs[0].shape
+    return B, C, H, W
 
 
 def _on_meta(model: nn.Module) -> nn.Module:
-    """Copy a model without its numbers: no memory is taken, and the model is not touched."""
+    """Copy a model without its numbers: no memory is taken, and the model is not touched.
+
+    Raises UsageError where it cannot be copied.
+    """
     memo: dict[int, Any] = {}
-    for tensor in (*model.parameters(), *model.buffers()):
-        empty = torch.empty_like(tensor, device="meta")
-        memo[id(tensor)] = (
-            nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
-        )
-    return copy.deepcopy(model, memo)
+    try:
+        for tensor in (*model.parameters(), *model.buffers()):
+            empty = torch.empty_like(tensor, device="meta")
+            if isinstance(tensor, nn.Parameter):
+                empty = nn.Parameter(empty, tensor.requires_grad)
+            memo[id(tensor)] = empty
+        return copy.deepcopy(model, memo)
+    except Exception as error:  # a model's own copying may raise anything
+        raise UsageError(
+            f"{type(model).__name__} cannot be copied to see what its modules give: {told(error)}"
+        ) from error
 
 
 def _fitting(
-    model: nn.Module, path: str, spec: str, channels: int, ratio: int | None, seed: int
+    model: nn.Module, path: str, spec: str, shape: Shape, ratio: int | None, seed: int
 ) -> nn.Module:
-    """Build a block as it goes behind the module at a path."""
+    """Build a block as it goes behind the module at a path, which gives a shape."""
+    channels = shape[1]
     weights = [*model.get_submodule(path).parameters(), *model.parameters()]
     like = next((tensor for tensor in weights if tensor.is_floating_point()), torch.empty(0))
     with _naming(path):
@@ -154,7 +164,28 @@ def _fitting(
             block = blocks.build_at(spec, channels, ratio)
         else:
             block = blocks.build(spec, channels, ratio, seed)
+        _require_shape_kept(block, spec, shape)
     return block.to(device=like.device, dtype=like.dtype).train(model.training)
+
+
+def _require_shape_kept(block: nn.Module, spec: str, shape: Shape) -> None:
+    """Raise UsageError where a block gives another shape, which an addition might even take."""
+    twin = _on_meta(block).eval()
+    dtype = next((p.dtype for p in twin.parameters() if p.is_floating_point()), torch.float32)
+    with torch.no_grad():
+        try:
+            output = twin(torch.empty(shape, dtype=dtype, device="meta"))
+        except (Exception, SystemExit) as error:  # a block may raise anything
+            raise UsageError(
+                f"block {spec!r} does not take {_times(shape)}: {told(error)}"
+            ) from error
+    given = _times(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+    if given != _times(shape):
+        raise UsageError(f"block {spec!r} gives {given} for {_times(shape)}")
+
+
+def _times(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
 
 
 @contextmanager
