@@ -14,7 +14,7 @@ _OURS = frozenset({"gcbench", "torch", "torchvision", "fvcore"}) | sys.stdlib_mo
 
 def told(error: BaseException) -> str:
     """Say in one line what a block's own code raised: kind, start of the message, and where."""
-    message = " ".join(str(error).split())[:300]
+    message = " ".join(message_of(error).split())[:300]
     # the parser's words end with the file and line that are said here in any case
     if isinstance(error, SyntaxError):
         message = error.msg
@@ -23,7 +23,16 @@ def told(error: BaseException) -> str:
 
 def worded(error: BaseException) -> str:
     """Say what a block's own code raised; a ValueError is written for the person and says it."""
-    return f"{error}{at(error)}" if isinstance(error, ValueError) and str(error) else told(error)
+    message = message_of(error)
+    return f"{message}{at(error)}" if isinstance(error, ValueError) and message else told(error)
+
+
+def message_of(error: BaseException) -> str:
+    """The message of what somebody else's code raised, as UTF-8 holds it; empty without one."""
+    try:
+        return str(error).encode("utf-8", "replace").decode()
+    except BaseException:  # even this may raise anything
+        return ""
 
 
 def at(error: BaseException) -> str:

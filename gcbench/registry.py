@@ -81,9 +81,11 @@ def imported(what: str, target: str) -> Any:
         sys.path.insert(0, str(Path.cwd()))
     try:
         found = importlib.import_module(module)
-    except (Exception, SystemExit) as error:
+        factory = getattr(found, attribute, None)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a user's module may raise anything
         raise UsageError(f"{what}: cannot import {module!r}: {worded(error)}") from error
-    factory = getattr(found, attribute, None)
     if not callable(factory):
         known = [n for n, v in vars(found).items() if inspect.isclass(v) or inspect.isfunction(v)]
         raise UsageError(

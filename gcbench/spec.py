@@ -50,6 +50,8 @@ EXAMPLES = {
 PLAIN = "plain"
 ELEMENT_BYTES: dict[Dtype, int] = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8}
 LARGEST = 2**31 - 1
+# more than machines have, and fewer than libraries crash at
+MOST_THREADS = 1024
 
 _WORDS: dict[str, Value] = {"true": True, "false": False, "none": None}
 
@@ -214,7 +216,9 @@ def axes_at(shape: Shape, named: Mapping[str, Any]) -> Axes:
             parse_choice(name, str(value), CHOICES[name])
         elif name == "device" and value is not None:
             parse_device(name, str(value))
-        elif name in ("ratio", "threads") and value is not None:
+        elif name == "threads" and value is not None:
+            parse_threads(name, str(value))
+        elif name == "ratio" and value is not None:
             parse_count(name, str(value))
     batch, channels, height, width = parse_shape("shape", shape)
     return Axes(batch=batch, channels=channels, size=(height, width), **named)
@@ -328,7 +332,7 @@ def parse_pair(option: str, text: str, axes: Axes) -> Pair:
 
 def _pair_value(option: str, axis: str, text: str) -> Any:
     if axis == "threads":
-        return parse_count(option, text)
+        return parse_threads(option, text)
     return parse_choice(option, text, CHOICES[axis])
 
 
@@ -388,15 +392,20 @@ def value_text(value: Value) -> str:
     return next((text for text, word in _WORDS.items() if value is word), str(value))
 
 
-def parse_count(option: str, text: str, least: int = 1) -> int:
-    """Read a whole number from `least` on. Raises UsageError, which names the option.
+def parse_count(option: str, text: str, least: int = 1, most: int = LARGEST) -> int:
+    """Read a whole number from `least` to `most`. Raises UsageError, which names the option.
 
     >>> parse_count("--batch", "8")
     8
     """
-    if re.fullmatch(r"[0-9]{1,10}", text.strip()) and least <= int(text) <= LARGEST:
+    if re.fullmatch(r"[0-9]{1,10}", text.strip()) and least <= int(text) <= most:
         return int(text)
-    raise _refused(option, text, f"a whole number from {least} to {LARGEST}")
+    raise _refused(option, text, f"a whole number from {least} to {most}")
+
+
+def parse_threads(option: str, text: str) -> int:
+    """Read a number of CPU threads. Raises UsageError, which names the option."""
+    return parse_count(option, text, most=MOST_THREADS)
 
 
 def parse_size(option: str, text: str) -> tuple[int, int]:
@@ -421,7 +430,7 @@ def parse_device(option: str, text: str) -> str:
     """
     if re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", text.strip()):
         return text.strip()
-    raise _refused(option, text, "cpu, cuda or cuda:INDEX")
+    raise UsageError(f"{option} takes cpu, cuda or cuda:INDEX, not {text!r}")
 
 
 def parse_choice(option: str, text: str, choices: Any) -> Any:

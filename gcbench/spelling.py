@@ -116,7 +116,9 @@ def parse_shapes(place: str, item: str) -> Sequence[Shape]:
 
 
 def _threads(place: str, item: str) -> Sequence[int | None]:
-    return [None] if item == AUTO else parse_counts(place, item)
+    if item == AUTO:
+        return [None]
+    return [spec.parse_threads(place, str(count)) for count in parse_counts(place, item)]
 
 
 def _devices(place: str, item: str) -> Sequence[str]:

@@ -316,6 +316,27 @@ def test_a_closed_pipe_is_no_traceback():
     assert b"Traceback" not in err
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["blocks"], ["report"]])
+def test_a_stdout_that_takes_nothing_is_one_clear_line(arguments):
+    reference = sorted((ROOT / "results").glob("bench-*.jsonl"))[-1]
+    command = [sys.executable, "-m", "gcbench", *arguments]
+    command += [str(reference)] if arguments == ["report"] else []
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "gcbench: cannot write to stdout: No space left on device\n"
+
+
+def test_a_reader_that_has_enough_ends_a_report_quietly():
+    reference = sorted((ROOT / "results").glob("bench-*.jsonl"))[-1]
+    command = f"{sys.executable} -m gcbench report {reference} --format json | head -c 10"
+    done = subprocess.run(
+        ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_device_node_is_never_replaced_by_a_csv(capsys, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert_refused(ran("bench", "--csv", str(tmp_path / "pipe"), capsys=capsys), "no regular file")

@@ -61,6 +61,12 @@ def swept(*arguments, **more):
         (["--device", "cuda:0,cuda:1"], ["of one kind"]),
         (["--file", "none.toml"], ["--file none.toml: cannot read it"]),
         (["--file", "bad.toml"], ["bad.toml: axes.size[1] takes"]),
+        (["--file", "/dev/zero"], ["--file /dev/zero is no sweep"]),
+        (["-o", "a" * 300], ["--output", "cannot write there"]),
+        (["-o", "new", "--csv", "new"], ["the run and --csv name the same file"]),
+        (["--csv", "new", "--dump-file", "new"], ["--csv and --dump-file name the same file"]),
+        (["--device", "cpu:3"], ["--device takes cpu, cuda or cuda:INDEX, not 'cpu:3'"]),
+        (["--threads", "1,9999"], ["--threads takes a whole number from 1 to 1024"]),
         (["--quick", "--rigorous"], ["--quick and --rigorous"]),
         (["--retry", "oom"], ["--retry and --allow-mismatch go with --resume"]),
         (["--retry", "ok", "--resume", "x"], ["--retry 'ok' is unknown"]),
@@ -85,6 +91,39 @@ def test_bad_input_is_one_clear_line(arguments, words, folder, capsys):
     (folder / "bad.toml").write_text("[axes]\nsize = [7, 'x']\n")
     assert_refused(ran("sweep", *arguments, capsys=capsys), *words)
     assert sorted(path.name for path in folder.iterdir()) == ["bad.toml", "harmful_blocks.py"]
+
+
+def test_a_run_is_never_replaced_by_its_csv_whatever_it_is_called(folder, capsys):
+    assert ran("sweep", "gc", *SMALL, "--static", "-o", "run", capsys=capsys)[0] == 0
+    before = Path("run").read_bytes()
+    Path("soft").symlink_to("run")
+    Path("hard").hardlink_to("run")
+    for name in ("run", "./run", "soft", "hard"):
+        outcome = ran("sweep", "--resume", "run", "--csv", name, capsys=capsys)
+        assert_refused(outcome, "the run and --csv name the same file")
+    assert Path("run").read_bytes() == before
+
+
+def test_links_that_go_round_are_one_clear_line(folder, capsys):
+    Path("loop").symlink_to("loop")
+    for option in ("-o", "--csv"):
+        outcome = ran("sweep", "gc", *SMALL, "--static", option, "loop", capsys=capsys)
+        assert_refused(outcome, "loop: cannot write there")
+    assert_refused(ran("report", "loop", capsys=capsys), "loop")
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("raise BaseException('base')", "BaseException: base"),
+        ("class E(Exception):\n    def __str__(self): raise SystemError('s')\nraise E", "E"),
+        ("def __getattr__(name): raise ZeroDivisionError(name)", "ZeroDivisionError: X"),
+    ],
+)
+def test_a_module_that_breaks_in_odd_ways_is_refused(source, words, folder, capsys, monkeypatch):
+    (folder / "odd.py").write_text(source)
+    monkeypatch.delitem(sys.modules, "odd", raising=False)
+    assert_refused(ran("sweep", "odd:X", *SMALL, capsys=capsys), "cannot import 'odd'", words)
 
 
 def test_a_dry_run_measures_nothing_and_leaves_nothing(folder, capsys):

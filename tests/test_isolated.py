@@ -88,6 +88,25 @@ class Parent(Real):
 """
 
 
+# leave processes in sessions of their own, whose parents are gone
+MODULES += """
+class Daemon(Real):
+    def harm(self):
+        if not Path("daemons").exists():
+            sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+            child = subprocess.Popen(sleep, start_new_session=True)
+            read, write = os.pipe()
+            if os.fork() == 0:
+                os.setsid()
+                forked = os.fork()
+                if forked == 0:
+                    time.sleep(600)
+                os.write(write, str(forked).encode())
+                os._exit(0)
+            Path("daemons").write_text(f"{child.pid} {os.read(read, 99).decode()}")
+"""
+
+
 @pytest.fixture
 def modules(tmp_path, monkeypatch):
     (tmp_path / "harmful_blocks.py").write_text(MODULES)
@@ -245,6 +264,16 @@ def test_however_the_parent_ends_nothing_that_was_started_is_left(modules, how):
         process.send_signal(how)
         process.wait(30)
     assert gone([worker, grandchild])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+def test_what_a_block_left_in_a_session_of_its_own_ends_with_its_worker(modules):
+    record = measured(["se", "harmful_blocks:Daemon"])
+    assert [m.status for m in record.measurements] == ["ok", "ok"]
+    daemons = (modules / "daemons").read_text().split()
+    assert len(daemons) == 2
+    assert gone(daemons)
 
 
 def test_ratios_that_leave_no_channel_are_told_before_anything_is_built():

@@ -255,7 +255,9 @@ def _construct(text: str, channels: int, ratio: int | None) -> "nn.Module":
             if name is None
             else factory(**{name: channels}, **arguments)
         )
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a constructor may raise anything
         raise UsageError(
             f"block {text!r} cannot be built at {channels} channels: {worded(error)}{remark(text)}"
         ) from error

@@ -18,6 +18,7 @@ from gcbench.cli.paper import paper
 from gcbench.cli.peaks import peaks
 from gcbench.cli.report import report
 from gcbench.cli.sweep import sweep
+from gcbench.errors import UsageError
 
 app = typer.Typer(
     name="gcbench",
@@ -66,15 +67,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        code = app(args=arguments or ["--help"], prog_name="gcbench", standalone_mode=False)
+        with faults.stopped_by_signals():
+            code = app(args=arguments or ["--help"], prog_name="gcbench", standalone_mode=False)
         if code == faults.INTERRUPTED:
             faults.say("interrupted: what was not finished is not kept")
         if sys.stdout:
             sys.stdout.flush()
-    except BrokenPipeError:
-        # the reader has what it wanted; the interpreter must not try to flush again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):
+        # the reader has what it wanted: typer itself would exit with 1
+        _drop_stdout()
         code = 0
+    except OSError as error:
+        code = faults.told(_of_stdout(error))
     except Exception as error:
         code = faults.told(error)
     sys.exit(code or 0)
+
+
+def _of_stdout(error: OSError) -> Exception:
+    """What an error is that names no file: stdout cannot take the result."""
+    if error.filename is not None:
+        return error
+    _drop_stdout()
+    return UsageError(f"cannot write to stdout: {error.strerror}")
+
+
+def _drop_stdout() -> None:
+    """Let the interpreter's own last flush go nowhere: the reader is gone, or cannot take more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -31,7 +31,7 @@ def check(
     drawn_from = spec.parse_count("--seed", seed, least=0)
     axes = spec.Axes(
         device=None if device is None else spec.parse_device("--device", device),
-        threads=None if threads is None else spec.parse_count("--threads", threads),
+        threads=None if threads is None else spec.parse_threads("--threads", threads),
     )
     faults.say("loading torch")
 

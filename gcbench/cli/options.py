@@ -246,7 +246,7 @@ def read_axes(
         mode=spec.parse_choice("--mode", mode, spec.Mode),
         runtime=spec.parse_choice("--runtime", runtime, spec.Runtime),
         cache=None if cache is None else spec.parse_choice("--cache", cache, spec.Cache),
-        threads=None if threads is None else spec.parse_count("--threads", threads),
+        threads=None if threads is None else spec.parse_threads("--threads", threads),
     )
 
 

@@ -41,15 +41,20 @@ def require_writable(option: str, path: Path | None, new: bool = False) -> None:
             pass
     except OSError as error:
         raise UsageError(f"{option} {path}: cannot write there: {error.strerror}") from error
+    except RuntimeError as error:  # so Python 3.12 and older tell of links that go round
+        raise UsageError(f"{option} {path}: cannot write there: {error}") from error
 
 
 def require_apart(files: Mapping[str, Path | None]) -> None:
     """Make sure that no two names are one file. Raises UsageError, which names both."""
-    seen: dict[Path, str] = {}
+    seen: dict[object, str] = {}
     for name, path in files.items():
         if path is None:
             continue
-        other = seen.setdefault(path.resolve(), name)
+        # a file that is there may have two names without being a link
+        file = path.stat() if path.exists() else None
+        place = (file.st_dev, file.st_ino) if file else os.path.realpath(path)
+        other = seen.setdefault(place, name)
         if other != name:
             raise UsageError(f"{other} and {name} name the same file: {path}")
 
@@ -82,8 +87,13 @@ def write_whole(path: Path, text: str | Iterable[str]) -> None:
 
 
 def show(what: "Iterable[Row] | Pivot", manifest: "Manifest", shown: Entry) -> None:
-    """Print rows or a pivot on stdout in a format; the table in colour on a terminal."""
-    if shown.name != "table" or not (sys.stdout and sys.stdout.isatty()):
+    """Print rows or a pivot on stdout in a format; the table in colour on a terminal.
+
+    Raises UsageError where stdout cannot take it.
+    """
+    if not sys.stdout:
+        raise UsageError("stdout is closed, so the result has nowhere to go: --csv writes a file")
+    if shown.name != "table" or not sys.stdout.isatty():
         sys.stdout.writelines(shown.load()(what, manifest))
         return
     from rich.console import Console

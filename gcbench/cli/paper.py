@@ -82,7 +82,7 @@ def paper(
         )
     axes = spec.Axes(
         device=None if device is None else spec.parse_device("--device", device),
-        threads=None if threads is None else spec.parse_count("--threads", threads),
+        threads=None if threads is None else spec.parse_threads("--threads", threads),
     )
     effort = options.read_effort(precision, max_time, quick, False, NETWORK_EFFORT)
     shown = PAPER_FORMATS[format]

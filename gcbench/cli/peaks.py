@@ -20,7 +20,7 @@ def peaks(
 
     axes = spec.Axes(
         device=None if device is None else spec.parse_device("--device", device),
-        threads=None if threads is None else spec.parse_count("--threads", threads),
+        threads=None if threads is None else spec.parse_threads("--threads", threads),
     )
     shortened = None if tf32 is None else spec.parse_choice("--tf32", tf32, spec.Switch)
     faults.say("loading torch")

@@ -8,7 +8,7 @@ import typer
 from gcbench import spelling
 from gcbench.cli import faults, options
 from gcbench.cli import sweep_options as lists
-from gcbench.cli.output import require_writable, write_whole
+from gcbench.cli.output import require_apart, require_writable, write_whole
 from gcbench.cli.sweeping import (
     counts,
     due_in,
@@ -107,6 +107,7 @@ def sweep(
         raise UsageError("--retry and --allow-mismatch go with --resume RUN")
     require_writable("--csv", csv)
     require_new(output)
+    require_apart({"the run": resume or output, "--csv": csv, "--dump-file": dump_file})
     asked = (
         lists.read_resumed(resume, given)
         if resume

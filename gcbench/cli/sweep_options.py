@@ -13,8 +13,11 @@ from gcbench.errors import UsageError
 from gcbench.records import QUICK, RIGOROUS
 from gcbench.spelling import Given, from_toml, make
 from gcbench.sweep import EngineName, OnOom, Retriable, Stages, Sweep
+from gcbench.units import size_text
 
 TROUBLE, RESUMING, FILES = "Trouble", "Going on", "Files"
+# a sweep in TOML is some hundred bytes; a device may have no end
+LARGEST_FILE = 2**20
 
 
 def _list(*names: str, help: str, metavar: str = "LIST") -> Any:
@@ -267,7 +270,11 @@ def read_retry(text: str | None) -> tuple[Retriable, ...]:
 
 def _text_of(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        with file.open("rb") as opened:
+            text = opened.read(LARGEST_FILE + 1)
+        if len(text) > LARGEST_FILE:
+            raise UsageError(f"--file {file} is no sweep: it is over {size_text(LARGEST_FILE)}")
+        return text.decode("utf-8")
     except OSError as error:
         raise UsageError(f"--file {file}: cannot read it: {error.strerror}") from error
     except UnicodeDecodeError as error:

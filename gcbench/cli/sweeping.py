@@ -46,6 +46,7 @@ def foreseen(place: "Place", run: Path | None, retry: "Collection[Status]") -> l
 
 def require_new(run: Path | None) -> None:
     """Make sure that a run can be begun. Raises RunError with the line that goes on with it."""
+    require_writable("--output", run)
     if run and run.is_file():
         raise RunError(
             f"{run} is there already: go on with it by gcbench sweep --resume {run}, "
@@ -96,7 +97,7 @@ def measure_into(
     from gcbench.engines.fresh import Listener
 
     try:
-        with faults.stopped_by_signals(), redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr):
             statuses = store.statuses(run)
             faults.say(
                 f"{extent.cases:,} cases in {extent.comparisons:,} comparisons into {run}"

@@ -6,6 +6,7 @@ says so, and the one who asked knows which case it was that ended it.
 
 import json
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -21,6 +22,7 @@ import msgspec
 from gcbench.engines.attempts import UNBOUNDED, Bounds, Trying
 from gcbench.environment import oom_kills, torch_settings
 from gcbench.errors import GcbenchError
+from gcbench.offspring import MARK, end_marked
 from gcbench.records import ComparisonRecord, Effort, Measurement, Status
 from gcbench.spec import Comparison, CounterName
 from gcbench.timing.replicates import Progress
@@ -32,21 +34,23 @@ LOOK_S, LINGER_S = 0.5, 10.0
 START_S = 120.0
 
 # The first thing that a process does is to fork a guard, which does nothing but wait for the
-# parent's end of a pipe to close: then it kills the process group, itself included. Whatever way
-# the parent dies, what its worker started (compilers, what a block forked) dies with it.
+# parent's end of a pipe to close: then it kills all that its worker started (compilers, what a
+# block forked or began in a session of its own), the worker, and itself, however the parent died.
 _START = """
 import json, os, signal, sys
 # torch's profiler measures memory, and would tell on stderr of every start and stop
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 lifeline = int(sys.argv[2])
+sys.path[:] = json.loads(sys.argv[1])
+from gcbench.offspring import MARK, end_marked
 if os.fork() == 0:
     os.close(0)
     os.close(1)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.read(lifeline, 1)
+    end_marked(os.environ[MARK])
     os.killpg(0, signal.SIGKILL)
 os.close(lifeline)
-sys.path[:] = json.loads(sys.argv[1])
 from gcbench.engines.worker import main
 main(json.loads(sys.argv[3]))
 """
@@ -111,6 +115,7 @@ class Worker:
     def __init__(self) -> None:
         """Start the process; it loads torch while the caller goes on."""
         lifeline, self._lifeline = os.pipe()
+        self._mark = secrets.token_hex(8)
         settings = json.dumps(torch_settings())
         command = [
             sys.executable,
@@ -129,6 +134,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 start_new_session=True,
                 pass_fds=(lifeline,),
+                env={**os.environ, MARK: self._mark},
             )
         except BaseException:
             os.close(self._lifeline)
@@ -150,6 +156,7 @@ class Worker:
         """Kill the process and all that it started."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        end_marked(self._mark)
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe

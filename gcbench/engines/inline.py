@@ -250,7 +250,9 @@ def _try(case: Case, setting: Setting, on_counted: Callable[[Measurement, int], 
         return Attempt(replace(counted, status="oom", reason=shortage))
     try:
         return _tried(counted, setting)
-    except (Exception, SystemExit) as error:  # a block may raise anything; the others go on
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a block may raise anything; the others go on
         failed = _failed(counted, error)
     # only here is the traceback gone, and with it what its frames held
     environment.give_back(case.device)
