@@ -112,3 +112,24 @@ def test_a_terminal_shows_how_far_it_is_unless_told_not_to(wanted, monkeypatch, 
     out, err = capsys.readouterr()
     assert out == ""
     assert ("timing" in err) == wanted
+
+
+@pytest.mark.parametrize(
+    ("terminal", "jupyter", "widgets", "moves"),
+    [
+        (True, False, None, True),
+        (False, False, "here", False),
+        (False, True, "here", True),
+        (False, True, None, False),
+    ],
+)
+def test_a_bar_is_drawn_on_a_terminal_and_in_a_notebook_that_can(
+    terminal, jupyter, widgets, moves, monkeypatch
+):
+    from types import SimpleNamespace
+
+    from gcbench.cli import progress
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: widgets)
+    console = SimpleNamespace(is_terminal=terminal, is_jupyter=jupyter)
+    assert progress._moves(console) == moves

@@ -5,6 +5,7 @@ says so, and the one who asked knows which case it was that ended it.
 """
 
 import json
+import logging
 import os
 import select
 import signal
@@ -48,7 +49,7 @@ if os.fork() == 0:
 os.close(lifeline)
 sys.path[:] = json.loads(sys.argv[1])
 from gcbench.engines.worker import main
-main()
+main(int(sys.argv[3]))
 """
 
 
@@ -107,7 +108,9 @@ class Worker:
     def __init__(self) -> None:
         """Start the process; it loads torch while the caller goes on."""
         lifeline, self._lifeline = os.pipe()
-        command = [sys.executable, "-P", "-c", _START, json.dumps(sys.path), str(lifeline)]
+        # tracebacks of cases that fail there are wanted where they are wanted here
+        told = str(logging.getLogger("gcbench").level)
+        command = [sys.executable, "-P", "-c", _START, json.dumps(sys.path), str(lifeline), told]
         try:
             # in a session of its own: an interrupt reaches this process alone, which then ends that
             self._process = subprocess.Popen(

@@ -1,5 +1,6 @@
 """A fresh process that measures: jobs come on stdin, answers go to stdout."""
 
+import logging
 import os
 from collections.abc import Callable
 
@@ -12,8 +13,14 @@ from gcbench.errors import GcbenchError, told
 from gcbench.records import Status
 
 
-def main() -> None:
-    """Take one job after another until there are no more; answer each step and each end."""
+def main(log_level: int = logging.NOTSET) -> None:
+    """Take one job after another until there are no more; answer each step and each end.
+
+    What gcbench logs from `log_level` on goes to stderr; by default, nothing below a warning.
+    """
+    if log_level:
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("gcbench").setLevel(log_level)
     # jobs and answers have pipes for themselves: whatever else prints goes to stderr, and whatever
     # else reads finds nothing
     with os.fdopen(os.dup(0), "rb") as jobs, os.fdopen(os.dup(1), "wb") as answers:
