@@ -9,6 +9,7 @@ was not measured is left out. MACs, parameters, verdict and the relative with it
 
 import json
 import platform
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,53 +20,55 @@ _EXTRA = ("status", "verdict", "relative", "relative_lo", "relative_hi", "params
 
 def render(table: pd.DataFrame) -> str:
     """Write the measured rows of a table as pytest-benchmark's JSON, with a final newline."""
-    measured = table[table["latency_us"].notna()]
-    when = datetime.now(UTC).isoformat()
+    return document(
+        [{column: _plain(cell) for column, cell in row.items()} for row in table.to_dict("records")]
+    )
+
+
+def document(rows: Sequence[Mapping[Any, Any]]) -> str:
+    """Write the measured ones of some rows, in which None is missing."""
     saved = {
-        "machine_info": _machine(table),
+        "machine_info": _machine(rows[0]),
         "commit_info": {"id": "unknown", "time": None, "dirty": False, "branch": "(unknown)"},
-        "benchmarks": [_benchmark(row) for row in measured.to_dict("records")],
-        "datetime": when,
+        "benchmarks": [_benchmark(row) for row in rows if row["latency_us"] is not None],
+        "datetime": datetime.now(UTC).isoformat(),
         "version": "5.3.1",
     }
     return json.dumps(saved, indent=4) + "\n"
 
 
-def _machine(table: pd.DataFrame) -> dict[str, Any]:
-    first = table.iloc[0]
+def _machine(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {
-        "node": _plain(first["node"]),
-        "processor": _plain(first["device_name"]),
+        "node": row["node"],
+        "processor": row["device_name"],
         "machine": platform.machine(),
         "system": platform.system(),
         "python_version": platform.python_version(),
-        "gcbench_version": _plain(first["gcbench_version"]),
-        "torch_version": _plain(first["torch_version"]),
-        "cpu": {"brand_raw": _plain(first["device_name"])},
+        "gcbench_version": row["gcbench_version"],
+        "torch_version": row["torch_version"],
+        "cpu": {"brand_raw": row["device_name"]},
     }
 
 
-def _benchmark(row: dict[Any, Any]) -> dict[str, Any]:
-    spec, ratio = row["spec"], _plain(row["ratio"])
-    name = spec if ratio is None else f"{spec} r{ratio}"
+def _benchmark(row: Mapping[Any, Any]) -> dict[str, Any]:
+    ratio = row["ratio"]
     return {
-        # the baselines of one comparison have its group: what is divided stands together
+        # what shares every axis but block and ratio stands together
         "group": row["key"].partition("|")[2].removeprefix(f"ratio={ratio}|"),
-        "name": name,
+        "name": row["spec"] if ratio is None else f"{row['spec']} r{ratio}",
         "fullname": row["key"],
         "params": None,
         "param": None,
-        "extra_info": {column: _plain(row[column]) for column in _EXTRA},
+        "extra_info": {column: row[column] for column in _EXTRA},
         "options": {"disable_gc": False, "timer": "perf_counter", "warmup": True},
         "stats": _statistics(row),
     }
 
 
-def _statistics(row: dict[Any, Any]) -> dict[str, float | int | str]:
+def _statistics(row: Mapping[Any, Any]) -> dict[str, float | int | str]:
     median = row["latency_us"] / 1e6
     low, high = (
-        median if pd.isna(row[end]) else row[end] / 1e6
-        for end in ("latency_us_lo", "latency_us_hi")
+        median if row[end] is None else row[end] / 1e6 for end in ("latency_us_lo", "latency_us_hi")
     )
     rounds = int(row["samples"])
     return {
