@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import subprocess
 import sys
 
 import pandas as pd
@@ -176,3 +177,18 @@ def test_ours_timms_mmcvs_and_a_users_block_stand_in_one_table(tmp_path, monkeyp
     assert (table["relative_lo"] < table["relative_hi"]).tolist() == [False, True, True, True]
     for peer in equality.PEERS[:5]:
         assert equality.compared(peer).equal
+
+
+@pytest.mark.parametrize(
+    ("spec", "loaded"), [("gc", []), ("timm/gca", ["timm"]), ("mmcv/ContextBlock", ["mmcv"])]
+)
+def test_nothing_is_imported_that_was_not_named(spec, loaded):
+    for library in loaded:
+        pytest.importorskip(library)
+    code = (
+        "import sys, gcbench\n"
+        f"gcbench.build({spec!r} + ':ratio=4', 16)\n"
+        "print(sorted({'timm', 'mmcv'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(loaded)
