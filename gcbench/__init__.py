@@ -58,10 +58,11 @@ def bench(
 
     `arms` are block specs or modules that exist already: those are copied, brought to the dtype,
     device and mode of the axes, and not touched themselves. A dict names the arms; in a list a
-    module goes by the name of its class. `axes` are those of `gcbench.spec.Axes`: ratio, dtype,
-    device, layout, mode, runtime, cache, threads; `pair` names one of them to put two values of it
-    side by side, as `--pair` does. A bar shows how far it is, where stderr is a terminal or this is
-    a notebook with ipywidgets; `progress=False` keeps it away.
+    module goes by the name of its class, with a prime where that is taken. `axes` are those of
+    `gcbench.spec.Axes`: ratio, dtype, device, layout, mode, runtime, cache, threads; `pair` names
+    one of them to put two values of it side by side, as `--pair` does. A bar shows how far it is,
+    where stderr is a terminal or this is a notebook with ipywidgets; `progress=False` keeps it
+    away.
 
     Returns the CSV's columns, one row a block; latencies in microseconds. What fails when it is
     called is a row with its reason. Raises gcbench.errors.UsageError where something cannot be done
@@ -106,11 +107,14 @@ def _named(
     else:
         names, modules = [], {}
         for arm in arms:
-            name = arm if isinstance(arm, str) else type(arm).__name__
-            while not isinstance(arm, str) and name in modules:
+            if isinstance(arm, str):
+                names.append(arm)
+                continue
+            name = type(arm).__name__
+            while name in modules or name in arms:
                 name += "'"
             names.append(name)
-            modules |= {} if isinstance(arm, str) else {name: arm}
+            modules[name] = arm
     for name in modules:
         if not name or "|" in name or "@" in name or not name.isprintable():
             raise UsageError(f"an arm cannot be named {name!r}: printable, and without | and @")

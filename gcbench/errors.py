@@ -13,7 +13,12 @@ _OURS = frozenset({"gcbench", "torch", "torchvision", "fvcore"}) | sys.stdlib_mo
 
 
 def told(error: BaseException) -> str:
-    """Say in one line what a block's own code raised: kind, start of the message, and where."""
+    """Say in one line what a block's own code raised: kind, start of the message, and where.
+
+    What gcbench found says so itself.
+    """
+    if isinstance(error, GcbenchError):
+        return str(error)
     message = " ".join(message_of(error).split())[:300]
     # the parser's words end with the file and line that are said here in any case
     if isinstance(error, SyntaxError):
@@ -71,6 +76,10 @@ class GcbenchError(Exception):
     """Anything that gcbench itself finds wrong. The message is one sentence for a person."""
 
     exit_code = 70
+
+
+class BlockError(GcbenchError):
+    """A block was called and is none: the message says what it returned, and where its code is."""
 
 
 class UsageError(GcbenchError):

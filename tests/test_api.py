@@ -54,6 +54,19 @@ def test_modules_in_a_list_go_by_their_class_and_are_told_apart():
     assert table["spec"].tolist() == ["Mine", "Mine'", "gc"]
 
 
+def test_a_class_that_is_called_as_a_block_is_takes_no_name_from_it():
+    module = type("gc", (Mine,), {})()
+    table = gcbench.bench([module, "gc"], **SMALL)
+    assert table["spec"].tolist() == ["gc'", "gc"]
+    assert table["params"].tolist() == [16 * 16 + 16 + 32, 17 + 2 * 16 * 4 + 4 + 16 + 8]
+
+
+def test_modules_that_exist_can_be_paired():
+    table = gcbench.bench({"mine": Mine()}, pair="dtype=float64,float32", **SMALL)
+    assert table["dtype"].tolist() == ["float64", "float32"]
+    assert table["status"].tolist() == ["ok", "ok"]
+
+
 def test_what_is_given_is_measured_with_its_own_weights_and_not_touched():
     module = Mine().double().eval()
     module.mix.weight.requires_grad_(False)
@@ -112,3 +125,24 @@ def test_a_terminal_shows_how_far_it_is_unless_told_not_to(wanted, monkeypatch, 
     out, err = capsys.readouterr()
     assert out == ""
     assert ("timing" in err) == wanted
+
+
+@pytest.mark.parametrize(
+    ("terminal", "jupyter", "widgets", "moves"),
+    [
+        (True, False, None, True),
+        (False, False, "here", False),
+        (False, True, "here", True),
+        (False, True, None, False),
+    ],
+)
+def test_a_bar_is_drawn_on_a_terminal_and_in_a_notebook_that_can(
+    terminal, jupyter, widgets, moves, monkeypatch
+):
+    from types import SimpleNamespace
+
+    from gcbench.cli import progress
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: widgets)
+    console = SimpleNamespace(is_terminal=terminal, is_jupyter=jupyter)
+    assert progress._moves(console) == moves

@@ -1,16 +1,21 @@
 """A module of the user's own: every way to go wrong is one sentence, with the line at fault."""
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from gcbench import blocks
+from gcbench import blocks, engines
 from gcbench.cli.app import main
+from gcbench.engines.isolated import Isolated
 from gcbench.errors import UsageError
+from gcbench.records import Effort
+from gcbench.spec import Axes
 
 SOURCE = """\
+import pandas
 import torch
 from torch import nn
 
@@ -40,6 +45,20 @@ class RefusesInside(Good):
 class Raises(Good):
     def forward(self, x):
         return self.widen(x)
+
+
+def deeper(x):
+    raise KeyError("below")
+
+
+class Nested(Good):
+    def forward(self, x):
+        return deeper(x)
+
+
+class CallsLibrary(Good):
+    def forward(self, x):
+        return pandas.concat([])
 
 
 class Shrinks(Good):
@@ -107,6 +126,8 @@ UNBUILT = {
 }
 FAILING = {
     "own_blocks:Raises": ("RuntimeError: ", "return self.widen(x)"),
+    "own_blocks:Nested": ("KeyError: 'below'", 'raise KeyError("below")'),
+    "own_blocks:CallsLibrary": ("ValueError: No objects to concatenate", "return pandas.concat"),
     "own_blocks:Shrinks": (
         "the output has shape (1, 4, 6, 5), the input (1, 16, 6, 5)",
         "def forward(self, x):\n        return self.narrow",
@@ -178,6 +199,17 @@ def test_what_fails_when_called_is_a_row_and_one_sentence_with_its_line(spec, ow
     _, _, err = ran("gc", spec, "--traceback", capsys=capsys)
     assert "Traceback" in err
     assert words in err
+
+
+@pytest.mark.parametrize("level", [logging.NOTSET, logging.DEBUG])
+def test_a_case_that_another_process_tried_is_told_alike(level, own_blocks, capfd, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("gcbench"), "level", level)
+    comparison = engines.compare(["own_blocks:Nested"], Axes(channels=16, size=(6, 5)))
+    with Isolated() as isolated:
+        [row] = isolated.measure(comparison, Effort(0.5, 0.3)).measurements
+    assert row.status == "error"
+    assert row.reason == f"KeyError: 'below' (own_blocks.py:{line_of('raise KeyError')})"
+    assert ("Traceback" in capfd.readouterr().err) == (level == logging.DEBUG)
 
 
 @pytest.mark.parametrize("mode", ["infer", "train"])

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import subprocess
 import sys
 
 import pandas as pd
@@ -82,6 +83,9 @@ def test_the_table_has_every_layer_of_create_attn(target):
         ("timm/bottleneck", ":feat_size=big", "14", "feat_size=big is no size such as 14"),
         ("timm/halo", "", "14", "needs a height and width that block_size (8) divides"),
         ("timm/bat", "", "15", "needs a height and width that block_size (7) divides"),
+        ("timm/gca", ":ratio=0.5", "14", "ratio takes a whole number"),
+        ("timm/se", ":rd_divisor=none", "14", "rd_divisor takes a whole number, not 'none'"),
+        ("timm/nl", ":reduction=2", "14", "unknown option 'reduction'"),
         ("mmcv/ContextBlock", ":fusion=sum", "14", "fusion=sum is not one of add, scale, both"),
         ("mmcv/ContextBlock", ":ratio=99", "14", "ratio=99 leaves no channel of 64"),
         ("mmcv/NonLocal2d", ":norm=layer", "14", "norm=layer is not one of none, batch"),
@@ -173,3 +177,18 @@ def test_ours_timms_mmcvs_and_a_users_block_stand_in_one_table(tmp_path, monkeyp
     assert (table["relative_lo"] < table["relative_hi"]).tolist() == [False, True, True, True]
     for peer in equality.PEERS[:5]:
         assert equality.compared(peer).equal
+
+
+@pytest.mark.parametrize(
+    ("spec", "loaded"), [("gc", []), ("timm/gca", ["timm"]), ("mmcv/ContextBlock", ["mmcv"])]
+)
+def test_nothing_is_imported_that_was_not_named(spec, loaded):
+    for library in loaded:
+        pytest.importorskip(library)
+    code = (
+        "import sys, gcbench\n"
+        f"gcbench.build({spec!r} + ':ratio=4', 16)\n"
+        "print(sorted({'timm', 'mmcv'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(loaded)

@@ -22,7 +22,7 @@ USAGE, SOME_FAILED, NOTHING_MEASURED, UNTRUSTED, INTERNAL, INTERRUPTED = 2, 3, 4
 EXIT_CODES = (
     "Exit codes: 0 done · 2 usage, also a block that cannot be imported or built · "
     "3 some cases failed, the results are written · 4 nothing could be measured · "
-    "5 not trustworthy (check, --strict) · 70 internal error · 130 interrupted"
+    "5 not trustworthy (check, --strict, blocks --verify) · 70 internal error · 130 interrupted"
 )
 
 _traceback: ContextVar[bool] = ContextVar("traceback", default=False)

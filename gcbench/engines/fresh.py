@@ -5,6 +5,7 @@ says so, and the one who asked knows which case it was that ended it.
 """
 
 import json
+import logging
 import os
 import secrets
 import select
@@ -52,7 +53,7 @@ if os.fork() == 0:
     os.killpg(0, signal.SIGKILL)
 os.close(lifeline)
 from gcbench.engines.worker import main
-main(json.loads(sys.argv[3]))
+main(*json.loads(sys.argv[3]))
 """
 
 
@@ -116,16 +117,9 @@ class Worker:
         """Start the process; it loads torch while the caller goes on."""
         lifeline, self._lifeline = os.pipe()
         self._mark = secrets.token_hex(8)
-        settings = json.dumps(torch_settings())
-        command = [
-            sys.executable,
-            "-P",
-            "-c",
-            _START,
-            json.dumps(sys.path),
-            str(lifeline),
-            settings,
-        ]
+        # tracebacks of cases that fail there are wanted where they are wanted here
+        here = json.dumps([torch_settings(), logging.getLogger("gcbench").level])
+        command = [sys.executable, "-P", "-c", _START, json.dumps(sys.path), str(lifeline), here]
         try:
             # in a session of its own: an interrupt reaches this process alone, which then ends that
             self._process = subprocess.Popen(

@@ -17,7 +17,7 @@ from gcbench.counting import Subject, count
 from gcbench.counting.allocations import allocations
 from gcbench.engines.attempts import UNBOUNDED, Bounds, Trying
 from gcbench.engines.launching import launched
-from gcbench.errors import CaseError, CountingError, UsageError, told
+from gcbench.errors import BlockError, CaseError, CountingError, UsageError, told
 from gcbench.records import ComparisonRecord, Effort, Measurement, Role, Status, Timing
 from gcbench.spec import ELEMENT_BYTES, Axes, Case, Comparison, CounterName, compare
 from gcbench.timing.clocks import Clock, CpuClock, Work
@@ -362,7 +362,7 @@ def _needed_bytes(subject: Subject) -> int:
 
 
 def _require_block(work: Workload, case: Case) -> None:
-    """Call a block; raises where it does not map (B, C, H, W) to one (B, C, H, W)."""
+    """Call a block. Raises BlockError where it does not map (B, C, H, W) to one (B, C, H, W)."""
     output = eagerly(work.module, work.x)
     _require_like_input(output, work, case)
     first = _sampled(output) if case.mode == "infer" else None
@@ -376,7 +376,7 @@ def _require_block(work: Workload, case: Case) -> None:
     close = torch.finfo(work.x.dtype).eps ** 0.5
     if not torch.allclose(first, second, rtol=close, atol=close, equal_nan=True):
         furthest = (first - second).abs().max().item()
-        raise ValueError(
+        raise BlockError(
             f"it is not deterministic in eval: two calls on one input differ by up to "
             f"{furthest:.2g}{blocks.source_of(work.module, case.spec)}"
         )
@@ -391,13 +391,13 @@ def _sampled(output: Tensor) -> Tensor:
 def _require_like_input(output: object, work: Workload, case: Case) -> None:
     where, x = blocks.source_of(work.module, case.spec), work.x
     if not isinstance(output, Tensor):
-        raise TypeError(f"the output is a {type(output).__name__}, not a tensor{where}")
+        raise BlockError(f"the output is a {type(output).__name__}, not a tensor{where}")
     if tuple(output.shape) != case.shape:
-        raise ValueError(
+        raise BlockError(
             f"the output has shape {tuple(output.shape)}, the input {case.shape}{where}"
         )
     if (output.dtype, output.device) != (x.dtype, x.device):
-        raise TypeError(
+        raise BlockError(
             f"the output is {output.dtype} on {output.device}, "
             f"the input {x.dtype} on {x.device}{where}"
         )

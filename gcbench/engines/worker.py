@@ -1,5 +1,6 @@
 """A fresh process that measures: jobs come on stdin, answers go to stdout."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 
@@ -13,11 +14,15 @@ from gcbench.errors import GcbenchError, told
 from gcbench.records import Status
 
 
-def main(settings: Sequence[bool]) -> None:
+def main(settings: Sequence[bool], log_level: int = logging.NOTSET) -> None:
     """Take one job after another until there are no more; answer each step and each end.
 
-    torch's switches are set as they stand in the process that asks.
+    torch's switches are set as they stand in the process that asks. What gcbench logs from
+    `log_level` on goes to stderr; by default, nothing below a warning.
     """
+    if log_level:
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("gcbench").setLevel(log_level)
     # jobs and answers have pipes for themselves: whatever else prints goes to stderr, and whatever
     # else reads finds nothing
     with os.fdopen(os.dup(0), "rb") as jobs, os.fdopen(os.dup(1), "wb") as answers:

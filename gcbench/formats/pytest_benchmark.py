@@ -8,9 +8,7 @@ was not measured is left out. MACs, parameters, verdict and the relative with it
 """
 
 import json
-import platform
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from gcbench.records import Manifest
@@ -25,7 +23,7 @@ def render(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
         "machine_info": _machine(manifest),
         "commit_info": {"id": "unknown", "time": None, "dirty": False, "branch": "(unknown)"},
         "benchmarks": [_benchmark(row) for row in rows if row["latency_us"] is not None],
-        "datetime": datetime.now(UTC).isoformat(),
+        "datetime": manifest.started,
         "version": "5.3.1",
     }
     yield json.dumps(saved, indent=4) + "\n"
@@ -35,7 +33,6 @@ def _machine(manifest: Manifest) -> dict[str, Any]:
     return {
         "node": manifest.node,
         "processor": manifest.cpu,
-        "machine": platform.machine(),
         "system": manifest.system,
         "python_version": manifest.python_version,
         "gcbench_version": manifest.gcbench_version,
@@ -45,12 +42,11 @@ def _machine(manifest: Manifest) -> dict[str, Any]:
 
 
 def _benchmark(row: Row) -> dict[str, Any]:
-    spec, ratio = row["spec"], row["ratio"]
-    name = spec if ratio is None else f"{spec} r{ratio}"
+    ratio = row["ratio"]
     return {
-        # the baselines of one comparison have its group: what is divided stands together
+        # what shares every axis but block and ratio stands together
         "group": row["key"].partition("|")[2].removeprefix(f"ratio={ratio}|"),
-        "name": name,
+        "name": row["spec"] if ratio is None else f"{row['spec']} r{ratio}",
         "fullname": row["key"],
         "params": None,
         "param": None,

@@ -9,9 +9,13 @@ _SCALARS = (bool, int, float, str, type(None))
 
 
 def option(name: str, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
-    """One option of a factory; without a default, one that has to be given."""
+    """One option of a factory, of the type of its default; without one it has to be given."""
     hint = type(default) if type(default) in (bool, int, float) else inspect.Parameter.empty
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+
+
+# the axis gives it, or the spec
+RATIO = option("ratio").replace(annotation=int)
 
 
 def scalar_options(target: Any, without: Iterable[str]) -> list[inspect.Parameter]:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gcbench.peers.adapting import RATIO, option, scalar_options
 from gcbench.peers.adapting import factory as made
-from gcbench.peers.adapting import option, scalar_options
 
 # the axes decide on these
 _NOT_OPTIONS = ("channels", "in_channels", "dim", "rd_ratio", "device", "dtype", "feat_size")
@@ -89,7 +89,7 @@ def factory(name: str) -> Callable[..., Any]:
     if name == "gca":
         without = (*without, "fuse_add", "fuse_scale")
     options = [
-        *([option("ratio")] if layer.takes_ratio else []),
+        *([RATIO] if layer.takes_ratio else []),
         *scalar_options(target, without),
         *([option("feat_size", None)] if layer.takes_size else []),
     ]
