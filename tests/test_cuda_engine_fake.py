@@ -8,7 +8,7 @@ import torch
 from fake_gpu import FakeGpu
 
 from gcbench import engines, environment, runtimes, tables, workload
-from gcbench.engines import alone, inline
+from gcbench.engines import alone, inline, trying
 from gcbench.records import DeviceState, Effort
 from gcbench.spec import Axes
 from gcbench.timing.cuda import CudaClock
@@ -71,15 +71,18 @@ def gpu(monkeypatch, tmp_path):
             fake.host_ns += 10_000
             fake.do(DEVICE_NS / 10)
 
-    makers = {"make_workload": inline.make_workload, "make_input": inline.make_input}
+    makers = {"make_workload": trying.make_workload, "make_input": inline.make_input}
     monkeypatch.setattr(
-        inline, "make_workload", lambda m, c, d, *more: makers["make_workload"](m, c, "cpu", *more)
+        trying, "make_workload", lambda m, c, d, *more: makers["make_workload"](m, c, "cpu", *more)
     )
     monkeypatch.setattr(
         inline, "make_input", lambda c, d, seed: makers["make_input"](c, "cpu", seed)
     )
     monkeypatch.setattr(inline, "Copy", Copy)
-    monkeypatch.setattr(inline, "_clock", lambda device: CudaClock(fake, fake.now, fake.sleep))
+    for module in (trying, inline):
+        monkeypatch.setattr(
+            module, "clock_of", lambda device: CudaClock(fake, fake.now, fake.sleep)
+        )
     monkeypatch.setitem(runtimes.APPLIES, "eager", lambda: applied)
     monkeypatch.setitem(runtimes.APPLIES, "graph", lambda: applied)
     monkeypatch.setattr(workload, "recorded", lambda work: Graph(fake))
@@ -88,7 +91,7 @@ def gpu(monkeypatch, tmp_path):
         monkeypatch.setattr(module, "device_id", lambda device: "cuda-fake")
     monkeypatch.setattr(environment, "free_bytes", lambda device: 2**33)
     monkeypatch.setattr(environment, "last_level_cache_bytes", lambda device: 2**16)
-    monkeypatch.setattr(inline, "cache_flush", lambda size, device: lambda: fake.do(1.5 * size))
+    monkeypatch.setattr(trying, "cache_flush", lambda size, device: lambda: fake.do(1.5 * size))
     fake.given_back = []
     monkeypatch.setattr(environment, "give_back", fake.given_back.append)
     (tmp_path / "on_gpu.py").write_text(MODULES)

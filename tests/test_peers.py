@@ -24,7 +24,9 @@ GIVEN = {"timm/ge": ":use_mlp=false", "timm/bottleneck": ":feat_size=56"}
 def library_of(request):
     """Skip what needs a library that is not here."""
     if "target" in request.fixturenames:
-        pytest.importorskip(request.getfixturevalue("target").partition("/")[0])
+        pytest.importorskip(
+            request.getfixturevalue("target").partition("/")[0], exc_type=ImportError
+        )
 
 
 def built(target, channels=64, ratio=4):
@@ -157,8 +159,8 @@ class Mine(nn.Module):
 
 
 def test_ours_timms_mmcvs_and_a_users_block_stand_in_one_table(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("timm")
-    pytest.importorskip("mmcv")
+    pytest.importorskip("timm", exc_type=ImportError)
+    pytest.importorskip("mmcv", exc_type=ImportError)
     (tmp_path / "blocks_beside_peers.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -184,7 +186,7 @@ def test_ours_timms_mmcvs_and_a_users_block_stand_in_one_table(tmp_path, monkeyp
 )
 def test_nothing_is_imported_that_was_not_named(spec, loaded):
     for library in loaded:
-        pytest.importorskip(library)
+        pytest.importorskip(library, exc_type=ImportError)
     code = (
         "import sys, gcbench\n"
         f"gcbench.build({spec!r} + ':ratio=4', 16)\n"
