@@ -137,7 +137,7 @@ def test_pytest_benchmark_compares_what_the_format_writes(table, tmp_path):
         assert words in done.stdout
 
 
-def test_the_format_holds_the_medians_in_seconds_and_leaves_out_what_failed(table):
+def test_the_format_holds_the_medians_in_seconds_and_tells_what_failed(table):
     saved = json.loads(FORMATS["pytest-benchmark"].load()(table))
     assert [b["name"] for b in saved["benchmarks"]] == ["se r4", "gc r4"]
     for benchmark, (_, cells) in zip(saved["benchmarks"], table.iterrows(), strict=False):
@@ -146,3 +146,5 @@ def test_the_format_holds_the_medians_in_seconds_and_leaves_out_what_failed(tabl
         assert benchmark["extra_info"]["macs"] == cells["macs"]
         assert benchmark["fullname"] == cells["key"]
     assert len({b["group"] for b in saved["benchmarks"]}) == 1
+    [reason] = saved["not_measured"].values()
+    assert reason.startswith("error: the output has shape (1, 8, 6, 5)")
