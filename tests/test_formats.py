@@ -52,7 +52,8 @@ def every_text(run):
     rows = list(tables.rows(run))
     for entry in FORMATS:
         yield entry.name, written(FORMATS, entry.name, rows, run)
-        yield entry.name, written(PIVOTS, entry.name, pivot(rows), run)
+        if entry.name in PIVOTS:
+            yield entry.name, written(PIVOTS, entry.name, pivot(rows), run)
 
 
 @pytest.mark.parametrize("status", ["ok", "error"])
@@ -131,7 +132,8 @@ def test_a_run_without_a_comparison_is_an_empty_report_in_every_format():
     assert texts[FORMATS_AT["table"]] == texts[FORMATS_AT["markdown"]] == ""
 
 
-FORMATS_AT = {entry.name: 2 * number for number, entry in enumerate(FORMATS)}
+# those that have pivots come first
+FORMATS_AT = {entry.name: 2 * number for number, entry in enumerate(PIVOTS)}
 
 
 def test_a_run_of_failures_alone_tells_each_of_them():

@@ -139,7 +139,7 @@ def test_pytest_benchmark_compares_what_the_format_writes(run, tmp_path):
         assert words in done.stdout
 
 
-def test_the_format_holds_the_medians_in_seconds_and_leaves_out_what_failed(run):
+def test_the_format_holds_the_medians_in_seconds_and_tells_what_failed(run):
     saved = json.loads(written(run))
     rows = list(tables.rows(run))
     assert [row["status"] for row in rows] == ["ok", "ok", "error"]
@@ -150,3 +150,5 @@ def test_the_format_holds_the_medians_in_seconds_and_leaves_out_what_failed(run)
         assert benchmark["extra_info"]["macs"] == cells["macs"]
         assert benchmark["fullname"] == cells["key"]
     assert len({b["group"] for b in saved["benchmarks"]}) == 1
+    [reason] = saved["not_measured"].values()
+    assert reason.startswith("error: IndexError: Dimension out of range")

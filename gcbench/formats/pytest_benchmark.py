@@ -3,8 +3,8 @@
 Written against pytest-benchmark 5.3. It expects every statistic of raw rounds; what a table holds
 of them is put where it belongs, in seconds: min, the median, and the median again for the mean; the
 95 % interval's ends for the quartiles and the maximum, half its width for the deviation. A row that
-was not measured is left out. MACs, parameters, verdict and the relative with its interval are in
-`extra_info`.
+was not measured is in `not_measured` with its reason. MACs, parameters, verdict and the relative
+with its interval are in `extra_info`.
 """
 
 import json
@@ -19,10 +19,17 @@ _EXTRA = ("status", "verdict", "relative", "relative_lo", "relative_hi", "params
 
 def render(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
     """Write the measured rows as pytest-benchmark's JSON, with a final newline."""
+    rows = list(rows)
     saved = {
         "machine_info": _machine(manifest),
         "commit_info": {"id": "unknown", "time": None, "dirty": False, "branch": "(unknown)"},
         "benchmarks": [_benchmark(row) for row in rows if row["latency_us"] is not None],
+        # pytest-benchmark has no place for these, and passes over what it does not know
+        "not_measured": {
+            row["key"]: f"{row['status']}: {row['reason']}"
+            for row in rows
+            if row["latency_us"] is None
+        },
         "datetime": manifest.started,
         "version": "5.3.1",
     }
