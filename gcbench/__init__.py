@@ -6,6 +6,7 @@
 101376
 """
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -68,6 +69,8 @@ def bench(
     called is a row with its reason. Raises gcbench.errors.UsageError where something cannot be done
     as it was asked for. docs/python.md has examples.
     """
+    # torch's profiler measures memory, and would tell on stderr of every start and stop
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     from gcbench import blocks, engines, tables
     from gcbench.cli.progress import timing_bar
     from gcbench.records import DEFAULT_EFFORT, Effort

@@ -15,6 +15,9 @@ LOAD_SHARE = 0.5
 DRIFT = 0.10
 CONTENDED = 3.0
 
+# flags under which threads waited for cores, so that latencies say little of what was timed
+BUSY = ("pressure", "low_cpu_share", "contended")
+
 # flags as the CSV has them, in words, with what to do about them
 FLAG_WORDS = {
     "steal": f"the host took more than {percent_text(STEAL_SHARE)} of the time for others "

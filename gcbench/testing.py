@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from gcbench.disturbance import BUSY
 from gcbench.errors import GcbenchError
 
 if TYPE_CHECKING:
@@ -73,6 +74,10 @@ def judged(mine: Mapping[Any, Any], than: Mapping[Any, Any], by: float) -> tuple
     )
     measured = f"{relative:.3f} times as long, 95 % interval {low:.3f} to {high:.3f}"
     limit = f"the limit is {1 + by:g}"
+    seen = f"{mine['flags'] or ''} {than['flags'] or ''}".split()
+    busy = [flag for flag in BUSY if flag in seen]
+    if busy:
+        return "skipped", f"the machine was busy ({', '.join(busy)}): {measured}; {limit}"
     if mine["verdict"] == "untrusted":
         return "skipped", f"untrusted, as copies of one block differed: {measured}; {limit}"
     if high <= 1 + by:

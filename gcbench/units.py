@@ -21,6 +21,15 @@ def count_text(number: int) -> str:
     return _scaled(number, _COUNT_UNITS) or str(number)
 
 
+def counted(number: int, what: str) -> str:
+    """Write so many of something.
+
+    >>> counted(1, "case"), counted(1200, "case")
+    ('1 case', '1,200 cases')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def size_text(size_bytes: int) -> str:
     """Write bytes in binary units with three significant digits.
 

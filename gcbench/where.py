@@ -45,7 +45,7 @@ COLUMNS: dict[str, type] = {
     "threads": int,
 }
 
-LONGEST_TEXT = 1000
+LONGEST_TEXT, DEEPEST = 1000, 100
 # numbers past these have no use here, and would take memory and time without end
 LARGEST_NUMBER, LARGEST_EXPONENT, MOST_BITS = 2**63, 64, 512
 
@@ -101,10 +101,17 @@ def parse_where(option: str, text: str) -> Where:
         offset = getattr(error, "offset", None)
         place = f" at character {offset}" if offset else ""
         raise UsageError(f"{option} {text!r} is no condition: not understood{place}") from error
-    try:
-        return Where(text, _Reader(option, text.strip()).condition(tree.body))
-    except RecursionError as error:
-        raise UsageError(f"{option} {text!r} is nested too deep") from error
+    if _depth(tree) > DEEPEST:
+        raise UsageError(f"{option} {text!r} is nested too deep")
+    return Where(text, _Reader(option, text.strip()).condition(tree.body))
+
+
+def _depth(tree: ast.AST) -> int:
+    """How deep a tree is, found without going as deep oneself."""
+    depth, level = 0, [tree]
+    while level:
+        depth, level = depth + 1, [child for node in level for child in ast.iter_child_nodes(node)]
+    return depth
 
 
 def _row(case: Case) -> Row:

@@ -153,7 +153,7 @@ def test_five_ways_to_fail_are_five_rows_and_the_others_are_measured(modules):
     assert "took more than 8 s" in found["Loops"][1]
     assert found["Hoards"][0] == "oom"
     assert "allocate memory" in found["Hoards"][1]
-    assert found["Raises"] == ("error", "RuntimeError: I never work")
+    assert found["Raises"] == ("error", "RuntimeError: I never work (harmful_blocks.py:39)")
     [timing] = record.timings
     assert {arm.case for arm in timing.arms} == {0, 6}
     # what was counted before it failed is kept

@@ -117,6 +117,18 @@ def test_doubtful_verdicts_are_marked_and_the_mark_is_explained():
     assert pivot(doubted, value="latency_us").notes == ()
 
 
+def test_times_of_a_busy_machine_are_marked_and_counts_are_not():
+    quiet = list(tables.rows(Run(manifest(), (comparison(GC, SE),))))
+    busy = [{**row, "flags": "drift contended"} for row in quiet]
+    for value, mark in (("relative", " ~"), ("latency_us", " ~"), ("macs", "")):
+        assert not any(
+            "~" in cell.text for _, cells in pivot(quiet, value=value).lines for cell in cells
+        )
+        made = pivot(busy, value=value)
+        assert all(cell.text.endswith(mark) for _, cells in made.lines for cell in cells)
+        assert any("threads waited for cores" in note for note in made.notes) == bool(mark)
+
+
 def test_what_was_not_timed_shows_what_was_counted():
     untimed = [
         dict.fromkeys(tables.COLUMNS) | row | {"relative": None, "latency_us": None}

@@ -151,6 +151,16 @@ def test_rows_carry_floor_bound_and_the_name_of_the_peaks(monkeypatch):
     assert "ceilings: []" in text
 
 
+def test_a_reference_run_is_memory_bound_where_it_is_larger_than_the_caches_and_nl_compute_bound():
+    results = Path(__file__).parent.parent / "results"
+    large = gcbench.load(sorted(results.glob("bench-8x256x56x56-*.jsonl"))[-1])
+    assert large.set_index("spec").loc["gc", "bound"] == "memory"
+    small = gcbench.load(sorted(results.glob("bench-1x256x56x56-*.jsonl"))[-1]).set_index("spec")
+    assert small.loc["nl", "bound"] == "compute"
+    for table in (large, small):
+        assert (table["floor_fraction"] < 1).all()
+
+
 def test_rows_above_a_ceiling_or_with_busy_peaks_say_so(monkeypatch):
     table, text = rows_with(monkeypatch, copies=((2**18, 1.0),), flags=("load",))
     assert (table["floor_fraction"] > 1).all()
@@ -158,6 +168,8 @@ def test_rows_above_a_ceiling_or_with_busy_peaks_say_so(monkeypatch):
     assert table["flags"].str.contains("peaks_busy").all()
     assert "faster than a measured ceiling allows" in text
     assert "the ceilings were measured while the machine was busy" in text
+    # what rests on such ceilings is in doubt in its own cell too
+    assert "latency ?" in text or "memory ?" in text
 
 
 def test_an_old_run_without_ceilings_is_read_all_the_same():

@@ -42,7 +42,8 @@ class Restless(nn.Module):
         self.n = 0
     def forward(self, x):
         self.n += 1
-        return x * self.n
+        # the same numbers by other code each time
+        return x + 0 * self.n
 """
 
 

@@ -16,7 +16,7 @@ from gcbench.records import Effort
 from gcbench.spec import Axes
 from gcbench.testing import assert_no_slower, judged
 
-THAN = {"spec": "than", "status": "ok", "reason": None}
+THAN = {"spec": "than", "status": "ok", "reason": None, "flags": None}
 
 
 def row(relative, low, high, verdict, **more):
@@ -24,6 +24,7 @@ def row(relative, low, high, verdict, **more):
         "spec": "mine",
         "status": "ok",
         "reason": None,
+        "flags": None,
         "relative": relative,
         "relative_lo": low,
         "relative_hi": high,
@@ -36,6 +37,7 @@ def row(relative, low, high, verdict, **more):
     ("mine", "outcome", "words"),
     [
         (row(0.9, 0.88, 0.92, "faster"), "passed", "0.900 times"),
+        (row(400.0, 300.0, 500.0, "slower", flags="drift contended"), "skipped", "was busy"),
         (row(1.0, 0.98, 1.02, "same"), "passed", "0.980 to 1.020"),
         (row(1.04, 1.03, 1.05, "slower"), "passed", "the limit is 1.05"),
         (row(1.0, 0.9, 1.04, "unresolved"), "passed", "1.040"),

@@ -137,6 +137,6 @@ def sweep(
         environment.tf32(asked.tf32),
         go_on(place, run, allow_mismatch) if resume else start(place, run) as kept,
     ):
-        measure_into(kept, place, run, again, extent, not no_wait)
+        measure_into(kept, place, run, again, extent, not no_wait, csv)
     leave(run, csv)
     raise typer.Exit(faults.code_of_statuses(counts(run)))

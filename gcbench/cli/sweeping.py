@@ -14,6 +14,7 @@ from gcbench.cli import faults
 from gcbench.cli.output import require_writable, show, write_whole
 from gcbench.cli.progress import sweep_bar
 from gcbench.errors import RunError, StoppedError, UsageError
+from gcbench.units import counted
 
 if TYPE_CHECKING:
     from gcbench.engines.sweeps import Extent
@@ -91,8 +92,12 @@ def measure_into(
     retry: "Collection[Status]",
     extent: "Extent",
     wait: bool,
+    csv: Path | None,
 ) -> None:
-    """Measure what is due into a run. Raises StoppedError where the person ends it."""
+    """Measure what is due into a run. Raises StoppedError where the person ends it.
+
+    `csv` is what the rows go to in the end, and is named in the line that goes on.
+    """
     from gcbench.engines import sweeps
     from gcbench.engines.fresh import Listener
 
@@ -100,7 +105,8 @@ def measure_into(
         with redirect_stdout(sys.stderr):
             statuses = store.statuses(run)
             faults.say(
-                f"{extent.cases:,} cases in {extent.comparisons:,} comparisons into {run}"
+                f"{counted(extent.cases, 'case')} in "
+                f"{counted(extent.comparisons, 'comparison')} into {run}"
                 + (f"; {len(statuses):,} are there already" if statuses else "")
             )
             with (
@@ -114,6 +120,7 @@ def measure_into(
     except KeyboardInterrupt:
         raise StoppedError(
             f"interrupted: what was measured is kept; go on with: gcbench sweep --resume {run}"
+            + (f" --csv {csv}" if csv else "")
         ) from None
 
 

@@ -103,6 +103,8 @@ def _cells(row: Row, pair: str | None) -> dict[str, str]:
     judged = row["verdict"] or ""
     divided = judged not in ("", "baseline")
     # the plain network adds nothing, and a copy of its images is no measure of it
+    floor = shown(row, "floor_fraction")
+    doubt = " ?" if {"peaks_busy", "above_ceiling"} & set((row["flags"] or "").split()) else ""
     adds = row["network"] and row["key"] != row["baseline"]
     return {
         "block": label(row),
@@ -117,8 +119,8 @@ def _cells(row: Row, pair: str | None) -> dict[str, str]:
         "verdict": judged,
         "x copy": "" if row["network"] else shown(row, "copies"),
         "images/s": shown(row, "images_per_s"),
-        "bound": row["bound"] or "",
-        "floor": shown(row, "floor_fraction"),
+        "bound": f"{row['bound'] or ''}{doubt if row['bound'] else ''}",
+        "floor": f"{floor}{doubt if floor else ''}",
         "peak memory": shown(row, "peak_memory_bytes"),
         "saved": shown(row, "saved_memory_bytes"),
         "compile": shown(row, "compile_ms"),

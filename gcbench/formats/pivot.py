@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from gcbench.disturbance import BUSY
 from gcbench.errors import UsageError
 from gcbench.formats.cells import label, label_of_key, shown
 from gcbench.formats.layout import Layout
@@ -32,6 +33,11 @@ _MARK_WORDS = {
     "unresolved": "?: unresolved, so neither faster nor slower nor the same",
     "untrusted": "!: untrusted, since two copies of one thing differed",
 }
+# of values that are times
+_BUSY_MARK = " ~"
+_BUSY_WORDS = (
+    "~: timed while threads waited for cores, so it says little: gcbench report RUN has the words"
+)
 NO_CASE = "-"
 REASONS_TOLD = 5
 
@@ -164,7 +170,14 @@ def _place(row: Row, value: str) -> Place:
         why = _why_missing(row, value)
         return Place(why, why)
     mark = _MARKS.get(row["verdict"] or "", "") if value == "relative" else ""
-    return Place(shown(row, value) + mark, row[value])
+    busy = _BUSY_MARK if _is_busy(row, value) else ""
+    return Place(shown(row, value) + mark + busy, row[value])
+
+
+def _is_busy(row: Row, value: str) -> bool:
+    """Whether a value is a time, or a ratio of times, of a busy machine."""
+    timed = value.startswith(("latency", "relative"))
+    return timed and any(flag in BUSY for flag in (row["flags"] or "").split())
 
 
 def _why_missing(row: Row, value: str) -> str:
@@ -192,6 +205,7 @@ def _shared(rows: Sequence[Row]) -> str:
 def _notes(rows: Sequence[Row], value: str) -> list[str]:
     judged = {row["verdict"] for row in rows} if value == "relative" else set()
     notes = [words for verdict, words in _MARK_WORDS.items() if verdict in judged]
+    notes += [_BUSY_WORDS] if any(_is_busy(row, value) for row in rows) else []
     failed = Counter(
         (row["status"], row["reason"] or "no reason was kept")
         for row in rows
