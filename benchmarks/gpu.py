@@ -39,6 +39,10 @@ def steps(device: str, out: Path, name: str) -> Iterator[tuple[str, list[str], P
     for size in SIZES:
         pair = ["bench", "gc", "--pair", "runtime=eager,graph", "-s", str(size), *on]
         yield f"graph at {size}", [*gcbench, *pair, "-o", run(f"graph-{size}")], None
+    grid = ["sweep", "--size", "14,28,56", "--ratio", "4,16", "--quick", *on]
+    yield "sweep", [*gcbench, *grid, "-o", str(out / f"sweep-{name}.jsonl")], None
+    network = ["network", "resnet50", "--insert", "gc@+all", "--quick", *on]
+    yield "network", [*gcbench, *network, "-o", str(out / f"network-{name}.jsonl")], None
     yield "events against do_bench", [sys.executable, __file__, "--do-bench", *on], None
 
 

@@ -184,6 +184,20 @@ def test_the_script_for_a_gpu_says_so_where_there_is_none_and_runs_nothing(tmp_p
     assert not (tmp_path / "out").exists()
 
 
+def test_every_step_of_the_script_is_a_command_that_exists(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import gpu
+
+    from gcbench.cli.app import app
+
+    known = {command.callback.__name__ for command in app.registered_commands}
+    commands = [command for _, command, _ in gpu.steps("cuda:0", tmp_path, "name")]
+    asked = [command[3] for command in commands if command[1:3] == ["-m", "gcbench"]]
+    assert {"bench", "check", "peaks", "sweep", "network"} <= set(asked) <= known
+    written = [part for command in commands for part in command if part.endswith(".jsonl")]
+    assert len(written) == len(set(written)) > 5
+
+
 def test_tf32_is_put_back_and_recorded_and_never_touched_unasked():
     def flags():
         recorded = environment.manifest("env", seed=0).flags
