@@ -8,6 +8,7 @@ from oracles import combinations, subject_at
 from gcbench import blocks, engines
 from gcbench.blocks import BLOCKS
 from gcbench.counting.memory import memory
+from gcbench.engines.jobs import Job
 from gcbench.engines.static import Static
 from gcbench.records import Effort
 from gcbench.spec import Axes
@@ -71,8 +72,8 @@ def test_what_is_static_equals_what_is_counted(entry):
     comparison = engines.compare(
         [entry.name], Axes(device="cpu", channels=32, size=(9, 7), ratio=4)
     )
-    [found] = Static().measure(comparison, EFFORT).measurements
-    [other] = Static().measure(comparison, EFFORT, counter="torch").measurements
+    [found] = Static().measure(Job(comparison, EFFORT)).measurements
+    [other] = Static().measure(Job(comparison, EFFORT, counter="torch")).measurements
     assert found.status == "ok"
     assert found.metrics["macs_counter"] == found.metrics["memory_source"] == "formula"
     assert other.metrics["macs_counter"] == "torch"
@@ -88,7 +89,7 @@ def test_a_block_without_closed_forms_is_counted_on_the_meta_device_and_so_told(
     (tmp_path / "static_blocks.py").write_text(BLOCK)
     monkeypatch.syspath_prepend(str(tmp_path))
     comparison = engines.compare(["static_blocks:Plain"], Axes(device="cpu", size=(1024, 1024)))
-    [found] = Static().measure(comparison, EFFORT).measurements
+    [found] = Static().measure(Job(comparison, EFFORT)).measurements
     assert found.metrics["macs"] == 256 * 256 * 1024 * 1024
     assert found.metrics["macs_counter"] == "torch"
     assert found.metrics["memory_source"] == "predicted"
@@ -104,7 +105,7 @@ def test_a_case_that_cannot_be_built_is_a_row_with_its_reason(tmp_path, monkeypa
         replace(se, ratio=None, spec="nl:subsample=after", height=1),
     )
     comparison = engines.compare(["se"], Axes(device="cpu"))
-    record = Static().measure(replace(comparison, cases=cases, baselines=(0, 0, 0)), EFFORT)
+    record = Static().measure(Job(replace(comparison, cases=cases, baselines=(0, 0, 0)), EFFORT))
     assert [m.status for m in record.measurements] == ["skipped", "error", "error"]
     assert record.measurements[0].reason == "ratio=32 leaves no channel of 16"
     assert "not at all" in record.measurements[1].reason
@@ -113,5 +114,5 @@ def test_a_case_that_cannot_be_built_is_a_row_with_its_reason(tmp_path, monkeypa
 
 def test_a_non_local_map_of_a_tebibyte_is_counted_without_memory():
     comparison = engines.compare(["nl"], Axes(device="cpu", size=(1024, 1024)))
-    [found] = Static().measure(comparison, EFFORT).measurements
+    [found] = Static().measure(Job(comparison, EFFORT)).measurements
     assert found.metrics["peak_memory_bytes"] > 2 * 4 * 2**40

@@ -9,6 +9,7 @@ import torch
 import gcbench
 from gcbench import engines, environment, tables
 from gcbench.engines import inline
+from gcbench.engines.jobs import Job
 from gcbench.errors import UsageError
 from gcbench.records import Effort, Timing
 from gcbench.spec import Axes
@@ -287,7 +288,7 @@ def test_each_process_of_a_comparison_draws_orders_of_its_own(monkeypatch):
 
     monkeypatch.setattr(inline, "time_comparison", noting)
     for process in (0, 1, 0):
-        inline.measure(engines.compare(["se"], SMALL), SHORT, process=process)
+        inline.measure(Job(engines.compare(["se"], SMALL), SHORT, process=process))
     assert drawn[0] == drawn[2] != drawn[1]
 
 

@@ -14,6 +14,7 @@ import pytest
 from gcbench import engines, sweep
 from gcbench.engines.attempts import Bounds
 from gcbench.engines.isolated import Isolated
+from gcbench.engines.jobs import Job
 from gcbench.errors import GcbenchError
 from gcbench.records import Effort, Measurement
 from gcbench.spec import Axes
@@ -117,7 +118,7 @@ def modules(tmp_path, monkeypatch):
 
 def measured(names, timeout_s=60.0, **more):
     with Isolated(timeout_s) as isolated:
-        return isolated.measure(engines.compare(names, SMALL), BRIEF, **more)
+        return isolated.measure(Job(engines.compare(names, SMALL), BRIEF, **more))
 
 
 def alive(pid):
@@ -188,9 +189,9 @@ def test_one_worker_measures_many_comparisons_and_known_cases_are_not_tried(modu
     comparison = engines.compare(["se", "harmful_blocks:Exits"], SMALL)
     known = {1: Measurement(comparison.cases[1], "skipped", "known")}
     with Isolated(60.0) as isolated:
-        first = isolated.measure(comparison, BRIEF, known=known)
+        first = isolated.measure(Job(comparison, BRIEF, known=known))
         worker = isolated._worker
-        second = isolated.measure(comparison, BRIEF, known=known)
+        second = isolated.measure(Job(comparison, BRIEF, known=known))
         assert isolated._worker is worker
     for record in (first, second):
         assert [m.status for m in record.measurements] == ["ok", "skipped"]
@@ -201,9 +202,9 @@ def test_one_worker_measures_many_comparisons_and_known_cases_are_not_tried(modu
 def test_a_worker_that_is_lost_between_two_comparisons_blames_nobody(modules):
     comparison = engines.compare(["se"], SMALL)
     with Isolated(60.0) as isolated:
-        isolated.measure(comparison, BRIEF)
+        isolated.measure(Job(comparison, BRIEF))
         os.kill(isolated._worker._process.pid, signal.SIGKILL)
-        again = isolated.measure(comparison, BRIEF)
+        again = isolated.measure(Job(comparison, BRIEF))
     assert [m.status for m in again.measurements] == ["ok"]
 
 
@@ -221,9 +222,9 @@ def test_a_limit_on_memory_is_met_by_the_case_that_needs_more(modules):
         ["se", "nl"], Axes(device="cpu", channels=8, size=(56, 56), ratio=4)
     )
     with Isolated(60.0) as isolated:
-        tight = isolated.measure(comparison, BRIEF, bounds=Bounds(memory_bytes=64 * 2**20))
+        tight = isolated.measure(Job(comparison, BRIEF, bounds=Bounds(memory_bytes=64 * 2**20)))
         # nothing is left of the limit for the next comparison
-        wide = isolated.measure(comparison, BRIEF)
+        wide = isolated.measure(Job(comparison, BRIEF))
     assert [m.status for m in tight.measurements] == ["ok", "oom"]
     assert "--memory-limit is 64.0 MiB" in tight.measurements[1].reason
     assert [m.status for m in wide.measurements] == ["ok", "ok"]
@@ -245,11 +246,14 @@ def test_however_the_parent_ends_nothing_that_was_started_is_left(modules, how):
     script = """
         from gcbench import engines
         from gcbench.engines.isolated import Isolated
+        from gcbench.engines.jobs import Job
         from gcbench.records import Effort
         from gcbench.spec import Axes
         axes = Axes(device="cpu", channels=16, size=(6, 5), ratio=4)
         with Isolated(600.0) as isolated:
-            isolated.measure(engines.compare(["harmful_blocks:Parent"], axes), Effort(0.5, 0.3))
+            isolated.measure(
+                Job(engines.compare(["harmful_blocks:Parent"], axes), Effort(0.5, 0.3))
+            )
     """
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)], stderr=subprocess.DEVNULL

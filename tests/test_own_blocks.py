@@ -10,6 +10,7 @@ import pytest
 from gcbench import blocks, engines
 from gcbench.cli.app import main
 from gcbench.engines.isolated import Isolated
+from gcbench.engines.jobs import Job
 from gcbench.errors import UsageError
 from gcbench.records import Effort
 from gcbench.spec import Axes
@@ -206,7 +207,7 @@ def test_a_case_that_another_process_tried_is_told_alike(level, own_blocks, capf
     monkeypatch.setattr(logging.getLogger("gcbench"), "level", level)
     comparison = engines.compare(["own_blocks:Nested"], Axes(channels=16, size=(6, 5)))
     with Isolated() as isolated:
-        [row] = isolated.measure(comparison, Effort(0.5, 0.3)).measurements
+        [row] = isolated.measure(Job(comparison, Effort(0.5, 0.3))).measurements
     assert row.status == "error"
     assert row.reason == f"KeyError: 'below' (own_blocks.py:{line_of('raise KeyError')})"
     assert ("Traceback" in capfd.readouterr().err) == (level == logging.DEBUG)

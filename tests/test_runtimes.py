@@ -7,6 +7,7 @@ import torch
 
 from gcbench import blocks, engines, runtimes, spec, tables
 from gcbench.engines import inline
+from gcbench.engines.jobs import Job
 from gcbench.errors import UsageError
 from gcbench.records import Effort
 from gcbench.spec import Axes, parse_pair
@@ -70,7 +71,7 @@ def test_a_graph_on_a_cpu_is_refused_and_where_it_is_met_all_the_same_a_skipped_
     with pytest.raises(UsageError, match="--runtime graph: a CUDA graph needs a CUDA device"):
         engines.compare(["gc", "se"], axes)
     cases = spec.compare([blocks.resolve(name) for name in ("gc", "se")], axes, "cpu")
-    record = inline.measure(cases, SHORT)
+    record = inline.measure(Job(cases, SHORT))
     assert {m.status for m in record.measurements} == {"skipped"}
     assert all("a CUDA graph needs a CUDA device" in m.reason for m in record.measurements)
 
@@ -116,7 +117,7 @@ def made(monkeypatch):
 def test_sizes_compiled_one_after_the_other_are_static_graphs_each(made):
     for n in (8, 12, 16):
         axes = Axes(device="cpu", channels=16, size=(n, n), ratio=4, runtime="compile", threads=1)
-        record = inline.measure(engines.compare(["se"], axes), SHORT)
+        record = inline.measure(Job(engines.compare(["se"], axes), SHORT))
         assert [m.status for m in record.measurements] == ["ok"]
     assert made == [1, 1, 1]
 
@@ -125,7 +126,7 @@ def test_sizes_compiled_one_after_the_other_are_static_graphs_each(made):
 def test_ten_ratios_of_one_block_stay_compiled(made):
     names = [f"se:ratio={ratio}" for ratio in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)]
     axes = Axes(device="cpu", channels=16, size=(6, 5), runtime="compile", threads=1)
-    record = inline.measure(engines.compare(names, axes), SHORT)
+    record = inline.measure(Job(engines.compare(names, axes), SHORT))
     assert [m.status for m in record.measurements] == ["ok"] * 10
     assert all("compile_ms" in m.metrics for m in record.measurements)
     assert made == [1] * 10

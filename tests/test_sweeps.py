@@ -30,7 +30,8 @@ class Scripted:
         self.outcome, self.flags = outcome, flags
         self.asked = []
 
-    def measure(self, comparison, effort, seed, counter, listener, bounds, known=None):
+    def measure(self, job, listener):
+        comparison, effort, bounds = job.comparison, job.effort, job.bounds
         self.asked.append((comparison, effort, bounds))
         found = []
         for position, case in enumerate(comparison.cases):

@@ -99,7 +99,7 @@ def measure_into(
     `csv` is what the rows go to in the end, and is named in the line that goes on.
     """
     from gcbench.engines import sweeps
-    from gcbench.engines.fresh import Listener
+    from gcbench.engines.jobs import Listener
 
     try:
         with redirect_stdout(sys.stderr):

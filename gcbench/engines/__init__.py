@@ -5,10 +5,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from gcbench import blocks, environment, modules, networks, peaks, runtimes, spec
-from gcbench.engines import inline
 from gcbench.engines.alone import Tell, alone_on
-from gcbench.engines.fresh import Listener
+from gcbench.engines.inline import Inline
 from gcbench.engines.isolated import Isolated
+from gcbench.engines.jobs import Engine, Job, Listener
 from gcbench.engines.static import Static
 from gcbench.errors import UsageError
 from gcbench.networks import Insertion
@@ -85,10 +85,9 @@ def run(
         def step(what: str) -> None:
             on_progress(Progress(effort.max_time_s, effort.max_time_s, doing=what))
 
+        engine: Engine = Inline() if effort.processes == 1 else isolated
         found = (
-            inline.measure(comparison, effort, seed, counter, on_progress)
-            if effort.processes == 1
-            else isolated.measure(comparison, effort, seed, counter, Listener(on_progress))
+            engine.measure(Job(comparison, effort, seed, counter), Listener(on_progress))
             for comparison in comparisons
         )
         ceilings = Ceilings(manifest, tell, step)
@@ -99,7 +98,7 @@ def run(
 def count_only(comparison: Comparison, seed: int = 0, counter: CounterName = "auto") -> Run:
     """Make a run of a comparison that is counted and not timed."""
     manifest = environment.manifest(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", seed)
-    record = Static().measure(comparison, QUICK, seed, counter)
+    record = Static().measure(Job(comparison, QUICK, seed, counter))
     return Run(manifest, (record,))
 
 

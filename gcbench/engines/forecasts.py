@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from gcbench import runtimes
 from gcbench.engines.attempts import Bounds
+from gcbench.engines.jobs import Job
 from gcbench.engines.static import Static
 from gcbench.records import Measurement
 from gcbench.spec import Case, Comparison
@@ -45,7 +46,7 @@ def forecast(asked: Sweep, comparisons: Iterable[Comparison]) -> Forecast:
         effort = asked.effort(device)
         found.comparisons += 1
         found.timed_s += 0.0 if asked.static else effort.max_time_s
-        for measurement in paper.measure(comparison, effort, asked.seed).measurements:
+        for measurement in paper.measure(Job(comparison, effort, asked.seed)).measurements:
             _enter(found, measurement, rooms[device], asked.static)
     if asked.budget_s is not None:
         found.timed_s = min(found.timed_s, asked.budget_s)

@@ -13,19 +13,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 import msgspec
 
-from gcbench.engines.attempts import UNBOUNDED, Bounds, Trying
+from gcbench.engines.attempts import Trying
+from gcbench.engines.jobs import Job, Listener
 from gcbench.environment import oom_kills, torch_settings
 from gcbench.errors import GcbenchError
 from gcbench.offspring import MARK, end_marked
-from gcbench.records import ComparisonRecord, Effort, Measurement, Status
-from gcbench.spec import Comparison, CounterName
+from gcbench.records import ComparisonRecord, Status
 from gcbench.timing.replicates import Progress
 from gcbench.units import span_text
 
@@ -58,22 +57,6 @@ main(*json.loads(sys.argv[3]))
 
 
 @dataclass(frozen=True)
-class Job:
-    """What a process is to measure; `process` is its number among those that measure the same.
-
-    `known` are cases, by position, that are not to be tried: it is known what becomes of them.
-    """
-
-    comparison: Comparison
-    effort: Effort
-    seed: int = 0
-    counter: CounterName = "auto"
-    process: int = 0
-    bounds: Bounds = UNBOUNDED
-    known: Mapping[int, Measurement] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Answer:
     """A line that a process sends back: how far it is, and in the end what it found.
 
@@ -100,14 +83,6 @@ class WorkerError(Exception):
 
 class NotBegunError(WorkerError):
     """A worker was lost before it tried anything: no case is to blame."""
-
-
-@dataclass(frozen=True)
-class Listener:
-    """Who hears of a job on its way."""
-
-    on_progress: Callable[[Progress], None] = lambda progress: None
-    on_trying: Callable[[Trying], None] = lambda trying: None
 
 
 class Worker:

@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from types import MappingProxyType
 
 import torch
 
 from gcbench import blocks, environment, runtimes
-from gcbench.engines.attempts import UNBOUNDED, Bounds, Trying
+from gcbench.engines.attempts import Trying
+from gcbench.engines.jobs import SILENT, Job, Listener
 from gcbench.engines.trying import (
     Attempt,
     Setting,
@@ -24,86 +24,77 @@ from gcbench.engines.trying import (
 )
 from gcbench.errors import CaseError
 from gcbench.records import ComparisonRecord, Effort, Measurement, Role, Timing
-from gcbench.spec import Axes, Case, Comparison, CounterName, compare
+from gcbench.spec import Axes, Case, compare
 from gcbench.timing.clocks import Work
 from gcbench.timing.replicates import Lineup, Progress, time_comparison
 from gcbench.workload import Copy, Repeated, Replayed, Rotated, Turned, Workload, make_input
 
 OnProgress = Callable[[Progress], None]
-OnTrying = Callable[[Trying], None]
 
 # where cases failed late, the others still get this share of the time
 LEAST_SHARE = 0.25
 
 
-def measure(
-    comparison: Comparison,
-    effort: Effort,
-    seed: int = 0,
-    counter: CounterName = "auto",
-    on_progress: OnProgress = lambda progress: None,
-    process: int = 0,
-    *,
-    bounds: Bounds = UNBOUNDED,
-    known: Mapping[int, Measurement] = MappingProxyType({}),
-    on_trying: OnTrying = lambda trying: None,
-) -> ComparisonRecord:
-    """Count every case of a comparison and time those that run, side by side.
+class Inline:
+    """An engine that measures in this process, which a case may end."""
 
-    `process` is this process's number among those that measure the same comparison: each draws
-    orders of its own, and all the same weights and inputs. `known` are cases, by position, whose
-    end is known: they are not tried. Every other is tried alone first, and `on_trying` hears of it
-    before anything of its block runs, and again before it is called.
+    def measure(self, job: Job, listener: Listener = SILENT) -> ComparisonRecord:
+        """Do a job here; see `measure`."""
+        return measure(job, listener)
+
+
+def measure(job: Job, listener: Listener = SILENT) -> ComparisonRecord:
+    """Count every case of a comparison and time those that run, side by side.
 
     A case that cannot be built or called, or that would not fit in memory, becomes a measurement
     with a status and a reason; the others go on. The global number of threads and gradient mode are
     set while this runs and left as they were.
     """
-    cases = comparison.cases
+    cases, baselines = job.comparison.cases, job.comparison.baselines
     with _torch_state() as threads, runtimes.session(cases):
-        setting = Setting(seed, threads, process, before_sample(cases[0]), counter, bounds)
-        attempts = []
-        for position, case in enumerate(cases):
-            if position in known:
-                attempts.append(Attempt(known[position]))
-                continue
-            on_progress(Progress(0.0, effort.max_time_s, doing=_doing(case)))
-            on_trying(Trying(position))
-            attempts.append(
-                try_case(case, setting, lambda *told, i=position: on_trying(Trying(i, *told)))
-            )
-        on_trying(Trying(None))
-        attempts = fitting(attempts, comparison.baselines, bounds)
-        timing = _time_what_runs(attempts, comparison, effort, setting, on_progress)
+        setting = Setting(
+            job.seed, threads, job.process, before_sample(cases[0]), job.counter, job.bounds
+        )
+        attempts = [_attempt(job, position, setting, listener) for position in range(len(cases))]
+        listener.on_trying(Trying(None))
+        attempts = fitting(attempts, baselines, job.bounds)
+        timing = _time_what_runs(attempts, job, setting, listener)
     found = tuple(
         attempt.measurement
         if attempts[baseline].work
         else replace(attempt.measurement, flags=(*attempt.measurement.flags, "baseline_failed"))
-        for attempt, baseline in zip(attempts, comparison.baselines, strict=True)
+        for attempt, baseline in zip(attempts, baselines, strict=True)
     )
     timings = () if timing is None else (timing,)
-    return ComparisonRecord(found, comparison.baselines, effort.precision, timings, comparison.pair)
+    return ComparisonRecord(found, baselines, job.effort.precision, timings, job.comparison.pair)
+
+
+def _attempt(job: Job, position: int, setting: Setting, listener: Listener) -> Attempt:
+    """Try a case alone, unless it is known what becomes of it."""
+    if position in job.known:
+        return Attempt(job.known[position])
+    case = job.comparison.cases[position]
+    listener.on_progress(Progress(0.0, job.effort.max_time_s, doing=_doing(case)))
+    listener.on_trying(Trying(position))
+    return try_case(case, setting, lambda *told: listener.on_trying(Trying(position, *told)))
 
 
 def _time_what_runs(
-    attempts: list[Attempt],
-    comparison: Comparison,
-    effort: Effort,
-    setting: Setting,
-    on_progress: OnProgress,
+    attempts: list[Attempt], job: Job, setting: Setting, listener: Listener
 ) -> Timing | None:
     """Time the attempts that have work; one that fails loses it, and the others start anew."""
+    cases, baselines, effort = job.comparison.cases, job.comparison.baselines, job.effort
     started = time.monotonic()
     while works := {i: attempt.work for i, attempt in enumerate(attempts) if attempt.work}:
         left_s = effort.max_time_s - (time.monotonic() - started)
         left = replace(effort, max_time_s=max(left_s, LEAST_SHARE * effort.max_time_s))
         try:
-            return _time(works, comparison.cases, comparison.baselines, left, setting, on_progress)
+            return _time(works, cases, baselines, left, setting, listener.on_progress)
         except CaseError as failure:
             blamed = failed(attempts[failure.case].measurement, failure.__cause__)
             attempts[failure.case] = Attempt(blamed)
         works.clear()
-        environment.give_back(comparison.cases[0].device)
+        environment.give_back(cases[0].device)
     return None
 
 

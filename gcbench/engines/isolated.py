@@ -7,18 +7,15 @@ and those that die again are blamed. Where none does, the comparison is tried on
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Self
 
-from gcbench.engines.attempts import UNBOUNDED, Bounds
-from gcbench.engines.fresh import Job, Listener, NotBegunError, Worker, WorkerError
+from gcbench.engines.fresh import NotBegunError, Worker, WorkerError
+from gcbench.engines.jobs import SILENT, Job, Listener
 from gcbench.errors import GcbenchError
 from gcbench.records import QUICK, ComparisonRecord, Effort, Measurement
-from gcbench.spec import Comparison, CounterName
 from gcbench.timing.replicates import Progress
-
-SILENT = Listener()
 
 _FOUND = ", when it was timed alone to find what had ended the process of all"
 _TWICE = ", twice while all were timed together, though each alone went through"
@@ -46,25 +43,17 @@ class Isolated:
             self._worker.end()
         self._worker = None
 
-    def measure(
-        self,
-        comparison: Comparison,
-        effort: Effort,
-        seed: int = 0,
-        counter: CounterName = "auto",
-        listener: Listener = SILENT,
-        bounds: Bounds = UNBOUNDED,
-        known: Mapping[int, Measurement] | None = None,
-    ) -> ComparisonRecord:
-        """Measure a comparison; with more than one of `processes`, share the effort among them.
+    def measure(self, job: Job, listener: Listener = SILENT) -> ComparisonRecord:
+        """Do a job; with more than one of `processes`, share its effort among them.
 
         What a process keeps from its start to its end (where its libraries and heap lie, what it
         compiled) is then drawn several times, and the interval holds every process's own median.
         """
+        effort = job.effort
         share_s = effort.max_time_s / effort.processes
         # so many processes together are that much more precise
         share = Effort(effort.precision * math.sqrt(effort.processes), share_s)
-        job = Job(comparison, share, seed, counter, 0, bounds, dict(known or {}))
+        job = replace(job, effort=share)
         records: list[ComparisonRecord] = []
         for process in range(effort.processes):
             if effort.processes > 1:

@@ -4,16 +4,14 @@ Where a block has closed forms they speak, and `macs_counter` and `memory_source
 where it has none, it is run on the meta device, at the speed of that.
 """
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 from gcbench import blocks, modules, sweep
 from gcbench.counting import Subject, count
-from gcbench.engines.attempts import UNBOUNDED, Bounds
-from gcbench.engines.fresh import Listener
+from gcbench.engines.jobs import SILENT, Job, Listener
 from gcbench.errors import UsageError
-from gcbench.records import ComparisonRecord, Effort, Measurement, Status
-from gcbench.spec import Case, Comparison, CounterName
+from gcbench.records import ComparisonRecord, Measurement, Status
+from gcbench.spec import Case, CounterName
 
 # modules are made once for all shapes; a grid's fastest axis is the size
 KEPT_MODULES = 256
@@ -26,23 +24,15 @@ class Static:
         """Remember no module yet."""
         self._meta = lru_cache(KEPT_MODULES)(blocks.build_at)
 
-    def measure(
-        self,
-        comparison: Comparison,
-        effort: Effort,
-        seed: int = 0,
-        counter: CounterName = "auto",
-        listener: Listener | None = None,
-        bounds: Bounds = UNBOUNDED,
-        known: Mapping[int, Measurement] | None = None,
-    ) -> ComparisonRecord:
+    def measure(self, job: Job, listener: Listener = SILENT) -> ComparisonRecord:
         """Count every case; effort, bounds and listener matter to engines that run something."""
-        known = known or {}
+        comparison = job.comparison
         found = tuple(
-            known[i] if i in known else self._counted(case, seed, counter)
+            job.known[i] if i in job.known else self._counted(case, job.seed, job.counter)
             for i, case in enumerate(comparison.cases)
         )
-        return ComparisonRecord(found, comparison.baselines, effort.precision, (), comparison.pair)
+        precision = job.effort.precision
+        return ComparisonRecord(found, comparison.baselines, precision, (), comparison.pair)
 
     def _counted(self, case: Case, seed: int, counter: CounterName) -> Measurement:
         why_not = sweep.why_not(case)

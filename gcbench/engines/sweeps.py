@@ -5,66 +5,25 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Protocol, Self
+from typing import Self
 
 from gcbench import blocks, environment, sweep
-from gcbench.engines import flagged, inline, with_peaks
+from gcbench.engines import flagged, with_peaks
 from gcbench.engines.alone import Tell, alone_on
-from gcbench.engines.attempts import UNBOUNDED, Bounds, Trying
-from gcbench.engines.fresh import Listener
-from gcbench.engines.isolated import SILENT, Isolated
+from gcbench.engines.attempts import Bounds, Trying
+from gcbench.engines.inline import Inline
+from gcbench.engines.isolated import Isolated
+from gcbench.engines.jobs import SILENT, Engine, Job, Listener
 from gcbench.engines.static import Static
 from gcbench.peaks import Ceilings
 from gcbench.records import ComparisonRecord, Effort, Manifest, Measurement, Status
-from gcbench.spec import Comparison, CounterName
+from gcbench.spec import Comparison
 from gcbench.sweep import Place, Sweep
 from gcbench.timing.replicates import Progress
 from gcbench.units import span_text
 
 # a comparison whose share of the budget goes into trying its cases is timed this long all the same
 LEAST_TIMED_S = 0.2
-
-
-class Engine(Protocol):
-    """What measures one comparison after another."""
-
-    def measure(
-        self,
-        comparison: Comparison,
-        effort: Effort,
-        seed: int = 0,
-        counter: CounterName = "auto",
-        listener: Listener = SILENT,
-        bounds: Bounds = UNBOUNDED,
-        known: Mapping[int, Measurement] | None = None,
-    ) -> ComparisonRecord:
-        """Measure a comparison; a case that fails is a row."""
-
-
-class Inline:
-    """An engine that measures in this process: for debugging, since a case may end it."""
-
-    def measure(
-        self,
-        comparison: Comparison,
-        effort: Effort,
-        seed: int = 0,
-        counter: CounterName = "auto",
-        listener: Listener = SILENT,
-        bounds: Bounds = UNBOUNDED,
-        known: Mapping[int, Measurement] | None = None,
-    ) -> ComparisonRecord:
-        """Measure a comparison here."""
-        return inline.measure(
-            comparison,
-            effort,
-            seed,
-            counter,
-            listener.on_progress,
-            bounds=bounds,
-            known=known or {},
-            on_trying=listener.on_trying,
-        )
 
 
 def place(asked: Sweep) -> Place:
@@ -203,17 +162,10 @@ def measure(
                 needs[trying.case] = trying.needed_bytes
             listener.on_trying(trying)
 
-        record = engine.measure(
-            comparison,
-            effort,
-            asked.seed,
-            asked.counter,
-            replace(listener, on_trying=tried),
-            Bounds(
-                asked.memory_limit_bytes,
-                dict(shortages.least) if asked.on_oom == "skip-larger" else {},
-            ),
-        )
+        ran_out = dict(shortages.least) if asked.on_oom == "skip-larger" else {}
+        bounds = Bounds(asked.memory_limit_bytes, ran_out)
+        job = Job(comparison, effort, asked.seed, asked.counter, bounds=bounds)
+        record = engine.measure(job, replace(listener, on_trying=tried))
         yield record
         if shortages.note(record, needs) and asked.on_oom == "stop":
             tell("a case ran out of memory, which ends the sweep (--on-oom stop); --resume goes on")

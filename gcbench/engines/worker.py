@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from gcbench.engines.fresh import Answer, Job
+from gcbench.engines.fresh import Answer
 from gcbench.engines.inline import load_all, measure
+from gcbench.engines.jobs import Job, Listener
 from gcbench.engines.limits import memory_limited
 from gcbench.environment import TorchSettings, set_torch
 from gcbench.errors import GcbenchError, told
@@ -46,17 +47,11 @@ def main(settings: Sequence[bool], log_level: int = logging.NOTSET) -> None:
 def _run(job: Job, send: Callable[[Answer], None]) -> None:
     try:
         with memory_limited(job.bounds.memory_bytes, job.comparison.cases[0].device):
-            record = measure(
-                job.comparison,
-                job.effort,
-                job.seed,
-                job.counter,
+            listener = Listener(
                 lambda step: send(Answer(progress=step)),
-                job.process,
-                bounds=job.bounds,
-                known=job.known,
-                on_trying=lambda trying: send(Answer(trying=trying)),
+                lambda trying: send(Answer(trying=trying)),
             )
+            record = measure(job, listener)
     except GcbenchError as error:
         send(Answer(refusal=str(error)))
     except BrokenPipeError:
