@@ -1,5 +1,7 @@
 """The closed forms of memory are the account of live bytes on the meta device, to the byte."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -116,3 +118,17 @@ def test_a_non_local_map_of_a_tebibyte_is_counted_without_memory():
     comparison = engines.compare(["nl"], Axes(device="cpu", size=(1024, 1024)))
     [found] = Static().measure(Job(comparison, EFFORT)).measurements
     assert found.metrics["peak_memory_bytes"] > 2 * 4 * 2**40
+
+
+def test_counting_blocks_on_paper_loads_neither_torchvision_nor_a_compiler(tmp_path):
+    code = (
+        "import sys\n"
+        "from gcbench.cli.app import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        "found = {'torchvision', 'torch._dynamo', 'pandas'} & set(sys.modules)\n"
+        "assert not found, found\n"
+    )
+    sweep = ["sweep", "--static", "--size", "7,14", "-o", str(tmp_path / "run")]
+    done = subprocess.run([sys.executable, "-c", code, *sweep], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
