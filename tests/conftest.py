@@ -1,5 +1,6 @@
 """Every test leaves the machine to others: locks, temporary files and caches stay in its folder."""
 
+import gc
 import os
 import tempfile
 from dataclasses import replace
@@ -24,6 +25,13 @@ def own_temporary_folder(tmp_path_factory):
         del os.environ["TMPDIR"]
     else:
         os.environ["TMPDIR"] = before[0]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def little_to_collect():
+    """Let a collection look at what a module's tests make, not at all that torch consists of."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

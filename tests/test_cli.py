@@ -180,6 +180,7 @@ def test_bench_prints_a_table_and_writes_a_csv_and_a_run(capsys, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.jsonl"]
 
 
+@pytest.mark.slow
 def test_a_case_that_does_not_fit_is_a_row_and_exit_code_3(capsys, tmp_path):
     path = tmp_path / "a.csv"
     shape = ["-C", "16", "-s", "4096x2048", "-r", "4", "--max-time", "1ms", "--threads", "1"]
@@ -197,6 +198,7 @@ def test_nothing_that_could_be_measured_is_exit_code_4(capsys):
     assert "oom" in out
 
 
+@pytest.mark.slow
 def test_what_is_compiled_nowhere_loads_no_compiler():
     code = (
         "import sys, gcbench\n"

@@ -202,6 +202,7 @@ def test_what_fails_when_called_is_a_row_and_one_sentence_with_its_line(spec, ow
     assert words in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [logging.NOTSET, logging.DEBUG])
 def test_a_case_that_another_process_tried_is_told_alike(level, own_blocks, capfd, monkeypatch):
     monkeypatch.setattr(logging.getLogger("gcbench"), "level", level)

@@ -81,6 +81,7 @@ def test_what_was_written_is_synced_to_the_disk_and_the_folder_too(tmp_path, mon
     assert synced == [run, folder, run]
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_loses_no_finished_comparison(tmp_path):
     path, count = tmp_path / "a.jsonl", 6
     place = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
