@@ -1,5 +1,7 @@
 # One menu. `make check` is all that CI asks; `make test` and `make lint` are its halves.
 PYTHON ?= python
+# pages with parts that cog writes
+GENERATED := README.md docs/commands.md docs/design.md
 BIN := $(dir $(shell command -v $(PYTHON)))
 
 .PHONY: check lint test format docs wheel
@@ -10,7 +12,7 @@ lint: wheel
 	$(PYTHON) -m ruff check .
 	$(BIN)lint-imports
 	$(PYTHON) -m mypy
-	$(PYTHON) -m cogapp --check --diff README.md docs/design.md
+	$(PYTHON) -m cogapp --check --diff $(GENERATED)
 
 test:
 	$(PYTHON) -m pytest
@@ -20,7 +22,7 @@ format:
 	$(PYTHON) -m ruff check --fix .
 
 docs:
-	$(PYTHON) -m cogapp -r README.md docs/design.md
+	$(PYTHON) -m cogapp -r $(GENERATED)
 
 # the wheel alone must hold the program, and not the checkout's door
 wheel:
