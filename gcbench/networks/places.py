@@ -195,7 +195,7 @@ def require_module(model: "nn.Module", path: str) -> None:
 
 def through(model: "nn.Module", path: str) -> str:
     """The path of what stood at a path before blocks were put behind it."""
-    from gcbench.networks.inserting import WithBlock
+    from gcbench.networks.with_block import WithBlock
 
     while isinstance(model.get_submodule(path), WithBlock):
         path = f"{path}.place"
@@ -209,7 +209,7 @@ def _branch_end(block: "nn.Module", path: str) -> str:
     """
     from torch import nn
 
-    from gcbench.networks.inserting import WithBlock
+    from gcbench.networks.with_block import WithBlock
 
     end = None
     for name, child in block.named_children():

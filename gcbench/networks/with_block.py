@@ -1,0 +1,42 @@
+"""A module of a network with blocks behind it, under the names that it had without them.
+
+In state dicts everything that was there keeps its name, and what was put behind `layer3.4.bn3` is
+`layer3.4.bn3.inserted.0`: weights of the plain network load into one with blocks (strict=False, and
+nothing but `.inserted.` is missing), and those of one with blocks into the same again.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class WithBlock(nn.Module):
+    """A module of a network, and the blocks behind it, in a row."""
+
+    def __init__(self, place: nn.Module, block: nn.Module) -> None:
+        """Put the first block behind a module."""
+        super().__init__()
+        self.place = place
+        self.inserted = nn.Sequential(block)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Whatever the module takes -> its output (B, C, H, W), gone through the blocks."""
+        output: Tensor = self.inserted(self.place(*args, **kwargs))
+        return output
+
+    def state_dict(self, *args: Any, prefix: str = "", **kwargs: Any) -> Any:
+        """As torch's, with the names that the module had without a block."""
+        found = super().state_dict(*args, prefix=prefix, **kwargs)
+        inner = f"{prefix}place."
+        for name in [name for name in found if name.startswith(inner)]:
+            found[prefix + name[len(inner) :]] = found.pop(name)
+        return found
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        ours = (f"{prefix}place.", f"{prefix}inserted.")
+        for name in list(state_dict):
+            if name.startswith(prefix) and not name.startswith(ours):
+                state_dict[ours[0] + name[len(prefix) :]] = state_dict.pop(name)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
