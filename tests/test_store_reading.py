@@ -85,7 +85,9 @@ CELLS = st.dictionaries(TEXT, st.one_of(st.none(), st.integers(), TEXT), max_siz
 @st.composite
 def comparisons(draw):
     """A comparison whose parts fit together, and nothing else is sane."""
-    cases = draw(st.lists(st.builds(Case, block=TEXT, spec=TEXT), min_size=1, max_size=3))
+    sizes = dict.fromkeys(("batch", "channels", "height", "width"), st.integers(1, 2**40))
+    case = st.builds(Case, block=TEXT, spec=TEXT, **sizes)
+    cases = draw(st.lists(case, min_size=1, max_size=3))
     position = st.integers(0, len(cases) - 1)
     calls = st.integers(1, 99)
     arms = [Arm("case", case, case, draw(calls)) for case in range(len(cases))]
@@ -179,8 +181,16 @@ def test_a_line_of_anything_is_left_out(line, tmp_path):
     assert "line 5 is not a comparison" in told[0]
 
 
-def test_a_comparison_whose_parts_do_not_fit_is_left_out(tmp_path):
-    path = kept(tmp_path / "a.jsonl", replace(THREE[0], baselines=(0, 7)), THREE[1])
+def of_no_height(record):
+    return replace(
+        record,
+        measurements=tuple(replace(m, case=replace(m.case, height=0)) for m in record.measurements),
+    )
+
+
+@pytest.mark.parametrize("odd", [replace(THREE[0], baselines=(0, 7)), of_no_height(THREE[0])])
+def test_a_comparison_whose_parts_do_not_fit_is_left_out(odd, tmp_path):
+    path = kept(tmp_path / "a.jsonl", odd, THREE[1])
     told = []
     assert list(store.records(path, told.append)) == [THREE[1]]
     assert "line 2 is not a comparison of a gcbench run: its parts do not fit together" in told[0]

@@ -11,6 +11,7 @@ def is_sound(record: ComparisonRecord) -> bool:
     cases = range(len(record.measurements))
     return (
         len(record.baselines) == len(cases)
+        and all(min(measurement.case.shape) > 0 for measurement in record.measurements)
         and all(baseline in cases for baseline in record.baselines)
         and all(arm.case in cases and arm.calls > 0 for t in record.timings for arm in t.arms)
         and all(_has_copies(timing, record) for timing in record.timings)
