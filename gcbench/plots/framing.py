@@ -1,0 +1,123 @@
+"""A picture put together: axes, panels, and the words around them."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import altair as alt
+
+from gcbench.formats.text import printable
+from gcbench.plots import theme
+from gcbench.plots.labels import LINE_HEIGHT, text_width, thinned, wrapped
+from gcbench.plots.scales import Scale
+
+# a caption or heading is at least so wide
+_NARROWEST = 420
+
+
+def axis_of(ticks: Sequence[tuple[float, str]], title: str | None, **more: Any) -> alt.Axis:
+    """An axis whose ticks and texts are given."""
+    values, words = [tick for tick, _ in ticks], [text for _, text in ticks]
+    # the texts are gcbench's own: units and numbers, never words from outside
+    expression = f"{json.dumps(words)}[indexof({values}, datum.value)]"
+    return alt.Axis(values=values, labelExpr=expression, title=title, **more)
+
+
+def scale_of(scale: Scale) -> alt.Scale:
+    """The same scale as Vega-Lite takes it."""
+    return alt.Scale(
+        type="log" if scale.log else "linear",
+        domain=[scale.lo, scale.hi],
+        nice=False,
+        zero=False,
+    )
+
+
+def x_ticks(places: dict[str, float], scale: Scale) -> list[tuple[float, str]]:
+    """The values of an x axis as ticks: all of them, and text where it does not meet another."""
+    words = list(places)
+    if all(len(set(word.split("x"))) == 1 for word in words) and "x" in words[0]:
+        words = [word.partition("x")[0] for word in words]
+    at = [scale.pixel(place) for place in places.values()]
+    kept = set(thinned(at, [text_width(word, theme.SMALL) for word in words], 4))
+    return [
+        (place, words[number] if number in kept else "")
+        for number, place in enumerate(places.values())
+    ]
+
+
+def data(records: Sequence[dict[str, Any]]) -> alt.Chart:
+    """A chart of records that stand in the picture itself, however many."""
+    return alt.Chart(alt.InlineData(values=list(records)))
+
+
+def words_at(records: Sequence[dict[str, Any]], x: alt.X, y: alt.Y, **how: Any) -> alt.Chart:
+    """The field `text` of records, written at their places."""
+    style = {"fontSize": theme.LABEL, "color": theme.TEXT, "baseline": "middle"}
+    marks: alt.Chart = data(records).mark_text(**{**style, **how})
+    return marks.encode(x=x, y=y, text="text:N")
+
+
+def layered(layers: Iterable[alt.Chart], width: float, height: float) -> alt.LayerChart:
+    """Layers one above the other, without those that hold nothing."""
+    drawn = [layer for layer in layers if layer.data.values]
+    return cast(alt.LayerChart, alt.layer(*drawn).properties(width=width, height=height))
+
+
+def tooltips(tips: Iterable[Mapping[str, str]]) -> list[alt.Tooltip]:
+    """What a page shows of a mark under the pointer: all names that the field `tip` has."""
+    names = dict.fromkeys(name for each in tips for name in each)
+    return [alt.Tooltip(f"tip.{name}:N", title=name) for name in names]
+
+
+def panel_title(text: str) -> alt.TitleParams:
+    """The title of one panel among others."""
+    return alt.TitleParams(
+        printable(text), fontSize=theme.LABEL, fontWeight="bold", offset=6, frame="group"
+    )
+
+
+def channel(kind: str, number_of: Callable[[theme.Style], Any], numbers: Sequence[int]) -> Any:
+    """An encoding of the style of field `s`, the number of a line as text."""
+    scale = alt.Scale(
+        domain=[str(number) for number in numbers],
+        range=[number_of(theme.style(number)) for number in numbers],
+    )
+    made = {
+        "color": alt.Color,
+        "stroke": alt.Stroke,
+        "fill": alt.Fill,
+        "shape": alt.Shape,
+        "strokeDash": alt.StrokeDash,
+    }[kind]
+    return made("s:N", scale=scale, legend=None)
+
+
+def framed(
+    body: Any,
+    width: float,
+    title: str,
+    subtitle: Sequence[str],
+    caption: Sequence[str],
+) -> alt.VConcatChart:
+    """Put the words around a picture of so many pixels' width."""
+    room = max(width, _NARROWEST)
+    below = [line for each in caption for line in wrapped(each, theme.SMALL, room)]
+    inner = alt.vconcat(body)
+    if below:
+        inner["title"] = alt.TitleParams(
+            below,
+            orient="bottom",
+            anchor="start",
+            fontSize=theme.SMALL,
+            fontWeight="normal",
+            color=theme.FAINT,
+            lineHeight=theme.SMALL * LINE_HEIGHT,
+            offset=12,
+        )
+    head = alt.TitleParams(
+        list(wrapped(title, theme.TITLE, room)),
+        subtitle=[line for each in subtitle for line in wrapped(each, theme.SMALL, room)],
+        subtitleLineHeight=theme.SMALL * LINE_HEIGHT,
+    )
+    return alt.vconcat(inner, title=head, description=title, config=theme.config())
