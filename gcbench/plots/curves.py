@@ -26,6 +26,11 @@ class Point:
     stretch: int
     tip: Mapping[str, str]
 
+    @property
+    def place(self) -> tuple[float, float]:
+        """Place and value."""
+        return self.x, self.y
+
 
 @dataclass(frozen=True)
 class Curve:

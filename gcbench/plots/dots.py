@@ -109,7 +109,7 @@ def _panel(
     untrusted = [{**each, "text": "!"} for each in values if each["doubt"] == "untrusted"]
     layers = [
         *_copies(rows, x, quantity),
-        data([{"x": across.lo, "x2": across.hi, "y": number} for number in range(len(rows))])
+        data([{"x": across.lo, "x2": each["x"], "y": each["y"]} for each in values])
         .mark_rule(color=theme.GRID, strokeWidth=1)
         .encode(x=x, x2="x2:Q", y=y),
         data([each for each in values if each["lo"]])

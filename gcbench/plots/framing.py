@@ -1,7 +1,7 @@
 """A picture put together: axes, panels, and the words around them."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import altair as alt
@@ -10,6 +10,7 @@ from gcbench.formats.text import printable
 from gcbench.plots import theme
 from gcbench.plots.labels import LINE_HEIGHT, text_width, thinned, wrapped
 from gcbench.plots.scales import Scale
+from gcbench.plots.varying import Along
 
 # a caption or heading is at least so wide
 _NARROWEST = 420
@@ -25,24 +26,20 @@ def axis_of(ticks: Sequence[tuple[float, str]], title: str | None, **more: Any) 
 
 def scale_of(scale: Scale) -> alt.Scale:
     """The same scale as Vega-Lite takes it."""
-    return alt.Scale(
-        type="log" if scale.log else "linear",
-        domain=[scale.lo, scale.hi],
-        nice=False,
-        zero=False,
-    )
+    domain = [scale.lo, scale.hi]
+    if scale.log:
+        return alt.Scale(type="log", domain=domain, nice=False)
+    return alt.Scale(type="linear", domain=domain, nice=False, zero=False)
 
 
-def x_ticks(places: dict[str, float], scale: Scale) -> list[tuple[float, str]]:
+def x_ticks(axis: Along, scale: Scale) -> list[tuple[float, str]]:
     """The values of an x axis as ticks: all of them, and text where it does not meet another."""
-    words = list(places)
-    if all(len(set(word.split("x"))) == 1 for word in words) and "x" in words[0]:
-        words = [word.partition("x")[0] for word in words]
-    at = [scale.pixel(place) for place in places.values()]
+    words = [word.partition("x")[0] if axis.square else word for word in axis.places]
+    at = [scale.pixel(place) for place in axis.places.values()]
     kept = set(thinned(at, [text_width(word, theme.SMALL) for word in words], 4))
     return [
         (place, words[number] if number in kept else "")
-        for number, place in enumerate(places.values())
+        for number, place in enumerate(axis.places.values())
     ]
 
 
@@ -75,22 +72,6 @@ def panel_title(text: str) -> alt.TitleParams:
     return alt.TitleParams(
         printable(text), fontSize=theme.LABEL, fontWeight="bold", offset=6, frame="group"
     )
-
-
-def channel(kind: str, number_of: Callable[[theme.Style], Any], numbers: Sequence[int]) -> Any:
-    """An encoding of the style of field `s`, the number of a line as text."""
-    scale = alt.Scale(
-        domain=[str(number) for number in numbers],
-        range=[number_of(theme.style(number)) for number in numbers],
-    )
-    made = {
-        "color": alt.Color,
-        "stroke": alt.Stroke,
-        "fill": alt.Fill,
-        "shape": alt.Shape,
-        "strokeDash": alt.StrokeDash,
-    }[kind]
-    return made("s:N", scale=scale, legend=None)
 
 
 def framed(

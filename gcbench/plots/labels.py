@@ -6,6 +6,7 @@ Lengths are in pixels, y downwards.
 import math
 import unicodedata
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 # advance widths of Arial and its kin in em, as upper bounds of groups of letters
@@ -42,6 +43,11 @@ class Box(NamedTuple):
             and self.top < other.bottom
             and other.top < self.bottom
         )
+
+    def nearest(self, place: tuple[float, float]) -> tuple[float, float]:
+        """The place in the box that is nearest to another."""
+        x, y = place
+        return min(max(x, self.left), self.right), min(max(y, self.top), self.bottom)
 
     def within(self, other: "Box") -> bool:
         """Whether no part of this box is outside the other."""
@@ -172,29 +178,51 @@ def beside(
     height: float,
     room: Box,
     taken: Sequence[Box] = (),
+    words: Sequence[Box] = (),
     away: float = 8,
 ) -> list[Box]:
-    """Give each point a box of its width beside it, clear of the others and of what is taken.
+    """Give each point a box of its width beside it, clear of other words and of what is taken.
 
     Tried in turn: rings around the point, near ones first, to the right first. Where nothing is
-    clear, the place that overlaps the fewest boxes within the room is taken.
+    clear, the place is taken that meets the fewest other boxes and the lines that lead to them
+    from their points, and then the least of `taken`.
     """
-    placed: list[Box] = []
-    for (x, y), width in zip(points, widths, strict=True):
-        boxes = [box for box in _around(x, y, width, height, away) if box.within(room)] or [
-            Box(room.right - width, room.top, room.right, room.top + height)
-        ]
-        others = [*taken, *placed]
-        placed.append(min(boxes, key=lambda box: sum(box.overlaps(other) for other in others)))
-    return placed
+    placed = list(words)
+    leaders: list[Box] = []
+
+    def cost(box: Box, point: tuple[float, float]) -> tuple[int, int]:
+        crossed = sum(_met(each, placed) for each in stroked([point, box.nearest(point)]))
+        return _met(box, placed) + _met(box, leaders) + crossed, _met(box, taken)
+
+    for point, width in zip(points, widths, strict=True):
+        around = [box for box in _around(*point, width, height, away) if box.within(room)]
+        # where the point is far outside there is no box around it
+        boxes = around or [Box(room.right - width, room.top, room.right, room.top + height)]
+        placed.append(min(boxes, key=lambda box: cost(box, point)))
+        leaders += stroked([point, placed[-1].nearest(point)])
+    return placed[len(words) :]
+
+
+def stroked(places: Sequence[tuple[float, float]], half: float = 1) -> Iterator[Box]:
+    """Small boxes that cover the points of a line and the way between them."""
+    yield from (Box(x - half, y - half, x + half, y + half) for x, y in places)
+    for start, end in pairwise(places):
+        steps = math.ceil(math.dist(start, end) / 6)
+        for share in (step / steps for step in range(1, steps)):
+            x, y = (a + share * (b - a) for a, b in zip(start, end, strict=True))
+            yield Box(x - 1, y - 1, x + 1, y + 1)
+
+
+def _met(box: Box, others: Sequence[Box]) -> int:
+    return sum(box.overlaps(other) for other in others)
 
 
 def _around(x: float, y: float, width: float, height: float, away: float) -> Iterator[Box]:
     """Boxes around a point, from near to far; min() takes the first of those that are alike."""
-    for ring in range(12):
+    for ring in range(16):
         far = away + ring * height / 2
-        for step in range(12):
-            turn = step / 12 * math.tau
+        for step in range(16):
+            turn = step / 16 * math.tau
             middle = x + math.cos(turn) * (far + width / 2), y - math.sin(turn) * (far + height / 2)
             yield Box(
                 middle[0] - width / 2,

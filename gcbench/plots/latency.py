@@ -19,4 +19,4 @@ def draw(drawn: "Drawn") -> Any:
     notes = ["bars and bands: 95 % intervals of the median"] if timed(rows) else []
     if axis is None:
         return listed(rows, manifest, LATENCY, "Latency", *notes)
-    return against(rows, manifest, axis, LATENCY, f"Latency against {axis.title}", *notes)
+    return against(rows, manifest, axis, LATENCY, f"Latency against {axis.name}", *notes)

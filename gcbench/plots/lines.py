@@ -10,7 +10,6 @@ from gcbench.plots import theme
 from gcbench.plots.curves import Curve, Point, curves, extents
 from gcbench.plots.framing import (
     axis_of,
-    channel,
     data,
     framed,
     layered,
@@ -61,7 +60,12 @@ def against(
     shape = geometry(list(made.values()), axis, *sides)
     panels = [
         panel(
-            drawn, axis, quantity, shape, (axis.title, quantity.title), beneath(groups[name], shape)
+            drawn,
+            axis,
+            quantity,
+            shape,
+            (axis.title, f"{quantity.title} (log scale)"),
+            beneath(groups[name], shape),
         ).properties(**({"title": panel_title(name)} if len(made) > 1 else {}))
         for name, drawn in made.items()
     ]
@@ -117,15 +121,17 @@ def raised(y: Scale, rows: int) -> Scale:
 def label_width(panels: Sequence[Sequence[Curve]]) -> float:
     """The room that the labels to the right take."""
     words = [word for panel in panels for curve in panel for word in _labels(curve)]
-    return min(_WIDEST_LABEL, max(text_width(word, theme.LABEL) for word in words)) + 14
+    return max((text_width(word, theme.LABEL) for word in words), default=0) + 14
 
 
 def _labels(curve: Curve) -> Iterator[str]:
+    """What stands to the right of a curve, and of its row among what failed."""
     if curve.points and curve.label:
-        yield curve.label
+        yield shortened(curve.label, theme.LABEL, _WIDEST_LABEL)
     if curve.failed:
         ends = ", ".join(dict.fromkeys(why for _, why in curve.failed))
-        yield f"{curve.label}: {ends}" if curve.label else ends
+        room = max(40, _WIDEST_LABEL - text_width(f": {ends}", theme.LABEL))
+        yield f"{shortened(curve.label, theme.LABEL, room)}: {ends}" if curve.label else ends
 
 
 def panel(
@@ -137,64 +143,88 @@ def panel(
     beneath: Sequence[alt.Chart] = (),
 ) -> alt.LayerChart:
     """Draw one panel; `titles` are those of its axes, `beneath` what lies under the lines."""
-    numbers = [curve.number for curve in drawn]
     inner = Scale(shape.y.lo, shape.value_at(shape.top), shape.y.pixels - shape.top)
     ticks = texts(round_ticks(inner, quantity.base), quantity.text)
     x = alt.X(
         "x:Q",
         scale=scale_of(shape.x),
-        axis=axis_of(x_ticks(axis.places, shape.x), titles[0], grid=False),
+        axis=axis_of(x_ticks(axis, shape.x), titles[0], grid=False),
     )
     y = alt.Y("y:Q", scale=scale_of(shape.y), axis=axis_of(ticks, titles[1], domain=False))
-    colour = channel("color", lambda style: style.colour, numbers)
-    dash = channel("strokeDash", lambda style: list(style.dash), numbers)
-    shapes = channel("shape", lambda style: style.shape, numbers)
-    points = [_record(curve, point) for curve in drawn for point in curve.points]
-    banded = [each for each in points if each["lo"] is not None]
-    sure = [each for each in points if not each["doubt"]]
-    unsure = [each for each in points if each["doubt"]]
-    crosses = list(_crosses(drawn, shape))
     labels = list(_placed(drawn, shape))
-    tips = tooltips(each["tip"] for each in points)
     layers = [
-        data(banded)
-        .mark_area(opacity=0.2)
-        .encode(
-            x=x, y=alt.Y("lo:Q", scale=scale_of(shape.y)), y2="hi:Q", color=colour, detail="part:N"
+        *beneath,
+        *(
+            data([each["leader"] for each in labels if each.get("late") is late])
+            .mark_rule(strokeWidth=0.8, opacity=0.8, strokeDash=[1, 3] if late else [1, 0])
+            .encode(x=x, y=y, x2="x2:Q", y2="y2:Q", color=colour_of(drawn))
+            for late in (False, True)
         ),
-        data(banded)
-        .mark_rule(strokeWidth=1)
-        .encode(x=x, y=alt.Y("lo:Q", scale=scale_of(shape.y)), y2="hi:Q", color=colour),
-        data(points)
-        .mark_line(strokeWidth=1.6)
-        .encode(x=x, y=y, color=colour, strokeDash=dash, detail="part:N"),
-        data([each for each in labels if "x2" in each])
-        .mark_rule(strokeWidth=0.7, opacity=0.7)
-        .encode(x=x, y=y, x2="x2:Q", y2="y2:Q", color=colour),
-        data(sure)
-        .mark_point(filled=True, size=_MARK, opacity=1)
-        .encode(x=x, y=y, color=colour, shape=shapes, tooltip=tips),
-        data(unsure)
-        .mark_point(fill="white", size=_MARK, strokeWidth=1.4, opacity=1)
-        .encode(
-            x=x,
-            y=y,
-            stroke=channel("stroke", lambda style: style.colour, numbers),
-            shape=shapes,
-            tooltip=tips,
-        ),
-        data([each for each in unsure if each["doubt"] == "untrusted"])
-        .mark_text(text="!", fontWeight="bold", fontSize=theme.LABEL, dy=-10)
-        .encode(x=x, y=y),
-        data(crosses)
+        *strokes(drawn, x, y),
+        data(list(_crosses(drawn, shape)))
         .mark_point(shape=_CROSS, size=30, strokeWidth=1.6, opacity=1)
-        .encode(x=x, y=y, color=colour),
+        .encode(x=x, y=y, color=colour_of(drawn)),
         words_at([each["word"] for each in labels], x, y, align="left"),
     ]
-    return layered([*beneath, *layers], shape.x.pixels, shape.y.pixels)
+    return layered(layers, shape.x.pixels, shape.y.pixels)
 
 
-def _record(curve: Curve, point: Point) -> dict[str, Any]:
+def colour_of(drawn: Sequence[Curve]) -> alt.Color:
+    """The colours of some curves, by the field `s`."""
+    return alt.Color("s:N", **styled(drawn, lambda style: style.colour))
+
+
+def styled(drawn: Sequence[Curve], part: Callable[[theme.Style], Any]) -> dict[str, Any]:
+    """A scale from the number of a curve, as text, to a part of its style; without a legend."""
+    scale = alt.Scale(
+        domain=[str(curve.number) for curve in drawn],
+        range=[part(theme.style(curve.number)) for curve in drawn],
+    )
+    return {"scale": scale, "legend": None}
+
+
+def strokes(drawn: Sequence[Curve], x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    """Bands and bars of the intervals, lines, and a mark for each point: hollow where in doubt."""
+    points = [
+        _record(curve, point, order) for curve in drawn for order, point in enumerate(curve.points)
+    ]
+    banded = [each for each in points if each["lo"] is not None]
+    unsure = [each for each in points if each["doubt"]]
+    low = alt.Y("lo:Q", scale=y["scale"])
+    colour = colour_of(drawn)
+    marks = {
+        "x": x,
+        "y": y,
+        "shape": alt.Shape("s:N", **styled(drawn, lambda style: style.shape)),
+        "tooltip": tooltips(each["tip"] for each in points),
+    }
+    dash = alt.StrokeDash("s:N", **styled(drawn, lambda style: list(style.dash)))
+    stroke = alt.Stroke("s:N", **styled(drawn, lambda style: style.colour))
+    return [
+        data(banded)
+        .mark_area(opacity=0.2)
+        .encode(x=x, y=low, y2="hi:Q", color=colour, detail="part:N"),
+        data(banded).mark_rule(strokeWidth=1).encode(x=x, y=low, y2="hi:Q", color=colour),
+        data(points)
+        .mark_line(strokeWidth=1.6)
+        .encode(x=x, y=y, color=colour, strokeDash=dash, detail="part:N", order="order:Q"),
+        data([each for each in points if not each["doubt"]])
+        .mark_point(filled=True, size=_MARK, opacity=1)
+        .encode(color=colour, **marks),
+        data(unsure)
+        .mark_point(fill="white", size=_MARK, strokeWidth=1.4, opacity=1)
+        .encode(stroke=stroke, **marks),
+        words_at(
+            [{**each, "text": "!"} for each in unsure if each["doubt"] == "untrusted"],
+            x,
+            y,
+            fontWeight="bold",
+            dy=-10,
+        ),
+    ]
+
+
+def _record(curve: Curve, point: Point, order: int) -> dict[str, Any]:
     return {
         "x": point.x,
         "y": point.y,
@@ -204,6 +234,7 @@ def _record(curve: Curve, point: Point) -> dict[str, Any]:
         "part": f"{curve.number}.{point.stretch}",
         "doubt": point.doubt,
         "tip": dict(point.tip),
+        "order": order,
     }
 
 
@@ -217,6 +248,7 @@ def _placed(drawn: Sequence[Curve], shape: Geometry) -> Iterator[dict[str, Any]]
     """The labels to the right, and the rules that lead to them from the ends of the lines."""
     at, from_here = shape.x.value(shape.x.pixels + 14), shape.x.value(shape.x.pixels + 11)
     ended = [curve for curve in drawn if curve.points and curve.label]
+    last_x = max((curve.points[-1].x for curve in ended), default=0.0)
     places = spread(
         [shape.down(curve.points[-1].y) for curve in ended],
         LABEL_GAP,
@@ -226,13 +258,12 @@ def _placed(drawn: Sequence[Curve], shape: Geometry) -> Iterator[dict[str, Any]]
     for curve, place in zip(ended, places, strict=True):
         last = curve.points[-1]
         y = shape.value_at(place)
+        ends = {"x": last.x, "y": last.y, "x2": from_here, "y2": y}
         yield {
-            "x": last.x,
-            "y": last.y,
-            "x2": from_here,
-            "y2": y,
-            "s": str(curve.number),
-            "word": _word(at, y, curve.label),
+            "leader": {**ends, "s": str(curve.number)},
+            # a line that ended before others is led on, faintly
+            "late": last.x < last_x,
+            "word": _word(at, y, next(_labels(curve))),
         }
     for row, curve in enumerate(each for each in drawn if each.failed):
         *_, text = _labels(curve)
@@ -240,4 +271,4 @@ def _placed(drawn: Sequence[Curve], shape: Geometry) -> Iterator[dict[str, Any]]
 
 
 def _word(x: float, y: float, text: str) -> dict[str, Any]:
-    return {"x": x, "y": y, "text": shortened(text, theme.LABEL, _WIDEST_LABEL)}
+    return {"x": x, "y": y, "text": text}

@@ -16,7 +16,7 @@ def draw(drawn: "Drawn") -> Any:
     rows, manifest = drawn.rows, drawn.manifest
     axis = along(rows)
     counters = ", ".join(dict.fromkeys(row["macs_counter"] for row in rows if row["macs_counter"]))
-    note = f"multiply-accumulates of one forward pass, counted by {counters or 'nobody'}"
+    note = "multiply-accumulates of one forward pass" + (f", by {counters}" if counters else "")
     if axis is None:
         return listed(rows, manifest, MACS, "MACs", note)
-    return against(rows, manifest, axis, MACS, f"MACs against {axis.title}", note)
+    return against(rows, manifest, axis, MACS, f"MACs against {axis.name}", note)

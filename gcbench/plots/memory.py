@@ -18,4 +18,4 @@ def draw(drawn: "Drawn") -> Any:
     note = "weights, input and all that a call allocates"
     if axis is None:
         return listed(rows, manifest, MEMORY, "Peak memory", note)
-    return against(rows, manifest, axis, MEMORY, f"Peak memory against {axis.title}", note)
+    return against(rows, manifest, axis, MEMORY, f"Peak memory against {axis.name}", note)

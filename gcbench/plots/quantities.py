@@ -9,7 +9,7 @@ from gcbench.errors import UsageError
 from gcbench.tables import Row
 from gcbench.units import counted, round_count_text, round_size_text, round_time_text
 
-Doubt = Literal["unresolved", "untrusted", "busy", "predicted"]
+Doubt = Literal["unresolved", "untrusted", "busy", "predicted", "ceilings"]
 
 # how a caption says what a mark that is not filled means
 DOUBTS: dict[Doubt, str] = {
@@ -17,6 +17,7 @@ DOUBTS: dict[Doubt, str] = {
     "untrusted": "hollow with !: untrusted, since two copies of one thing differed",
     "busy": "hollow: timed while threads waited for cores, so it says little",
     "predicted": "hollow: predicted, since the case did not run",
+    "ceilings": "hollow: above a ceiling, or the ceilings are those of a busy machine",
 }
 
 

@@ -34,7 +34,7 @@ def draw(drawn: "Drawn") -> Any:
         return list(_floor(group, axis, shape))
 
     return against(
-        rows, manifest, axis, RELATIVE, f"{title}, against {axis.title}", *notes, beneath=beneath
+        rows, manifest, axis, RELATIVE, f"{title}, against {axis.name}", *notes, beneath=beneath
     )
 
 

@@ -33,12 +33,7 @@ AXES: dict[str, Callable[[str], str]] = {
     "device": str,
     "threads": "threads {}".format,
 }
-_TITLES = {
-    "channels": "channels",
-    "batch": "batch size",
-    "threads": "threads",
-    "ratio": "ratio r (hidden width = C / r)",
-}
+_TITLES = {"batch": "batch size", "ratio": "ratio r"}
 
 
 @dataclass(frozen=True)
@@ -46,16 +41,30 @@ class Along:
     """What goes along the x axis: the axes that it stands for, and each value's place and text.
 
     Where the values are numbers the places are those, for a log scale; else they are counted.
+    `name` is what a sentence calls it.
     """
 
     axes: tuple[str, ...]
-    title: str
+    name: str
     places: dict[str, float]
     log: bool
 
     def word(self, row: Row) -> str:
         """What the value of a row is called."""
         return "x".join(value(row, axis) for axis in self.axes)
+
+    @property
+    def square(self) -> bool:
+        """Whether this is the size, and all are as high as wide."""
+        sides = [word.split("x") for word in self.places]
+        return self.axes == ("size",) and all(height == width for height, width in sides)
+
+    @property
+    def title(self) -> str:
+        """What stands at the axis."""
+        sides = " (height = width)" if self.square else " (height x width)"
+        scale = ", log scale" if self.log else ""
+        return f"{self.name}{sides if 'size' in self.axes else ''}{scale}"
 
     def place(self, row: Row) -> float:
         """Where a row stands along the axis."""
@@ -102,7 +111,7 @@ def along_axis(rows: Iterable[Row], axis: str) -> Along:
         # 50x80 and 80x50 have as many positions
         return _counted((axis,), list(numbers))
     places = dict(sorted(numbers.items(), key=lambda each: each[1]))
-    return Along((axis,), _TITLES.get(axis, "height x width"), places, True)
+    return Along((axis,), _TITLES.get(axis, axis), places, True)
 
 
 def _number(row: Row, axis: str) -> float:
@@ -110,8 +119,8 @@ def _number(row: Row, axis: str) -> float:
 
 
 def _counted(axes: tuple[str, ...], words: Sequence[str]) -> Along:
-    title = " x ".join("height x width" if axis == "size" else axis for axis in axes)
-    return Along(axes, title, {word: float(number) for number, word in enumerate(words)}, False)
+    name = " x ".join(axes)
+    return Along(axes, name, {word: float(number) for number, word in enumerate(words)}, False)
 
 
 def words_of(row: Row, axes: Iterable[str]) -> str:
@@ -150,7 +159,7 @@ def too_many(rows: Sequence[Row], what: str, most: int, axes: Sequence[str]) -> 
     names = " and ".join(each for each in axes if len(found[each]) > 1)
     return UsageError(
         f"that would be {what}, more than the {most} that can be read ({names} "
-        f"varies over {counted(len(rows), 'case')}): keep a part with --where, as in "
+        f"over {counted(len(rows), 'case')}): keep a part with --where, as in "
         f"--where {condition(rows, axis)!r}"
     )
 
