@@ -5,10 +5,15 @@ from dataclasses import dataclass
 
 from gcbench.formats.cells import estimate, label, shown
 from gcbench.formats.text import printable
+from gcbench.plots import theme
+from gcbench.plots.labels import distinct
 from gcbench.plots.quantities import Doubt, Quantity
 from gcbench.plots.varying import Along
 from gcbench.tables import Row
 from gcbench.units import interval_text
+
+# room of a label beside a line
+WIDEST_LABEL = 210.0
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,16 @@ def curves(
     numbers: Mapping[str, int],
     name: Callable[[Row], str] = label,
 ) -> list[Curve]:
-    """Make the curves of one panel, in the order of the blocks: rows of one name are one curve."""
+    """Make the curves of one panel, in the order of the blocks: rows of one name are one curve.
+
+    `numbers` are those of all blocks of the chart, so that labels and styles are the same in each.
+    """
+    short = shorts(numbers)
     found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(name(row), []).append(row)
     return [
-        _curve(word, sorted(mine, key=axis.place), axis, quantity, numbers[word])
+        _curve(short[word], sorted(mine, key=axis.place), axis, quantity, numbers[word])
         for word, mine in found.items()
     ]
 
@@ -72,7 +81,14 @@ def _curve(word: str, rows: Sequence[Row], axis: Along, quantity: Quantity, numb
         else:
             stretch += 1
             failed.append((axis.place(row), why_missing(row)))
-    return Curve(printable(word), number, tuple(points), tuple(failed))
+    return Curve(word, number, tuple(points), tuple(failed))
+
+
+def shorts(names: Iterable[str]) -> dict[str, str]:
+    """What stands at the curves of these names: harmless, short, and no two alike."""
+    known = list(names)
+    words = distinct([printable(name) for name in known], theme.LABEL, WIDEST_LABEL)
+    return dict(zip(known, words, strict=True))
 
 
 def point(row: Row, x: float, quantity: Quantity, stretch: int = 0, at: str = "") -> Point:

@@ -10,7 +10,7 @@ from gcbench.formats.text import printable
 from gcbench.plots import theme
 from gcbench.plots.curves import Point, point, why_missing
 from gcbench.plots.framing import axis_of, data, framed, layered, scale_of, tooltips, words_at
-from gcbench.plots.labels import shortened, text_width
+from gcbench.plots.labels import distinct, text_width
 from gcbench.plots.quantities import Quantity, require_known
 from gcbench.plots.scales import Scale, around, round_ticks, texts
 from gcbench.plots.varying import too_many, varied, words_of
@@ -39,8 +39,8 @@ def listed(
         number: point(row, 0, quantity) for number, row in enumerate(rows) if quantity.known(row)
     }
     across = _scale(list(points.values()), quantity)
-    names = [_name(row, rows) for row in rows]
-    left = min(_WIDEST, max(text_width(name, theme.LABEL) for name in names))
+    names = distinct([_name(row, rows) for row in rows], theme.LABEL, _WIDEST)
+    left = max(text_width(name, theme.LABEL) for name in names)
     return framed(
         _panel(rows, points, names, across, quantity),
         left + _WIDTH + 90,
@@ -99,10 +99,7 @@ def _panel(
         for number, row in enumerate(rows)
         if number not in points
     ]
-    labels = [
-        {"x": across.lo, "y": number, "text": shortened(name, theme.LABEL, _WIDEST)}
-        for number, name in enumerate(names)
-    ]
+    labels = [{"x": across.lo, "y": number, "text": name} for number, name in enumerate(names)]
     tips = tooltips(each["tip"] for each in values)
     colour = theme.style(1).colour
     ends = [{**each, "x": each["end"]} for each in values]

@@ -5,6 +5,7 @@ Lengths are in pixels, y downwards.
 
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -80,7 +81,7 @@ def shortened(text: str, size: float, width: float) -> str:
     """A text that is no wider than so many pixels: its middle left out where it is.
 
     >>> shortened("gc r16", 12, 100), shortened("a_very_long_module:WithALongName", 12, 120)
-    ('gc r16', 'a_very_…ngName')
+    ('gc r16', 'a_very…ngName')
     """
     kept = len(text)
     short = text
@@ -89,6 +90,25 @@ def shortened(text: str, size: float, width: float) -> str:
         head = (kept + 1) // 2
         short = f"{text[:head]}…{text[len(text) - kept // 2 :]}"
     return short
+
+
+def distinct(texts: Sequence[str], size: float, width: float) -> list[str]:
+    """Shorten texts to a width; those that would then be alike get numbers.
+
+    >>> distinct(["gc", "se"], 12, 80), distinct([f"a_long_{n}_long_name" for n in "xy"], 12, 90)
+    (['gc', 'se'], ['a_l…ame~1', 'a_l…ame~2'])
+    """
+    short = [shortened(text, size, width) for text in texts]
+    alike = Counter(short)
+    room = width - text_width("~99", size)
+    seen: Counter[str] = Counter()
+    made = []
+    for text, word in zip(texts, short, strict=True):
+        if alike[word] > 1:
+            seen[word] += 1
+            word = f"{shortened(text, size, room)}~{seen[word]}"
+        made.append(word)
+    return made
 
 
 def wrapped(text: str, size: float, width: float) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 
 from gcbench.plots import theme
-from gcbench.plots.curves import Curve, Point, curves, extents
+from gcbench.plots.curves import WIDEST_LABEL, Curve, Point, curves, extents
 from gcbench.plots.framing import (
     axis_of,
     data,
@@ -30,8 +30,8 @@ from gcbench.tables import Row
 # the sides of a panel that stands alone, and of one among others, and how many stand in a line
 _ALONE, _AMONG, _COLUMNS = (600.0, 380.0), (250.0, 210.0), 3
 LABEL_GAP = theme.LABEL * 1.25
-# room of a label beside a line, and of a row for what failed
-_WIDEST_LABEL, _ROW = 150.0, 15.0
+# room of a row for what failed
+_ROW = 15.0
 _CROSS = "M-1,-1L1,1M-1,1L1,-1"
 _MARK = 42
 
@@ -127,10 +127,10 @@ def label_width(panels: Sequence[Sequence[Curve]]) -> float:
 def _labels(curve: Curve) -> Iterator[str]:
     """What stands to the right of a curve, and of its row among what failed."""
     if curve.points and curve.label:
-        yield shortened(curve.label, theme.LABEL, _WIDEST_LABEL)
+        yield curve.label
     if curve.failed:
         ends = ", ".join(dict.fromkeys(why for _, why in curve.failed))
-        room = max(40, _WIDEST_LABEL - text_width(f": {ends}", theme.LABEL))
+        room = max(40, WIDEST_LABEL - text_width(f": {ends}", theme.LABEL))
         yield f"{shortened(curve.label, theme.LABEL, room)}: {ends}" if curve.label else ends
 
 
@@ -164,7 +164,7 @@ def panel(
         data(list(_crosses(drawn, shape)))
         .mark_point(shape=_CROSS, size=30, strokeWidth=1.6, opacity=1)
         .encode(x=x, y=y, color=colour_of(drawn)),
-        words_at([each["word"] for each in labels], x, y, align="left"),
+        named([each["word"] for each in labels], drawn, x, y, align="left"),
     ]
     return layered(layers, shape.x.pixels, shape.y.pixels)
 
@@ -172,6 +172,14 @@ def panel(
 def colour_of(drawn: Sequence[Curve]) -> alt.Color:
     """The colours of some curves, by the field `s`."""
     return alt.Color("s:N", **styled(drawn, lambda style: style.colour))
+
+
+def named(
+    words: Sequence[dict[str, Any]], drawn: Sequence[Curve], x: alt.X, y: alt.Y, **how: Any
+) -> alt.Chart:
+    """Words in the colours of the curves that they name, by the field `s`."""
+    colour = alt.Color("s:N", **styled(drawn, lambda style: theme.darker(style.colour)))
+    return words_at(words, x, y, **how).encode(color=colour)
 
 
 def styled(drawn: Sequence[Curve], part: Callable[[theme.Style], Any]) -> dict[str, Any]:
@@ -256,19 +264,14 @@ def _placed(drawn: Sequence[Curve], shape: Geometry) -> Iterator[dict[str, Any]]
         shape.y.pixels - LABEL_GAP / 2,
     )
     for curve, place in zip(ended, places, strict=True):
-        last = curve.points[-1]
-        y = shape.value_at(place)
-        ends = {"x": last.x, "y": last.y, "x2": from_here, "y2": y}
+        last, y, number = curve.points[-1], shape.value_at(place), str(curve.number)
         yield {
-            "leader": {**ends, "s": str(curve.number)},
+            "leader": {"x": last.x, "y": last.y, "x2": from_here, "y2": y, "s": number},
             # a line that ended before others is led on, faintly
             "late": last.x < last_x,
-            "word": _word(at, y, next(_labels(curve))),
+            "word": {"x": at, "y": y, "text": next(_labels(curve)), "s": number},
         }
     for row, curve in enumerate(each for each in drawn if each.failed):
         *_, text = _labels(curve)
-        yield {"word": _word(at, shape.value_at((row + 0.5) * _ROW), text)}
-
-
-def _word(x: float, y: float, text: str) -> dict[str, Any]:
-    return {"x": x, "y": y, "text": text}
+        y = shape.value_at((row + 0.5) * _ROW)
+        yield {"word": {"x": at, "y": y, "text": text, "s": str(curve.number)}}

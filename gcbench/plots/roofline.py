@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from gcbench.errors import UsageError
-from gcbench.formats.cells import label, shown
+from gcbench.formats.cells import label
 from gcbench.formats.text import printable
 from gcbench.plots import theme
-from gcbench.plots.curves import Curve, Point, tip
+from gcbench.plots.curves import Curve, Point, shorts, tip
 from gcbench.plots.framing import (
     axis_of,
     data,
@@ -26,12 +26,22 @@ from gcbench.plots.framing import (
     scale_of,
     words_at,
 )
-from gcbench.plots.labels import LINE_HEIGHT, Box, beside, shortened, spread, stroked, text_width
-from gcbench.plots.lines import LABEL_GAP, strokes
+from gcbench.plots.labels import LINE_HEIGHT, Box, beside, spread, stroked, text_width
+from gcbench.plots.lines import LABEL_GAP, colour_of, named, strokes
 from gcbench.plots.quantities import DOUBTS, LATENCY, Doubt
 from gcbench.plots.scales import Scale, around, round_ticks, texts
-from gcbench.plots.varying import MOST_LINES, MOST_PANELS, Along, along, series, too_many
-from gcbench.plots.words import missing, subtitle
+from gcbench.plots.varying import (
+    MOST_LINES,
+    MOST_PANELS,
+    Along,
+    along,
+    grouped,
+    series,
+    too_many,
+    varied,
+    words_of,
+)
+from gcbench.plots.words import explained, missing, subtitle
 from gcbench.records import Peaks, Run
 from gcbench.store import Stored
 from gcbench.tables import Row
@@ -41,9 +51,6 @@ if TYPE_CHECKING:
     from gcbench.plots import Drawn
 
 _ALONE, _AMONG, _COLUMNS = (620.0, 400.0), (380.0, 280.0), 2
-_WIDEST = 150.0
-# a label so near its point needs no line to it
-_NEAR = 14.0
 # free pixels around all points, for their labels
 _AIR = 30.0
 
@@ -151,6 +158,7 @@ def _caption(asked: Sequence[Row], shown: Sequence[Row]) -> Iterator[str]:
         yield f"lines join the cases of a block by {axis.name}; its name is at the largest"
     doubts = {_doubt(row) for row in shown}
     yield from (words for doubt, words in DOUBTS.items() if doubt in doubts)
+    yield from explained(shown)
     yield from missing([row for row in asked if row["status"] != "ok"], LATENCY)
     lost = sum(row["status"] == "ok" for row in asked) - len(shown)
     if lost:
@@ -163,26 +171,24 @@ def _doubt(row: Row) -> Doubt | None:
 
 
 def _curves(rows: Sequence[Row], numbers: Mapping[str, int]) -> list[Curve]:
-    axis = along(rows)
-    found: dict[str, list[Row]] = {}
+    """The points of each block, those joined that differ in what lines go along alone."""
+    axis, short = along(rows), shorts(numbers)
+    others = [each for each in varied(rows) if not axis or each not in axis.axes]
+    stretches = {word: number for number, word in enumerate(grouped(rows, others))}
+    found: dict[str, list[Point]] = {}
     for row in sorted(rows, key=axis.place) if axis else rows:
-        found.setdefault(label(row), []).append(row)
-    return [
-        Curve(printable(name), number, tuple(_point(row, axis) for row in found.get(name, ())), ())
-        for name, number in numbers.items()
-        if name in found
-    ]
+        mine = found.setdefault(label(row), [])
+        mine.append(_point(row, axis, stretches[words_of(row, others)]))
+    return [Curve(short[name], numbers[name], tuple(points), ()) for name, points in found.items()]
 
 
-def _point(row: Row, axis: Along | None) -> Point:
+def _point(row: Row, axis: Along | None, stretch: int) -> Point:
     intensity, rate = place(row) or (math.nan, math.nan)
     lo, hi = (end and rate * row["latency_us"] / end for end in LATENCY.ends(row)[::-1])
-    words = {
-        **tip(row, LATENCY, axis.word(row) if axis else ""),
-        "bound": row["bound"] or "",
-        "share of the floor": shown(row, "floor_fraction"),
-    }
-    return Point(intensity, rate, lo, hi, _doubt(row), 0, words)
+    words = tip(row, LATENCY, axis.word(row) if axis else "")
+    if row["bound"]:
+        words["bound"] = row["bound"]
+    return Point(intensity, rate, lo, hi, _doubt(row), stretch, words)
 
 
 def _panel(
@@ -228,11 +234,11 @@ def _panel(
             for (at, words, _) in slopes
         ),
         words_at(_beside_roofs(ends, plane), x, y, align="left", color=theme.FAINT),
-        data([_rule(*each["leader"]) for each in labels if each["leader"]])
-        .mark_rule(strokeWidth=0.7, color=theme.FAINT)
-        .encode(x=x, y=y, x2="x2:Q", y2="y2:Q"),
+        data([each["leader"] for each in labels])
+        .mark_rule(strokeWidth=0.8)
+        .encode(x=x, y=y, x2="x2:Q", y2="y2:Q", color=colour_of(drawn)),
         *strokes(drawn, x, y),
-        words_at([each["word"] for each in labels], x, y),
+        named([each["word"] for each in labels], drawn, x, y),
     ]
     return layered(layers, *sides)
 
@@ -327,11 +333,10 @@ def _labels(
     drawn: Sequence[Curve], plane: Plane, taken: Sequence[Box], words: Sequence[Box]
 ) -> list[dict[str, Any]]:
     """The names of the curves beside their last points, clear of all that is drawn."""
-    names = [shortened(curve.label, theme.LABEL, _WIDEST) for curve in drawn]
     ends = [curve.points[-1].place for curve in drawn]
     boxes = beside(
         [plane.at(end) for end in ends],
-        [text_width(name, theme.LABEL) for name in names],
+        [text_width(curve.label, theme.LABEL) for curve in drawn],
         theme.LABEL * LINE_HEIGHT,
         Box(0, 0, plane.x.pixels, plane.y.pixels),
         taken,
@@ -339,9 +344,14 @@ def _labels(
     )
     return [
         {
-            "word": plane.word(name, (box.left + box.right) / 2, (box.top + box.bottom) / 2),
-            "leader": (end, plane.values(near)) if math.dist(plane.at(end), near) > _NEAR else None,
+            "word": {
+                **plane.word(curve.label, (box.left + box.right) / 2, (box.top + box.bottom) / 2),
+                "s": str(curve.number),
+            },
+            "leader": {
+                **_rule(end, plane.values(box.nearest(plane.at(end)))),
+                "s": str(curve.number),
+            },
         }
-        for name, end, box in zip(names, ends, boxes, strict=True)
-        for near in (box.nearest(plane.at(end)),)
+        for curve, end, box in zip(drawn, ends, boxes, strict=True)
     ]

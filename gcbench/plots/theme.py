@@ -34,6 +34,15 @@ def style(number: int) -> Style:
     )
 
 
+def darker(colour: str) -> str:
+    """A colour for letters, which are thinner than lines: 4.5 to 1 against white at least.
+
+    >>> darker("#C98600")
+    '#8c5d00'
+    """
+    return "#" + "".join(f"{int(int(colour[at : at + 2], 16) * 0.7):02x}" for at in (1, 3, 5))
+
+
 def config() -> dict[str, Any]:
     """What Vega-Lite takes for every chart."""
     return {

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gcbench.formats.cells import label, label_of_key
 from gcbench.formats.text import printable
-from gcbench.plots.curves import why_missing
+from gcbench.plots.curves import shorts, why_missing
 from gcbench.plots.quantities import DOUBTS, Quantity
-from gcbench.plots.varying import AXES, value, varied
+from gcbench.plots.varying import AXES, series, value, varied
 from gcbench.records import Manifest
 from gcbench.tables import Row
 from gcbench.units import counted, interval_text
@@ -73,8 +73,16 @@ def caption(rows: Sequence[Row], quantity: Quantity, *more: str) -> list[str]:
     return [
         *more,
         *(words for doubt, words in DOUBTS.items() if doubt in doubts),
+        *explained(rows),
         *missing(rows, quantity),
     ]
+
+
+def explained(rows: Iterable[Row]) -> Iterator[str]:
+    """Say which block a label stands for, where shortening made two alike."""
+    for name, short in shorts(series(rows)).items():
+        if short != printable(name) and "~" in short:
+            yield printable(f"{short}: {name[:_LONGEST_REASON]}")
 
 
 def missing(rows: Iterable[Row], quantity: Quantity) -> Iterator[str]:
