@@ -47,7 +47,7 @@ def plot(
     from gcbench import plots, store, tables
     from gcbench.cli.output import require_apart, require_writable, write_whole
     from gcbench.errors import UsageError
-    from gcbench.plots.saving import picture, require_suffix
+    from gcbench.plots.saving import picture, require_installed, require_suffix
     from gcbench.where import parse_where
 
     if chart is not None:
@@ -55,6 +55,7 @@ def plot(
     if output is not None:
         require_suffix("--output", output)
     condition = None if where is None else parse_where("--where", where)
+    require_installed()
     if run is None:
         run = store.newest(Path("results"))
         faults.say(f"the newest run: {run}")

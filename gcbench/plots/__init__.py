@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gcbench.errors import UsageError
+from gcbench.plots.saving import require_installed
 from gcbench.plots.varying import MOST_PANELS, panels_of
 from gcbench.records import Manifest, Run
 from gcbench.registry import Entry, Registry
@@ -59,18 +59,6 @@ def draw(name: str, drawn: Drawn) -> dict[str, Any]:
 
     Raises UsageError where the rows do not hold what it shows, or altair is missing.
     """
-    entry = CHARTS[name]
-    try:
-        chart = entry.load()(drawn)
-    except ImportError as error:
-        raise missing(error) from error
-    made: dict[str, Any] = chart.to_dict()
+    require_installed()
+    made: dict[str, Any] = CHARTS[name].load()(drawn).to_dict()
     return made
-
-
-def missing(error: ImportError) -> UsageError:
-    """Say how to install what draws."""
-    return UsageError(
-        f"a chart needs {error.name or error}, which is not installed: "
-        "pip install altair vl-convert-python"
-    )

@@ -21,6 +21,8 @@ from gcbench.tables import Row
 MOST_ROWS = 48
 _WIDTH, _ROW = 460.0, 24.0
 _WIDEST = 260.0
+# room of a value behind its dot
+_VALUE = 90.0
 # values that differ by more than this stand on a log scale
 _LOG_SPAN = 20
 
@@ -43,10 +45,12 @@ def listed(
     left = max(text_width(name, theme.LABEL) for name in names)
     return framed(
         _panel(rows, points, names, across, quantity),
-        left + _WIDTH + 90,
+        _WIDTH,
         title,
         subtitle(rows, manifest),
         caption(rows, quantity, *notes),
+        left=left,
+        right=_VALUE,
     )
 
 

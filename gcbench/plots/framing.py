@@ -8,12 +8,14 @@ import altair as alt
 
 from gcbench.formats.text import printable
 from gcbench.plots import theme
-from gcbench.plots.labels import LINE_HEIGHT, text_width, thinned, wrapped
+from gcbench.plots.labels import LINE_HEIGHT, text_width, thinned, wider, wrapped
 from gcbench.plots.scales import Scale
 from gcbench.plots.varying import Along
 
 # a caption or heading is at least so wide
 _NARROWEST = 420
+# of the width that is planned, so much is there in any font
+_CERTAIN = 0.8
 
 
 def axis_of(ticks: Sequence[tuple[float, str]], title: str | None, **more: Any) -> alt.Axis:
@@ -45,7 +47,7 @@ def x_ticks(axis: Along, scale: Scale) -> list[tuple[float, str]]:
 
 def data(records: Sequence[dict[str, Any]]) -> alt.Chart:
     """A chart of records that stand in the picture itself, however many."""
-    return alt.Chart(alt.InlineData(values=list(records)))
+    return alt.Chart(alt.InlineData(values=tuple(records)))
 
 
 def words_at(records: Sequence[dict[str, Any]], x: alt.X, y: alt.Y, **how: Any) -> alt.Chart:
@@ -59,6 +61,14 @@ def layered(layers: Iterable[alt.Chart], width: float, height: float) -> alt.Lay
     """Layers one above the other, without those that hold nothing."""
     drawn = [layer for layer in layers if layer.data.values]
     return cast(alt.LayerChart, alt.layer(*drawn).properties(width=width, height=height))
+
+
+def side_by_side(panels: Sequence[alt.LayerChart], columns: int) -> alt.ConcatChart:
+    """Panels in lines of so many, each with the styles of its own lines."""
+    concat = alt.concat(*panels, columns=columns)
+    own = dict.fromkeys(("color", "fill", "stroke", "shape", "strokeDash"), "independent")
+    concat["resolve"] = {"scale": own}
+    return concat
 
 
 def tooltips(tips: Iterable[Mapping[str, str]]) -> list[alt.Tooltip]:
@@ -80,10 +90,21 @@ def framed(
     title: str,
     subtitle: Sequence[str],
     caption: Sequence[str],
+    left: float = 0,
+    right: float = 0,
 ) -> alt.VConcatChart:
-    """Put the words around a picture of so many pixels' width."""
+    """Put the words around panels that are so many pixels wide with their axes.
+
+    `left` and `right` are what words beside the panels take at most in a wide font. The picture
+    ends where a narrower font needs less, so what a wide one needs more is left free.
+    """
     room = max(width, _NARROWEST)
-    below = [line for each in caption for line in wrapped(each, theme.SMALL, room)]
+    head = list(wrapped(title, theme.TITLE, room))
+    under, below = (
+        [line for each in lines for line in wrapped(each, theme.SMALL, room)]
+        for lines in (subtitle, caption)
+    )
+    longest = max((text_width(line, theme.SMALL) for line in (*under, *below)), default=0)
     inner = alt.vconcat(body)
     if below:
         inner["title"] = alt.TitleParams(
@@ -96,9 +117,15 @@ def framed(
             lineHeight=theme.SMALL * LINE_HEIGHT,
             offset=12,
         )
-    head = alt.TitleParams(
-        list(wrapped(title, theme.TITLE, room)),
-        subtitle=[line for each in subtitle for line in wrapped(each, theme.SMALL, room)],
-        subtitleLineHeight=theme.SMALL * LINE_HEIGHT,
+    return alt.vconcat(
+        inner,
+        title=alt.TitleParams(head, subtitle=under, subtitleLineHeight=theme.SMALL * LINE_HEIGHT),
+        description=title,
+        padding={
+            "left": theme.PADDING + wider(left),
+            "top": theme.PADDING,
+            "right": theme.PADDING + max(wider(right), longest - _CERTAIN * width),
+            "bottom": theme.PADDING,
+        },
+        config=theme.config(),
     )
-    return alt.vconcat(inner, title=head, description=title, config=theme.config())

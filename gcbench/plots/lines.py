@@ -15,6 +15,7 @@ from gcbench.plots.framing import (
     layered,
     panel_title,
     scale_of,
+    side_by_side,
     tooltips,
     words_at,
     x_ticks,
@@ -69,13 +70,14 @@ def against(
         ).properties(**({"title": panel_title(name)} if len(made) > 1 else {}))
         for name, drawn in made.items()
     ]
-    columns = min(_COLUMNS, len(panels))
+    columns, beside = min(_COLUMNS, len(panels)), label_width(list(made.values()))
     return framed(
-        alt.concat(*panels, columns=columns),
-        columns * (shape.x.pixels + label_width(list(made.values())) + 60),
+        side_by_side(panels, columns),
+        columns * (shape.x.pixels + beside) + (columns - 1) * 60,
         title,
         subtitle(rows, manifest),
         caption(rows, quantity, *notes),
+        right=beside,
     )
 
 
@@ -178,8 +180,8 @@ def named(
     words: Sequence[dict[str, Any]], drawn: Sequence[Curve], x: alt.X, y: alt.Y, **how: Any
 ) -> alt.Chart:
     """Words in the colours of the curves that they name, by the field `s`."""
-    colour = alt.Color("s:N", **styled(drawn, lambda style: theme.darker(style.colour)))
-    return words_at(words, x, y, **how).encode(color=colour)
+    colour = alt.Fill("s:N", **styled(drawn, lambda style: theme.darker(style.colour)))
+    return words_at(words, x, y, **how).encode(fill=colour)
 
 
 def styled(drawn: Sequence[Curve], part: Callable[[theme.Style], Any]) -> dict[str, Any]:

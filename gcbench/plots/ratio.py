@@ -12,7 +12,7 @@ from gcbench.formats.cells import label
 from gcbench.formats.text import printable
 from gcbench.plots import theme
 from gcbench.plots.curves import Curve, curves, extents
-from gcbench.plots.framing import framed, panel_title
+from gcbench.plots.framing import framed, panel_title, side_by_side
 from gcbench.plots.labels import shortened
 from gcbench.plots.lines import Geometry, panel, raised
 from gcbench.plots.quantities import LATENCY, RELATIVE, Quantity, require_known
@@ -63,9 +63,7 @@ def draw(drawn: "Drawn") -> Any:
     columns = shapes if 1 < shapes <= _COLUMNS + 1 else min(_COLUMNS, len(made))
     against = f"latency relative to {baselines(rows)}" if quantity is RELATIVE else "latency"
     return framed(
-        alt.concat(
-            *(_picture(made, name, axis, quantity, factor) for name in made), columns=columns
-        ),
+        side_by_side([_picture(made, name, axis, quantity, factor) for name in made], columns),
         columns * (_WIDTH + 70),
         f"What the ratio changes: {against}",
         subtitle(drawn.rows, drawn.manifest),

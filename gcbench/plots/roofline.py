@@ -24,6 +24,7 @@ from gcbench.plots.framing import (
     layered,
     panel_title,
     scale_of,
+    side_by_side,
     words_at,
 )
 from gcbench.plots.labels import LINE_HEIGHT, Box, beside, spread, stroked, text_width
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 _ALONE, _AMONG, _COLUMNS = (620.0, 400.0), (380.0, 280.0), 2
 # free pixels around all points, for their labels
 _AIR = 30.0
+# room of the words beside a roof
+_ROOF = 200.0
 
 
 Place = tuple[float, float]
@@ -97,11 +100,12 @@ def draw(drawn: "Drawn") -> Any:
             picture["title"] = panel_title(f"{dtype} · {peaks}")
     columns = min(_COLUMNS, len(pictures))
     return framed(
-        alt.concat(*pictures, columns=columns),
-        columns * (sides[0] + 190),
+        side_by_side(pictures, columns),
+        columns * (sides[0] + _ROOF) - _ROOF,
         "Roofline: how near blocks come to what the machine can do",
         subtitle(rows, drawn.manifest),
         list(_caption(drawn.rows, rows)),
+        right=_ROOF,
     )
 
 

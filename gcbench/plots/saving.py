@@ -1,6 +1,7 @@
 """A Vega-Lite specification as a file: svg, png, pdf, or a page that needs no network."""
 
 import html
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,20 @@ def picture(spec: Spec, suffix: str) -> bytes:
 
     Raises UsageError where the suffix is none, or vl-convert is missing.
     """
+    require_installed()
     return PICTURES[suffix](spec)
+
+
+def require_installed() -> None:
+    """Make sure that what draws is there. Raises UsageError, which says how to install it."""
+    for name in ("altair", "vl_convert"):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise UsageError(
+                f"a picture needs {name}, which is not installed: "
+                "pip install altair vl-convert-python"
+            ) from error
 
 
 def require_suffix(option: str, path: Path) -> str:

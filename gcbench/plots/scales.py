@@ -1,11 +1,12 @@
 """From values to pixels and back, and where an axis has its ticks: numbers alone, no drawing."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-# more decades than this have ticks at powers of ten alone
-_FEW_DECADES = 2.2
+# more powers of the base than this have ticks at those alone
+_FEW_POWERS = {10: 2.2, 2: 3.0}
+_STEPS = {10: ((1, 2, 5), (1, 1.5, 2, 3, 5, 7)), 2: ((1, 1.5), (1, 1.25, 1.5, 1.75))}
 _MOST_TICKS = 8
 
 
@@ -65,25 +66,24 @@ def round_ticks(scale: Scale, base: int = 10) -> list[float]:
     >>> round_ticks(Scale(3, 4000, 100)), round_ticks(Scale(0, 9, 100, log=False))
     ([10.0, 100.0, 1000.0], [0.0, 2.0, 4.0, 6.0, 8.0])
     >>> round_ticks(Scale(2**20, 2**23, 100), base=2)
-    [1048576.0, 2097152.0, 4194304.0, 8388608.0]
+    [1048576.0, 1572864.0, 2097152.0, 3145728.0, 4194304.0, 6291456.0, 8388608.0]
     """
     if not scale.log:
         return _linear_ticks(scale, base)
-    if base == 2:
-        return _powers(scale, 2)
-    decades = math.log10(scale.hi / scale.lo)
-    if decades > _FEW_DECADES:
-        return _powers(scale, 10)
-    for steps in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
-        found = [
-            float(f"{step}e{power}")
-            for power in range(math.floor(math.log10(scale.lo)), math.ceil(math.log10(scale.hi)))
-            for step in steps
-        ]
-        ticks = [each for each in found if scale.lo <= each <= scale.hi]
+    if math.log(scale.hi / scale.lo, base) > _FEW_POWERS[base]:
+        return _powers(scale, base)
+    for steps in _STEPS[base]:
+        ticks = [each for each in _steps(scale, base, steps) if scale.lo <= each <= scale.hi]
         if len(ticks) >= 3:
             return ticks
     return _linear_ticks(scale, base)
+
+
+def _steps(scale: Scale, base: int, steps: Sequence[float]) -> Iterator[float]:
+    first, last = (math.floor(math.log(end, base)) for end in (scale.lo, scale.hi))
+    for power in range(first, last + 1):
+        # 1e-3 is written as such: 10.0**-3 is not the nearest number
+        yield from (float(f"{step}e{power}") if base == 10 else step * 2.0**power for step in steps)
 
 
 def _powers(scale: Scale, base: int) -> list[float]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 FONT = "Arial, Helvetica, Liberation Sans, DejaVu Sans, sans-serif"
 TEXT, FAINT, GRID = "#222222", "#595959", "#e3e3e3"
+PADDING = 12
 # sizes of letters in pixels
 TITLE, SMALL, LABEL = 16, 11, 12
 
@@ -48,7 +49,6 @@ def config() -> dict[str, Any]:
     return {
         "background": "white",
         "font": FONT,
-        "padding": {"left": 12, "top": 12, "right": 24, "bottom": 12},
         "mark": {"aria": False},
         "view": {"stroke": None},
         "concat": {"spacing": 24},
