@@ -47,7 +47,7 @@ def test_without_a_name_the_newest_run_is_drawn_beside_it_and_that_is_said(folde
         (".png", b"\x89PNG\r\n\x1a\n"),
         (".pdf", b"%PDF-"),
         pytest.param(".html", b"<!DOCTYPE html>", marks=pytest.mark.slow),
-        (".PNG", b"\x89PNG"),
+        pytest.param(".PNG", b"\x89PNG", marks=pytest.mark.slow),
     ],
 )
 def test_the_suffix_says_how_it_is_drawn(suffix, start, folder, capsys):

@@ -35,6 +35,7 @@ from gcbench.errors import UsageError
 from gcbench.plots import roofline, theme
 from gcbench.plots.quantities import LATENCY, MEMORY, RELATIVE
 from gcbench.plots.varying import along
+from gcbench.plots.words import baselines
 from gcbench.registry import Entry
 from gcbench.spec import Block
 
@@ -214,6 +215,19 @@ def test_blocks_keep_their_styles_in_every_panel():
         assert f'stroke="{theme.style(number).colour}"' in text
 
 
+def test_the_title_of_a_relative_says_what_it_is_divided_by():
+    rows = list(tables.rows(growing()))
+    assert baselines(rows) == "gc r16"
+    # also where the condition of a person left the baseline out
+    assert baselines([row for row in rows if row["block"] != "gc"]) == "gc r16"
+    paired = [
+        {**row, "pair": "mode", "mode": mode, "verdict": verdict}
+        for row in rows
+        for mode, verdict in (("infer", "baseline"), ("train", "slower"))
+    ]
+    assert baselines(paired) == "itself at mode infer"
+
+
 def test_a_ratio_chart_needs_ratios():
     with pytest.raises(UsageError, match="no block of this run was measured at two ratios"):
         drawn(growing(), "ratio")
@@ -316,6 +330,7 @@ def test_thousands_of_points_are_drawn_without_a_row_lost():
     assert len(points) == 6000
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes():
     assert svg(growing()) == svg(growing())
 

@@ -12,6 +12,8 @@ from gcbench.plots.labels import LINE_HEIGHT, text_width, thinned, wider, wrappe
 from gcbench.plots.scales import Scale
 from gcbench.plots.varying import Along
 
+# more values of an axis than these have smaller marks, and no tick without a text
+MANY = 24
 # a caption or heading is at least so wide
 _NARROWEST = 420
 # of the width that is planned, so much is there in any font
@@ -35,13 +37,18 @@ def scale_of(scale: Scale) -> alt.Scale:
 
 
 def x_ticks(axis: Along, scale: Scale) -> list[tuple[float, str]]:
-    """The values of an x axis as ticks: all of them, and text where it does not meet another."""
+    """The values of an x axis as ticks, and text where it does not meet another.
+
+    Where there are many, those without a text are left out.
+    """
     words = [word.partition("x")[0] if axis.square else word for word in axis.places]
-    at = [scale.pixel(place) for place in axis.places.values()]
+    places = list(axis.places.values())
+    at = [scale.pixel(place) for place in places]
     kept = set(thinned(at, [text_width(word, theme.SMALL) for word in words], 4))
     return [
         (place, words[number] if number in kept else "")
-        for number, place in enumerate(axis.places.values())
+        for number, place in enumerate(places)
+        if number in kept or len(places) <= MANY
     ]
 
 

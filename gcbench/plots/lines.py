@@ -9,6 +9,7 @@ import altair as alt
 from gcbench.plots import theme
 from gcbench.plots.curves import WIDEST_LABEL, Curve, Point, curves, extents
 from gcbench.plots.framing import (
+    MANY,
     axis_of,
     data,
     framed,
@@ -34,7 +35,7 @@ LABEL_GAP = theme.LABEL * 1.25
 # room of a row for what failed
 _ROW = 15.0
 _CROSS = "M-1,-1L1,1M-1,1L1,-1"
-_MARK = 42
+_MARK, _SMALL_MARK = 42, 16
 
 
 def against(
@@ -198,6 +199,8 @@ def strokes(drawn: Sequence[Curve], x: alt.X, y: alt.Y) -> list[alt.Chart]:
     points = [
         _record(curve, point, order) for curve in drawn for order, point in enumerate(curve.points)
     ]
+    most = max((len(curve.points) for curve in drawn), default=0)
+    size = _MARK if most <= MANY else _SMALL_MARK
     banded = [each for each in points if each["lo"] is not None]
     unsure = [each for each in points if each["doubt"]]
     low = alt.Y("lo:Q", scale=y["scale"])
@@ -219,10 +222,10 @@ def strokes(drawn: Sequence[Curve], x: alt.X, y: alt.Y) -> list[alt.Chart]:
         .mark_line(strokeWidth=1.6)
         .encode(x=x, y=y, color=colour, strokeDash=dash, detail="part:N", order="order:Q"),
         data([each for each in points if not each["doubt"]])
-        .mark_point(filled=True, size=_MARK, opacity=1)
+        .mark_point(filled=True, size=size, opacity=1)
         .encode(color=colour, **marks),
         data(unsure)
-        .mark_point(fill="white", size=_MARK, strokeWidth=1.4, opacity=1)
+        .mark_point(fill="white", size=size, strokeWidth=1.4, opacity=1)
         .encode(stroke=stroke, **marks),
         words_at(
             [{**each, "text": "!"} for each in unsure if each["doubt"] == "untrusted"],

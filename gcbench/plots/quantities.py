@@ -77,8 +77,10 @@ def require_known(rows: Iterable[Row], quantity: Quantity) -> None:
     rows = list(rows)
     if any(quantity.known(row) for row in rows):
         return
-    ends = ", ".join(sorted({row["status"] for row in rows}))
+    failed = sorted({row["status"] for row in rows} - {"ok"})
     reason = next((f": {row['reason']}" for row in rows if row["reason"]), "")
+    why = f" ({', '.join(failed)}{reason})" if failed else ""
     raise UsageError(
-        f"no {quantity.title} is known of any of {counted(len(rows), 'case')} ({ends}{reason})"
+        f"no {quantity.title} is known of any of {counted(len(rows), 'case')}{why}, "
+        "so there is nothing to draw"
     )

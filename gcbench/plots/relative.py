@@ -23,10 +23,9 @@ def draw(drawn: "Drawn") -> Any:
     rows, manifest = drawn.rows, drawn.manifest
     axis = along(rows)
     title = f"Latency relative to {baselines(rows)}"
-    notes = [
-        "below 1 is faster; bars and bands: 95 % intervals, paired within replicates",
-        "grey: the A/A floor, what two copies of the baseline differ by",
-    ]
+    notes = ["below 1 is faster; bars and bands: 95 % intervals, paired within replicates"]
+    if any(row["aa_lo"] for row in rows if row["verdict"] == "baseline"):
+        notes.append("grey: the A/A floor, what two copies of the baseline differ by")
     if axis is None:
         return listed(rows, manifest, RELATIVE, title, *notes)
 

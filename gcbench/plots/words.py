@@ -59,8 +59,12 @@ def _floor(rows: Iterable[Row]) -> Iterator[str]:
         yield f"A/A floor (a baseline against its own copy): {interval_text(1.0, lo, hi)}{worst}"
 
 
-def baselines(rows: Iterable[Row]) -> str:
-    """What the relatives of some rows are divided by."""
+def baselines(rows: Sequence[Row]) -> str:
+    """What the relatives of some rows are divided by: a block, or each at one value of an axis."""
+    pairs = dict.fromkeys(row["pair"] for row in rows if row["pair"])
+    firsts = [f"{row[pair]}" for pair in pairs for row in rows if row["verdict"] == "baseline"]
+    if pairs:
+        return f"itself at {' or '.join(pairs)} {' or '.join(dict.fromkeys(firsts))}".rstrip()
     keys = dict.fromkeys(
         label_of_key(row["baseline"], row["network"]) for row in rows if row["relative"] is not None
     )
