@@ -115,10 +115,13 @@ def test_damaged_lines_are_told_and_the_others_are_drawn(folder, capsys):
     assert last == "gcbench: wrote a.svg"
 
 
-def test_names_that_hold_anything_are_shown_as_they_are(folder, capsys):
+@pytest.mark.parametrize("sizes", [(7,), (7, 14)])
+def test_names_that_hold_anything_are_shown_as_they_are(sizes, folder, capsys):
     blocks = [Block(name, name, None, False) for name in HOSTILE]
     statuses = ("ok",) * (len(blocks) - 1) + ("oom",)
-    kept(folder / "a.jsonl", comparison(*blocks, statuses=statuses))
+    comparisons = [comparison(*blocks, statuses=statuses, size=(s, s), factor=s) for s in sizes]
+    said = {"node": "a\x00b", "devices": {"cpu": "<b>\x00\x1b[31m"}, "started": "\x00" * 9}
+    kept(folder / "a.jsonl", *comparisons, **said)
     assert ran("plot", "a.jsonl", "-o", "a.svg", capsys=capsys)[0] == 0
     text = (folder / "a.svg").read_text()
     # a parser takes it, and finds text alone
@@ -127,8 +130,10 @@ def test_names_that_hold_anything_are_shown_as_they_are(folder, capsys):
     shown = [word.text for word in words(text)]
     literal = [name for name in HOSTILE if name.isprintable() and len(name) < 30]
     assert len(literal) == 8
-    assert set(literal) <= set(shown)
-    assert {"line\\nbreak", "\\u202eevil\\x00"} <= set(shown)
+    # what failed everywhere is named in its row alone
+    failed = {"=1+2"} if len(sizes) > 1 else set()
+    assert {"line\\nbreak", "\\u202eevil\\x00", *literal} - failed <= set(shown)
+    assert not failed or "=1+2: oom" in shown
 
 
 @pytest.mark.slow

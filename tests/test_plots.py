@@ -81,22 +81,20 @@ def test_what_nothing_was_timed_of_is_drawn_by_its_counts():
 
 @pytest.mark.parametrize("quantity", [LATENCY, RELATIVE, MEMORY], ids=lambda q: q.column)
 def test_points_and_intervals_are_those_of_the_rows(quantity):
-    run = costed(growing())
-    rows = list(tables.rows(run))
-    name = {"latency_us": "latency", "peak_memory_bytes": "memory"}.get(quantity.column, "relative")
+    run, column = costed(growing()), quantity.column
+    rows = [
+        {**row, f"{column}_lo": 0.9 * row[column], f"{column}_hi": 1.2 * row[column]}
+        for row in tables.rows(run)
+    ]
+    name = {"latency_us": "latency", "peak_memory_bytes": "memory"}.get(column, "relative")
     points = {
         (each["x"], each["y"], each["lo"], each["hi"])
-        for layer in layers(drawn(run, name))
+        for layer in layers(plots.draw(name, plots.Drawn(rows, run)))
         if layer["mark"]["type"] == "point"
         for each in layer["values"]
     }
     assert points == {
-        (
-            row["height"] * row["width"],
-            row[quantity.column],
-            row.get(f"{quantity.column}_lo"),
-            row.get(f"{quantity.column}_hi"),
-        )
+        (row["height"] * row["width"], row[column], row[f"{column}_lo"], row[f"{column}_hi"])
         for row in rows
     }
 
@@ -179,13 +177,17 @@ def test_marks_in_doubt_are_hollow_and_explained(monkeypatch):
 
 def test_the_band_of_the_baseline_is_its_own_copy():
     run = growing()
+    rows = [
+        {**row, "aa_lo": 0.9 + row["height"] / 1000, "aa_hi": 1.1 + row["height"] / 1000}
+        for row in tables.rows(run)
+    ]
     bands = [
         each
-        for layer in layers(drawn(run, "relative"))
+        for layer in layers(plots.draw("relative", plots.Drawn(rows, run)))
         for each in layer["values"]
         if layer["mark"]["type"] == "area" and "s" not in each
     ]
-    known = [row for row in tables.rows(run) if row["verdict"] == "baseline"]
+    known = [row for row in rows if row["verdict"] == "baseline"]
     assert [(each["x"], each["lo"], each["hi"]) for each in bands] == [
         (row["height"] ** 2, row["aa_lo"], row["aa_hi"]) for row in known
     ]

@@ -101,11 +101,11 @@ def point(row: Row, x: float, quantity: Quantity, stretch: int = 0, at: str = ""
 
 def tip(row: Row, quantity: Quantity, at: str = "") -> dict[str, str]:
     """What a pointer on a case shows: words by their names."""
-    words = {"block": printable(label(row)), "at": at, quantity.title: shown(row, quantity.column)}
+    words = {"block": label(row), "at": at, quantity.title: shown(row, quantity.column)}
     if None not in quantity.ends(row):
         words["95 % interval"] = interval_text(*estimate(row, quantity.column))
     words["verdict"] = row["verdict"] or ""
-    return {name: word for name, word in words.items() if word}
+    return {name: printable(word) for name, word in words.items() if word}
 
 
 def why_missing(row: Row) -> str:

@@ -59,8 +59,9 @@ def data(records: Sequence[dict[str, Any]]) -> alt.Chart:
 
 def words_at(records: Sequence[dict[str, Any]], x: alt.X, y: alt.Y, **how: Any) -> alt.Chart:
     """The field `text` of records, written at their places."""
+    harmless = [{**each, "text": printable(each["text"])} for each in records]
     style = {"fontSize": theme.LABEL, "color": theme.TEXT, "baseline": "middle"}
-    marks: alt.Chart = data(records).mark_text(**{**style, **how})
+    marks: alt.Chart = data(harmless).mark_text(**{**style, **how})
     return marks.encode(x=x, y=y, text="text:N")
 
 
@@ -105,10 +106,10 @@ def framed(
     `left` and `right` are what words beside the panels take at most in a wide font. The picture
     ends where a narrower font needs less, so what a wide one needs more is left free.
     """
-    room = max(width, _NARROWEST)
+    room, title = max(width, _NARROWEST), printable(title)
     head = list(wrapped(title, theme.TITLE, room))
     under, below = (
-        [line for each in lines for line in wrapped(each, theme.SMALL, room)]
+        [line for each in lines for line in wrapped(printable(each), theme.SMALL, room)]
         for lines in (subtitle, caption)
     )
     longest = max((text_width(line, theme.SMALL) for line in (*under, *below)), default=0)

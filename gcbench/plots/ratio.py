@@ -105,4 +105,4 @@ def _without(rows: Sequence[Row]) -> Iterator[str]:
         mine = [row for row in plain if label(row) == block and row["relative"] is not None]
         values = [row["relative"] for row in mine]
         known = f": relative latency {min(values):.3g} to {max(values):.3g}" if values else ""
-        yield printable(f"{block[:60]} has no ratio{known}")
+        yield f"{block[:60]} has no ratio{known}"

@@ -14,7 +14,6 @@ import altair as alt
 
 from gcbench.errors import UsageError
 from gcbench.formats.cells import label
-from gcbench.formats.text import printable
 from gcbench.plots import theme
 from gcbench.plots.curves import Curve, Point, shorts, tip
 from gcbench.plots.framing import (
@@ -155,7 +154,7 @@ def _caption(asked: Sequence[Row], shown: Sequence[Row]) -> Iterator[str]:
     peaks = ", ".join(dict.fromkeys(row["peaks"] for row in shown))
     yield (
         "slopes: the fastest copies seen (cache) and the largest (memory); bytes: what the "
-        f"operators of a call read and write; ceilings: {printable(peaks)}"
+        f"operators of a call read and write; ceilings: {peaks}"
     )
     axis = along(shown)
     if axis:

@@ -68,7 +68,7 @@ def baselines(rows: Sequence[Row]) -> str:
     keys = dict.fromkeys(
         label_of_key(row["baseline"], row["network"]) for row in rows if row["relative"] is not None
     )
-    return printable(" or ".join(keys)) or "a baseline"
+    return " or ".join(keys) or "a baseline"
 
 
 def caption(rows: Sequence[Row], quantity: Quantity, *more: str) -> list[str]:
@@ -86,7 +86,7 @@ def explained(rows: Iterable[Row]) -> Iterator[str]:
     """Say which block a label stands for, where shortening made two alike."""
     for name, short in shorts(series(rows)).items():
         if short != printable(name) and "~" in short:
-            yield printable(f"{short}: {name[:_LONGEST_REASON]}")
+            yield f"{short}: {name[:_LONGEST_REASON]}"
 
 
 def missing(rows: Iterable[Row], quantity: Quantity) -> Iterator[str]:
@@ -103,7 +103,7 @@ def missing(rows: Iterable[Row], quantity: Quantity) -> Iterator[str]:
         reason = reasons[end]
         cut = f"{reason[:_LONGEST_REASON]}…" if len(reason) > _LONGEST_REASON else reason
         many = f" ({counted(found[end], 'case')})" if found[end] > 1 else ""
-        yield printable(f"{block[:60]} {status}{many}{': ' if cut else ''}{cut}")
+        yield f"{block[:60]} {status}{many}{': ' if cut else ''}{cut}"
     if len(found) > _MOST_TOLD:
         yield f"and {counted(len(found) - _MOST_TOLD, 'more kind')} of failure, in gcbench report"
 
