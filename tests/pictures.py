@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 
 from runs import GC, NL, SE, comparison, manifest
 
-from gcbench import plots, tables
+from gcbench import tables
+from gcbench.plots.drawing import Drawn, draw, fitting
 from gcbench.plots.labels import Box, text_width
 from gcbench.plots.saving import picture
 from gcbench.records import Peaks, Run
@@ -101,7 +102,7 @@ def growing(blocks=(GC, SE, NL), sizes=SIZES, statuses=None, **axes):
 def drawn(run, chart=None):
     """The specification of a chart of a run."""
     rows = list(tables.rows(run))
-    return plots.draw(chart or plots.fitting(rows), plots.Drawn(rows, run))
+    return draw(chart or fitting(rows), Drawn(rows, run))
 
 
 def svg(run, chart=None):

@@ -30,9 +30,10 @@ from pictures import (
 )
 from runs import DATA, GC, NL, SE, comparison, manifest
 
-from gcbench import plots, store, tables
+from gcbench import store, tables
 from gcbench.errors import UsageError
-from gcbench.plots import roofline, theme
+from gcbench.plots import CHARTS, roofline, theme
+from gcbench.plots.drawing import Drawn, draw, fitting
 from gcbench.plots.quantities import LATENCY, MEMORY, RELATIVE
 from gcbench.plots.varying import along
 from gcbench.plots.words import baselines
@@ -40,7 +41,7 @@ from gcbench.registry import Entry
 from gcbench.spec import Block
 
 
-@pytest.mark.parametrize("entry", plots.CHARTS, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", CHARTS, ids=lambda entry: entry.name)
 def test_every_chart_of_the_table_draws_and_names_every_block(entry: Entry):
     run = costed(RATIOS if entry.name == "ratio" else growing())
     text = svg(run, entry.name)
@@ -68,15 +69,15 @@ def test_every_chart_of_the_table_draws_and_names_every_block(entry: Entry):
 )
 def test_what_varies_decides_what_is_drawn(run, name, axis):
     rows = list(tables.rows(run))
-    assert plots.fitting(rows) == name
+    assert fitting(rows) == name
     found = along(rows)
     assert (found and found.name) == axis
 
 
 def test_what_nothing_was_timed_of_is_drawn_by_its_counts():
     rows = [{**row, "latency_us": None} for row in tables.rows(costed(growing()))]
-    assert plots.fitting(rows) == "macs"
-    assert plots.fitting([{**row, "macs": None} for row in rows]) == "memory"
+    assert fitting(rows) == "macs"
+    assert fitting([{**row, "macs": None} for row in rows]) == "memory"
 
 
 @pytest.mark.parametrize("quantity", [LATENCY, RELATIVE, MEMORY], ids=lambda q: q.column)
@@ -89,7 +90,7 @@ def test_points_and_intervals_are_those_of_the_rows(quantity):
     name = {"latency_us": "latency", "peak_memory_bytes": "memory"}.get(column, "relative")
     points = {
         (each["x"], each["y"], each["lo"], each["hi"])
-        for layer in layers(plots.draw(name, plots.Drawn(rows, run)))
+        for layer in layers(draw(name, Drawn(rows, run)))
         if layer["mark"]["type"] == "point"
         for each in layer["values"]
     }
@@ -162,7 +163,7 @@ def test_marks_in_doubt_are_hollow_and_explained(monkeypatch):
         {**row, "verdict": {"se": "unresolved", "nl": "untrusted"}.get(row["block"], "baseline")}
         for row in tables.rows(growing())
     ]
-    spec = plots.draw("relative", plots.Drawn(rows, growing()))
+    spec = draw("relative", Drawn(rows, growing()))
     hollow = {
         each["s"]
         for layer in layers(spec)
@@ -183,7 +184,7 @@ def test_the_band_of_the_baseline_is_its_own_copy():
     ]
     bands = [
         each
-        for layer in layers(plots.draw("relative", plots.Drawn(rows, run)))
+        for layer in layers(draw("relative", Drawn(rows, run)))
         for each in layer["values"]
         if layer["mark"]["type"] == "area" and "s" not in each
     ]
@@ -325,7 +326,7 @@ def test_thousands_of_points_are_drawn_without_a_row_lost():
     rows = [{**row, "height": side, "width": side} for side in range(7, 507) for row in twelve]
     points = [
         each
-        for layer in layers(plots.draw("macs", plots.Drawn(rows, run)))
+        for layer in layers(draw("macs", Drawn(rows, run)))
         if layer["mark"]["type"] == "point"
         for each in layer["values"]
     ]

@@ -44,9 +44,10 @@ def plot(
     traceback: faults.Traceback = False,
 ) -> None:
     """Draw a stored run: svg, png, pdf, or a page that needs no network."""
-    from gcbench import plots, store, tables
+    from gcbench import store, tables
     from gcbench.cli.output import require_apart, require_writable, write_whole
     from gcbench.errors import UsageError
+    from gcbench.plots.drawing import Drawn, draw, fitting
     from gcbench.plots.saving import picture, require_installed, require_suffix
     from gcbench.where import parse_where
 
@@ -66,9 +67,9 @@ def plot(
     if not rows:
         what = f"no case for which {where} holds" if stored.outlines and where else "no comparison"
         raise UsageError(f"{run} holds {what}, so there is nothing to draw")
-    name = chart or plots.fitting(rows)
+    name = chart or fitting(rows)
     path = output or run.with_name(f"{run.stem}-{name}.svg")
     require_writable("--output", path)
-    spec = plots.draw(name, plots.Drawn(rows, stored))
+    spec = draw(name, Drawn(rows, stored))
     write_whole(path, picture(spec, require_suffix("--output", path)))
     faults.say(f"wrote {path}")

@@ -9,7 +9,7 @@ from gcbench.plots.varying import along
 from gcbench.plots.words import timed
 
 if TYPE_CHECKING:
-    from gcbench.plots import Drawn
+    from gcbench.plots.drawing import Drawn
 
 
 def draw(drawn: "Drawn") -> Any:

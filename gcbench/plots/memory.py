@@ -8,7 +8,7 @@ from gcbench.plots.quantities import MEMORY
 from gcbench.plots.varying import along
 
 if TYPE_CHECKING:
-    from gcbench.plots import Drawn
+    from gcbench.plots.drawing import Drawn
 
 
 def draw(drawn: "Drawn") -> Any:

@@ -30,7 +30,7 @@ from gcbench.plots.words import baselines, caption, subtitle
 from gcbench.tables import Row
 
 if TYPE_CHECKING:
-    from gcbench.plots import Drawn
+    from gcbench.plots.drawing import Drawn
 
 _WIDTH, _HEIGHT, _COLUMNS = 190.0, 150.0, 3
 _WIDEST_TITLE = 230.0

@@ -15,7 +15,7 @@ from gcbench.plots.words import baselines
 from gcbench.tables import Row
 
 if TYPE_CHECKING:
-    from gcbench.plots import Drawn
+    from gcbench.plots.drawing import Drawn
 
 
 def draw(drawn: "Drawn") -> Any:

@@ -48,7 +48,7 @@ from gcbench.tables import Row
 from gcbench.units import counted, round_count_text
 
 if TYPE_CHECKING:
-    from gcbench.plots import Drawn
+    from gcbench.plots.drawing import Drawn
 
 _ALONE, _AMONG, _COLUMNS = (620.0, 400.0), (380.0, 280.0), 2
 # free pixels around all points, for their labels
