@@ -4,7 +4,10 @@ PYTHON ?= python
 GENERATED := README.md docs/commands.md docs/design.md docs/reading.md
 BIN := $(dir $(shell command -v $(PYTHON)))
 
-.PHONY: check lint test format docs wheel
+PICTURES := docs/pictures
+newest = $(lastword $(sort $(wildcard results/$(1)-*.jsonl)))
+
+.PHONY: check lint test format docs pictures wheel
 check: lint test
 
 lint: wheel
@@ -23,6 +26,14 @@ format:
 
 docs:
 	$(PYTHON) -m cogapp -r $(GENERATED)
+
+# from the reference runs; a test draws them anew and compares what they say
+pictures:
+	mkdir -p $(PICTURES)
+	$(PYTHON) -m gcbench plot $(call newest,sweep-256-sizes) --chart latency -o $(PICTURES)/growth.svg
+	$(PYTHON) -m gcbench plot $(call newest,sweep-256-sizes) --chart relative -o $(PICTURES)/relative.svg
+	$(PYTHON) -m gcbench plot $(call newest,sweep-256-sizes) --chart roofline -o $(PICTURES)/roofline.svg
+	$(PYTHON) -m gcbench plot $(call newest,sweep-256-ratios) --chart ratio -o $(PICTURES)/ratio.svg
 
 # the wheel alone must hold the program, and not the checkout's door
 wheel:

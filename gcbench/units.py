@@ -89,6 +89,33 @@ def interval_text(mid: float, lo: float, hi: float) -> str:
     return f"{low} to {high}"
 
 
+def round_count_text(number: float) -> str:
+    """Write a round number, as on an axis, with the digits that it has.
+
+    >>> round_count_text(20_000), round_count_text(1e9), round_count_text(0.5)
+    ('20 k', '1 G', '0.5')
+    """
+    return _round(number, (*_COUNT_UNITS, (1.0, "")))
+
+
+def round_time_text(us: float) -> str:
+    """Write a round number of microseconds, as on an axis, with the digits that it has.
+
+    >>> round_time_text(20.0), round_time_text(0.5), round_time_text(2e6)
+    ('20 µs', '0.5 µs', '2 s')
+    """
+    return _round(us, _TIME_UNITS)
+
+
+def round_size_text(size_bytes: float) -> str:
+    """Write a round number of bytes, as on an axis, with the digits that it has.
+
+    >>> round_size_text(2**20), round_size_text(512), round_size_text(1.5 * 2**10)
+    ('1 MiB', '512 B', '1.5 KiB')
+    """
+    return _round(size_bytes, (*_SIZE_UNITS, (1.0, "B")))
+
+
 def factor_text(factor: float) -> str:
     """Write a factor with no more digits than one reading supports.
 
@@ -175,6 +202,11 @@ def _scaled(number: float, units: tuple[tuple[float, str], ...]) -> str | None:
             value = number / scale
             return f"{value:.{max(0, 2 - math.floor(math.log10(max(value, 1))))}f} {unit}"
     return None
+
+
+def _round(number: float, units: tuple[tuple[float, str], ...]) -> str:
+    scale, unit = next((each for each in units if abs(number) >= each[0]), units[-1])
+    return f"{number / scale:.6g} {unit}".rstrip()
 
 
 def _decimals(mid: float, lo: float, hi: float) -> int:

@@ -16,6 +16,7 @@ from gcbench.cli.env import env
 from gcbench.cli.network import network
 from gcbench.cli.paper import paper
 from gcbench.cli.peaks import peaks
+from gcbench.cli.plot import plot
 from gcbench.cli.report import report
 from gcbench.cli.sweep import sweep
 from gcbench.errors import UsageError
@@ -26,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (bench, sweep, report, network, paper, check, peaks, blocks, env):
+for command in (bench, sweep, report, plot, network, paper, check, peaks, blocks, env):
     app.command()(command)
 
 

@@ -66,7 +66,7 @@ def require_free(csv: Path | None, output: Path | None) -> None:
     require_apart({"--csv": csv, "--output": output})
 
 
-def write_whole(path: Path, text: str | Iterable[str]) -> None:
+def write_whole(path: Path, content: bytes | str | Iterable[str]) -> None:
     """Write a file, piece by piece, so that a crash leaves the old one or the new one.
 
     A link stays a link, and a file that exists keeps its permissions. Raises UsageError.
@@ -74,8 +74,11 @@ def write_whole(path: Path, text: str | Iterable[str]) -> None:
     target = path.resolve()
     part = target.with_name(f".gcbench-{os.getpid()}.part")
     try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            file.writelines([text] if isinstance(text, str) else text)
+        if isinstance(content, bytes):
+            part.write_bytes(content)
+        else:
+            with part.open("w", encoding="utf-8", newline="") as file:
+                file.writelines([content] if isinstance(content, str) else content)
         if target.exists():
             shutil.copymode(target, part)
         part.replace(target)

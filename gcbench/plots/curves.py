@@ -1,0 +1,124 @@
+"""Rows as points and lines of one panel, before anything is drawn."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from gcbench.formats.cells import estimate, label, shown
+from gcbench.formats.text import printable
+from gcbench.plots import theme
+from gcbench.plots.labels import distinct
+from gcbench.plots.quantities import Doubt, Quantity
+from gcbench.plots.varying import Along
+from gcbench.tables import Row
+from gcbench.units import interval_text
+
+# room of a label beside a line
+WIDEST_LABEL = 210.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """One case: its place and value, the ends of its interval, and what a pointer shows of it.
+
+    Points of one `stretch` are joined; a case that failed ends a stretch.
+    """
+
+    x: float
+    y: float
+    lo: float | None
+    hi: float | None
+    doubt: Doubt | None
+    stretch: int
+    tip: Mapping[str, str]
+
+    @property
+    def place(self) -> tuple[float, float]:
+        """Place and value."""
+        return self.x, self.y
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One block in one panel: its points along the axis, and where it failed and how.
+
+    `number` is that of its style.
+    """
+
+    label: str
+    number: int
+    points: tuple[Point, ...]
+    failed: tuple[tuple[float, str], ...]
+
+
+def curves(
+    rows: Iterable[Row],
+    axis: Along,
+    quantity: Quantity,
+    numbers: Mapping[str, int],
+    name: Callable[[Row], str] = label,
+) -> list[Curve]:
+    """Make the curves of one panel, in the order of the blocks: rows of one name are one curve.
+
+    `numbers` are those of all blocks of the chart, so that labels and styles are the same in each.
+    """
+    short = shorts(numbers)
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(name(row), []).append(row)
+    return [
+        _curve(short[word], sorted(mine, key=axis.place), axis, quantity, numbers[word])
+        for word, mine in found.items()
+    ]
+
+
+def _curve(word: str, rows: Sequence[Row], axis: Along, quantity: Quantity, number: int) -> Curve:
+    points: list[Point] = []
+    failed: list[tuple[float, str]] = []
+    stretch = 0
+    for row in rows:
+        if quantity.known(row):
+            points.append(point(row, axis.place(row), quantity, stretch, axis.word(row)))
+        else:
+            stretch += 1
+            failed.append((axis.place(row), why_missing(row)))
+    return Curve(word, number, tuple(points), tuple(failed))
+
+
+def shorts(names: Iterable[str]) -> dict[str, str]:
+    """What stands at the curves of these names: harmless, short, and no two alike."""
+    known = list(names)
+    words = distinct([printable(name) for name in known], theme.LABEL, WIDEST_LABEL)
+    return dict(zip(known, words, strict=True))
+
+
+def point(row: Row, x: float, quantity: Quantity, stretch: int = 0, at: str = "") -> Point:
+    """Make the point of one case that has a value."""
+    lo, hi = quantity.ends(row)
+    return Point(
+        x, row[quantity.column], lo, hi, quantity.doubt(row), stretch, tip(row, quantity, at)
+    )
+
+
+def tip(row: Row, quantity: Quantity, at: str = "") -> dict[str, str]:
+    """What a pointer on a case shows: words by their names."""
+    words = {"block": label(row), "at": at, quantity.title: shown(row, quantity.column)}
+    if None not in quantity.ends(row):
+        words["95 % interval"] = interval_text(*estimate(row, quantity.column))
+    words["verdict"] = row["verdict"] or ""
+    return {name: printable(word) for name, word in words.items() if word}
+
+
+def why_missing(row: Row) -> str:
+    """Why a case has no point, in a word or two."""
+    if row["status"] != "ok":
+        return str(row["status"])
+    return "no baseline" if "baseline_failed" in (row["flags"] or "") else "no value"
+
+
+def extents(points: Iterable[Point]) -> Iterator[float]:
+    """The values that a scale must hold: points, and ends of intervals that are not far away."""
+    for each in points:
+        yield each.y
+        if each.lo is not None and each.hi is not None:
+            yield max(each.lo, each.y / 10)
+            yield min(each.hi, each.y * 10)

@@ -1,0 +1,143 @@
+"""Charts of one line a case: for runs in which nothing varies that lines could go along."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from gcbench.formats.cells import label, shown
+from gcbench.formats.text import printable
+from gcbench.plots import theme
+from gcbench.plots.curves import Point, point, why_missing
+from gcbench.plots.framing import axis_of, data, framed, layered, scale_of, tooltips, words_at
+from gcbench.plots.labels import distinct, text_width
+from gcbench.plots.quantities import Quantity, require_known
+from gcbench.plots.scales import Scale, around, round_ticks, texts
+from gcbench.plots.varying import too_many, varied, words_of
+from gcbench.plots.words import caption, subtitle
+from gcbench.records import Manifest
+from gcbench.tables import Row
+
+MOST_ROWS = 48
+_WIDTH, _ROW = 460.0, 24.0
+_WIDEST = 260.0
+# room of a value behind its dot
+_VALUE = 90.0
+# values that differ by more than this stand on a log scale
+_LOG_SPAN = 20
+
+
+def listed(
+    rows: Sequence[Row], manifest: Manifest, quantity: Quantity, title: str, *notes: str
+) -> alt.VConcatChart:
+    """Draw each case as a dot with its interval in a line of its own, its value written behind it.
+
+    Raises UsageError where there are more than anybody reads.
+    """
+    require_known(rows, quantity)
+    if len(rows) > MOST_ROWS:
+        raise too_many(rows, f"{len(rows)} lines", MOST_ROWS, [*varied(rows), "ratio", "spec"])
+    points = {
+        number: point(row, 0, quantity) for number, row in enumerate(rows) if quantity.known(row)
+    }
+    across = _scale(list(points.values()), quantity)
+    names = distinct([_name(row, rows) for row in rows], theme.LABEL, _WIDEST)
+    left = max(text_width(name, theme.LABEL) for name in names)
+    return framed(
+        _panel(rows, points, names, across, quantity),
+        _WIDTH,
+        title,
+        subtitle(rows, manifest),
+        caption(rows, quantity, *notes),
+        left=left,
+        right=_VALUE,
+    )
+
+
+def _name(row: Row, rows: Sequence[Row]) -> str:
+    others = [axis for axis in varied(rows) if axis != "network" or not row["network"]]
+    return printable(" · ".join(filter(None, [label(row), words_of(row, others)])))
+
+
+def _scale(points: Sequence[Point], quantity: Quantity) -> Scale:
+    ends = [end for each in points for end in (each.lo, each.y, each.hi) if end]
+    middles = [each.y for each in points]
+    if quantity.about_one:
+        return around([1.0, *ends], _WIDTH, least=1.25)
+    if max(middles) > _LOG_SPAN * min(middles):
+        return around(ends, _WIDTH)
+    return Scale(0.0, 1.05 * max(ends), _WIDTH, log=False)
+
+
+def _panel(
+    rows: Sequence[Row],
+    points: dict[int, Point],
+    names: Sequence[str],
+    across: Scale,
+    quantity: Quantity,
+) -> alt.LayerChart:
+    ticks = texts(round_ticks(across, quantity.base), quantity.text)
+    title = f"{quantity.title} (log scale)" if across.log else quantity.title
+    x = alt.X("x:Q", scale=scale_of(across), axis=axis_of(ticks, title))
+    down = Scale(-0.5, len(rows) - 0.5, _ROW * len(rows), log=False)
+    y = alt.Y(
+        "y:Q",
+        scale=alt.Scale(domain=[down.hi, down.lo], nice=False, zero=False),
+        axis=alt.Axis(values=[], title=None, domain=not across.log),
+    )
+    values: list[dict[str, Any]] = [
+        {
+            "x": each.y,
+            "y": number,
+            "lo": each.lo,
+            "hi": each.hi,
+            "doubt": each.doubt,
+            "text": shown(rows[number], quantity.column),
+            "end": max(each.y, each.hi or 0),
+            "tip": dict(each.tip),
+        }
+        for number, each in points.items()
+    ]
+    failed = [
+        {"x": across.value(8), "y": number, "text": why_missing(row)}
+        for number, row in enumerate(rows)
+        if number not in points
+    ]
+    labels = [{"x": across.lo, "y": number, "text": name} for number, name in enumerate(names)]
+    tips = tooltips(each["tip"] for each in values)
+    colour = theme.style(1).colour
+    ends = [{**each, "x": each["end"]} for each in values]
+    untrusted = [{**each, "text": "!"} for each in values if each["doubt"] == "untrusted"]
+    layers = [
+        *_copies(rows, x, quantity),
+        data([{"x": across.lo, "x2": each["x"], "y": each["y"]} for each in values])
+        .mark_rule(color=theme.GRID, strokeWidth=1)
+        .encode(x=x, x2="x2:Q", y=y),
+        data([each for each in values if each["lo"]])
+        .mark_rule(strokeWidth=2.5, color=colour, opacity=0.55)
+        .encode(x=alt.X("lo:Q", scale=scale_of(across)), x2="hi:Q", y=y),
+        data([each for each in values if not each["doubt"]])
+        .mark_point(filled=True, size=56, opacity=1, color=colour)
+        .encode(x=x, y=y, tooltip=tips),
+        data([each for each in values if each["doubt"]])
+        .mark_point(fill="white", stroke=colour, strokeWidth=1.6, size=56, opacity=1)
+        .encode(x=x, y=y, tooltip=tips),
+        words_at(ends, x, y, align="left", dx=9),
+        words_at(untrusted, x, y, fontWeight="bold", dy=-10),
+        words_at(failed, x, y, align="left"),
+        words_at(labels, x, y, align="right", dx=-8),
+    ]
+    return layered(layers, across.pixels, down.pixels)
+
+
+def _copies(rows: Sequence[Row], x: alt.X, quantity: Quantity) -> list[alt.Chart]:
+    """The A/A interval around 1, over the whole height."""
+    if not quantity.about_one:
+        return []
+    known = [
+        {"x": row["aa_lo"], "x2": row["aa_hi"]}
+        for row in rows
+        if row["verdict"] == "baseline" and row["aa_lo"]
+    ]
+    band = data(known).mark_rect(color=theme.FAINT, opacity=0.2).encode(x=x, x2="x2:Q")
+    return [band, data([{"x": 1}]).mark_rule(color=theme.FAINT, strokeWidth=1).encode(x=x)]

@@ -1,0 +1,48 @@
+"""Which chart says most of some rows, and the way from rows to a specification."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gcbench.plots import CHARTS
+from gcbench.plots.saving import require_installed
+from gcbench.plots.varying import MOST_PANELS, panels_of
+from gcbench.records import Manifest, Run
+from gcbench.store import Stored
+from gcbench.tables import Row
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a chart shows: some rows of a run, at least one, and the run itself."""
+
+    rows: Sequence[Row]
+    run: Run | Stored
+
+    @property
+    def manifest(self) -> Manifest:
+        """Where, when and with what it was measured."""
+        return self.run.manifest
+
+
+def fitting(rows: Sequence[Row]) -> str:
+    """Name the chart that says most of some rows, by what varies and what is known of them.
+
+    Ratios are told apart by small multiples, while those are few enough to be read.
+    """
+    if all(row["latency_us"] is None for row in rows):
+        ok = [row for row in rows if row["status"] == "ok"]
+        return "macs" if any(row["macs"] for row in ok) else "memory" if ok else "latency"
+    having = [row for row in rows if row["ratio"] is not None]
+    several = len({row["ratio"] for row in having}) > 1
+    return "ratio" if several and len(panels_of(having)) <= MOST_PANELS else "latency"
+
+
+def draw(name: str, drawn: Drawn) -> dict[str, Any]:
+    """Draw a chart as a Vega-Lite specification.
+
+    Raises UsageError where the rows do not hold what it shows, or altair is missing.
+    """
+    require_installed()
+    made: dict[str, Any] = CHARTS[name].load()(drawn).to_dict()
+    return made

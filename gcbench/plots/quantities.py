@@ -1,0 +1,86 @@
+"""What a chart shows of each case: a column, how its ticks are written, and when it is in doubt."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from gcbench.disturbance import BUSY
+from gcbench.errors import UsageError
+from gcbench.tables import Row
+from gcbench.units import counted, round_count_text, round_size_text, round_time_text
+
+Doubt = Literal["unresolved", "untrusted", "busy", "predicted", "ceilings"]
+
+# how a caption says what a mark that is not filled means
+DOUBTS: dict[Doubt, str] = {
+    "unresolved": "hollow: unresolved, so neither faster nor slower nor the same",
+    "untrusted": "hollow with !: untrusted, since two copies of one thing differed",
+    "busy": "hollow: timed while threads waited for cores, so it says little",
+    "predicted": "hollow: predicted, since the case did not run",
+    "ceilings": "hollow: above a ceiling, or the ceilings are those of a busy machine",
+}
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One column as charts show it. `title` begins sentences; `base` is that of round numbers.
+    What is `about_one` is a ratio, to which 1 belongs.
+
+    `doubt` says why a value is not to be relied on, None where it is.
+    """
+
+    column: str
+    title: str
+    text: Callable[[float], str]
+    doubt: Callable[[Row], Doubt | None]
+    base: int = 10
+    about_one: bool = False
+
+    def known(self, row: Row) -> bool:
+        """Whether a row has a value that a logarithm takes."""
+        return row["status"] == "ok" and bool(row[self.column]) and row[self.column] > 0
+
+    def ends(self, row: Row) -> tuple[float | None, float | None]:
+        """The ends of a row's interval; None where there is none."""
+        lo, hi = row.get(f"{self.column}_lo"), row.get(f"{self.column}_hi")
+        return (lo, hi) if lo and hi and lo > 0 else (None, None)
+
+
+def _of_time(row: Row) -> Doubt | None:
+    flags = (row["flags"] or "").split()
+    if "copies_differ" in flags:
+        return "untrusted"
+    return "busy" if any(flag in BUSY for flag in flags) else None
+
+
+def _of_relative(row: Row) -> Doubt | None:
+    verdict = row["verdict"]
+    return verdict if verdict in ("unresolved", "untrusted") else None
+
+
+def _of_memory(row: Row) -> Doubt | None:
+    return "predicted" if row["memory_source"] == "predicted" else None
+
+
+def _never(row: Row) -> Doubt | None:
+    return None
+
+
+LATENCY = Quantity("latency_us", "latency", round_time_text, _of_time)
+RELATIVE = Quantity("relative", "relative latency", round_count_text, _of_relative, about_one=True)
+MEMORY = Quantity("peak_memory_bytes", "peak memory", round_size_text, _of_memory, base=2)
+MACS = Quantity("macs", "MACs", round_count_text, _never)
+
+
+def require_known(rows: Iterable[Row], quantity: Quantity) -> None:
+    """Make sure that there is a value to draw. Raises UsageError, which says why there is none."""
+    rows = list(rows)
+    if any(quantity.known(row) for row in rows):
+        return
+    failed = sorted({row["status"] for row in rows} - {"ok"})
+    reason = next((f": {row['reason']}" for row in rows if row["reason"]), "")
+    why = f" ({', '.join(failed)}{reason})" if failed else ""
+    raise UsageError(
+        f"no {quantity.title} is known of any of {counted(len(rows), 'case')}{why}, "
+        "so there is nothing to draw"
+    )

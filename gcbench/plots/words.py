@@ -1,0 +1,113 @@
+"""What a chart says above and below itself."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from gcbench.formats.cells import label, label_of_key
+from gcbench.formats.text import printable
+from gcbench.plots.curves import shorts, why_missing
+from gcbench.plots.quantities import DOUBTS, Quantity
+from gcbench.plots.varying import AXES, series, value, varied
+from gcbench.records import Manifest
+from gcbench.tables import Row
+from gcbench.units import counted, interval_text
+
+# what failed is told for so many blocks, the others are counted
+_MOST_TOLD = 6
+_LONGEST_REASON = 160
+_SHAPE = (("batch", "B"), ("channels", "C"))
+
+
+def subtitle(rows: Sequence[Row], manifest: Manifest) -> list[str]:
+    """What the cases share: shape and other axes; device, versions, date; the A/A floor."""
+    many = varied(rows)
+    first = rows[0]
+    shape = [letter if axis in many else str(first[axis]) for axis, letter in _SHAPE]
+    shape.append("HxW" if "size" in many else value(first, "size"))
+    shared = [
+        say(value(first, axis))
+        for axis, say in AXES.items()
+        if axis not in (*many, "batch", "channels", "size", "device", "threads")
+        and first[axis] is not None
+    ]
+    network = [shared.pop(0)] if first["network"] and "network" not in many else []
+    return [
+        " · ".join([*network, "x".join(shape), *shared]),
+        " · ".join(_where(first, manifest, many)),
+        *_floor(rows),
+    ]
+
+
+def _where(first: Row, manifest: Manifest, many: dict[str, list[str]]) -> Iterator[str]:
+    if "device" in many:
+        yield manifest.cpu
+    else:
+        told = first["device"] == "cpu" and "threads" not in many
+        threads = f", {counted(first['threads'], 'thread')}" if told else ""
+        yield f"{first['device']}: {first['device_name'] or 'unknown'}{threads}"
+    yield f"torch {first['torch_version']}"
+    yield f"gcbench {first['gcbench_version']}"
+    yield manifest.started[:10]
+
+
+def _floor(rows: Iterable[Row]) -> Iterator[str]:
+    known = [(row["aa_lo"], row["aa_hi"]) for row in rows if row["verdict"] == "baseline"]
+    known = [ends for ends in known if None not in ends]
+    if known:
+        lo, hi = min(ends[0] for ends in known), max(ends[1] for ends in known)
+        worst = " at worst" if len(known) > 1 else ""
+        yield f"A/A floor (a baseline against its own copy): {interval_text(1.0, lo, hi)}{worst}"
+
+
+def baselines(rows: Sequence[Row]) -> str:
+    """What the relatives of some rows are divided by: a block, or each at one value of an axis."""
+    pairs = dict.fromkeys(row["pair"] for row in rows if row["pair"])
+    firsts = [f"{row[pair]}" for pair in pairs for row in rows if row["verdict"] == "baseline"]
+    if pairs:
+        return f"itself at {' or '.join(pairs)} {' or '.join(dict.fromkeys(firsts))}".rstrip()
+    keys = dict.fromkeys(
+        label_of_key(row["baseline"], row["network"]) for row in rows if row["relative"] is not None
+    )
+    return " or ".join(keys) or "a baseline"
+
+
+def caption(rows: Sequence[Row], quantity: Quantity, *more: str) -> list[str]:
+    """What marks mean, what is not shown, and why."""
+    doubts = {quantity.doubt(row) for row in rows if quantity.known(row)}
+    return [
+        *more,
+        *(words for doubt, words in DOUBTS.items() if doubt in doubts),
+        *explained(rows),
+        *missing(rows, quantity),
+    ]
+
+
+def explained(rows: Iterable[Row]) -> Iterator[str]:
+    """Say which block a label stands for, where shortening made two alike."""
+    for name, short in shorts(series(rows)).items():
+        if short != printable(name) and "~" in short:
+            yield f"{short}: {name[:_LONGEST_REASON]}"
+
+
+def missing(rows: Iterable[Row], quantity: Quantity) -> Iterator[str]:
+    """Say which cases have no value and why: a line for each block and kind of end."""
+    found: Counter[tuple[str, str]] = Counter()
+    reasons: dict[tuple[str, str], str] = {}
+    for row in rows:
+        if not quantity.known(row):
+            end = label(row), why_missing(row)
+            found[end] += 1
+            reasons.setdefault(end, row["reason"] or "")
+    for end in list(found)[:_MOST_TOLD]:
+        block, status = end
+        reason = reasons[end]
+        cut = f"{reason[:_LONGEST_REASON]}…" if len(reason) > _LONGEST_REASON else reason
+        many = f" ({counted(found[end], 'case')})" if found[end] > 1 else ""
+        yield f"{block[:60]} {status}{many}{': ' if cut else ''}{cut}"
+    if len(found) > _MOST_TOLD:
+        yield f"and {counted(len(found) - _MOST_TOLD, 'more kind')} of failure, in gcbench report"
+
+
+def timed(rows: Iterable[Row]) -> bool:
+    """Whether any case has an interval."""
+    return any(row["latency_us_lo"] is not None for row in rows)

@@ -1,0 +1,352 @@
+"""Charts: what they show is what the rows hold, and every word can be read."""
+
+import itertools
+import math
+import re
+
+import pytest
+from pictures import (
+    CHANNELS,
+    DTYPES,
+    FEW,
+    GRID,
+    NAMES,
+    ONE,
+    PEAKS,
+    RATIOS,
+    SIZES,
+    STAGES,
+    THREADS,
+    TWELVE,
+    costed,
+    drawn,
+    frame,
+    growing,
+    layers,
+    run_of,
+    svg,
+    values,
+    words,
+)
+from runs import DATA, GC, NL, SE, comparison, manifest
+
+from gcbench import store, tables
+from gcbench.errors import UsageError
+from gcbench.plots import CHARTS, roofline, theme
+from gcbench.plots.drawing import Drawn, draw, fitting
+from gcbench.plots.quantities import LATENCY, MEMORY, RELATIVE
+from gcbench.plots.varying import along
+from gcbench.plots.words import baselines
+from gcbench.registry import Entry
+from gcbench.spec import Block
+
+
+@pytest.mark.parametrize("entry", CHARTS, ids=lambda entry: entry.name)
+def test_every_chart_of_the_table_draws_and_names_every_block(entry: Entry):
+    run = costed(RATIOS if entry.name == "ratio" else growing())
+    text = svg(run, entry.name)
+    shown = " ".join(word.text for word in words(text))
+    names = ("gc", "se") if entry.name == "ratio" else ("gc r16", "se r16", "nl")
+    assert all(name in shown for name in names)
+    assert "1x256x" in shown
+    assert "cpu: AMD EPYC" in shown
+    assert f"torch {manifest().versions['torch']}" in shown
+    assert manifest().started[:10] in shown
+
+
+@pytest.mark.parametrize(
+    ("run", "name", "axis"),
+    [
+        (growing(), "latency", "size"),
+        (CHANNELS, "latency", "channels"),
+        (STAGES, "latency", "channels x size"),
+        (GRID, "latency", "size"),
+        (THREADS, "latency", "threads"),
+        (RATIOS, "ratio", "size"),
+        (ONE, "latency", None),
+        (DTYPES, "latency", None),
+    ],
+)
+def test_what_varies_decides_what_is_drawn(run, name, axis):
+    rows = list(tables.rows(run))
+    assert fitting(rows) == name
+    found = along(rows)
+    assert (found and found.name) == axis
+
+
+def test_what_nothing_was_timed_of_is_drawn_by_its_counts():
+    rows = [{**row, "latency_us": None} for row in tables.rows(costed(growing()))]
+    assert fitting(rows) == "macs"
+    assert fitting([{**row, "macs": None} for row in rows]) == "memory"
+
+
+@pytest.mark.parametrize("quantity", [LATENCY, RELATIVE, MEMORY], ids=lambda q: q.column)
+def test_points_and_intervals_are_those_of_the_rows(quantity):
+    run, column = costed(growing()), quantity.column
+    rows = [
+        {**row, f"{column}_lo": 0.9 * row[column], f"{column}_hi": 1.2 * row[column]}
+        for row in tables.rows(run)
+    ]
+    name = {"latency_us": "latency", "peak_memory_bytes": "memory"}.get(column, "relative")
+    points = {
+        (each["x"], each["y"], each["lo"], each["hi"])
+        for layer in layers(draw(name, Drawn(rows, run)))
+        if layer["mark"]["type"] == "point"
+        for each in layer["values"]
+    }
+    assert points == {
+        (row["height"] * row["width"], row[column], row[f"{column}_lo"], row[f"{column}_hi"])
+        for row in rows
+    }
+
+
+def test_a_failure_is_a_cross_a_word_and_a_reason_and_its_line_is_broken():
+    blocks, middle = (GC, SE, NL), 14
+    run = run_of(
+        *(
+            comparison(
+                *blocks, size=(s, s), statuses=("ok", "oom", "ok") if s == middle else (), factor=s
+            )
+            for s in SIZES
+        )
+    )
+    found = layers(drawn(run))
+    crosses = [
+        each
+        for layer in found
+        if layer["mark"].get("shape", "")[:1] == "M"
+        for each in layer["values"]
+    ]
+    assert [each["x"] for each in crosses] == [middle * middle]
+    lines = next(layer["values"] for layer in found if layer["mark"]["type"] == "line")
+    parts = {each["part"] for each in lines if each["s"] == "1"}
+    assert len(parts) == 2
+    assert len({each["part"] for each in lines if each["s"] == "2"}) == 1
+    shown = [word.text for word in words(svg(run))]
+    assert "se r16: oom" in shown
+    assert "se r16 oom: it was oom" in shown
+
+
+def test_where_one_shape_failed_the_word_stands_in_place_of_the_dot():
+    shown = [word.text for word in words(svg(FEW))]
+    assert {"timeout", "oom"} <= set(shown)
+    assert "se r16 timeout: it was timeout" in shown
+
+
+def test_what_has_no_baseline_is_drawn_and_said():
+    run = run_of(*(comparison(GC, SE, size=(s, s), statuses=("oom", "ok")) for s in SIZES))
+    assert "gc r16: oom" in [word.text for word in words(svg(run))]
+    with pytest.raises(UsageError, match=r"no relative latency is known of any of 8 cases .*oom"):
+        drawn(run, "relative")
+
+
+@pytest.mark.parametrize(
+    ("quantity", "cells", "doubt"),
+    [
+        (RELATIVE, {"verdict": "unresolved"}, "unresolved"),
+        (RELATIVE, {"verdict": "untrusted"}, "untrusted"),
+        (RELATIVE, {"verdict": "same", "flags": "pressure"}, None),
+        (LATENCY, {"flags": "drift pressure"}, "busy"),
+        (LATENCY, {"flags": "copies_differ"}, "untrusted"),
+        (LATENCY, {"verdict": "unresolved", "flags": "drift"}, None),
+        (MEMORY, {"memory_source": "predicted"}, "predicted"),
+        (MEMORY, {"memory_source": "measured"}, None),
+    ],
+)
+def test_what_is_in_doubt_depends_on_what_is_shown(quantity, cells, doubt):
+    row = {**next(tables.rows(ONE)), **cells}
+    assert quantity.doubt(row) == doubt
+
+
+def test_marks_in_doubt_are_hollow_and_explained(monkeypatch):
+    rows = [
+        {**row, "verdict": {"se": "unresolved", "nl": "untrusted"}.get(row["block"], "baseline")}
+        for row in tables.rows(growing())
+    ]
+    spec = draw("relative", Drawn(rows, growing()))
+    hollow = {
+        each["s"]
+        for layer in layers(spec)
+        if layer["mark"].get("fill") == "white"
+        for each in layer["values"]
+    }
+    assert hollow == {"1", "2"}
+    told = str(spec)
+    assert "hollow: unresolved" in told
+    assert "hollow with !: untrusted" in told
+
+
+def test_the_band_of_the_baseline_is_its_own_copy():
+    run = growing()
+    rows = [
+        {**row, "aa_lo": 0.9 + row["height"] / 1000, "aa_hi": 1.1 + row["height"] / 1000}
+        for row in tables.rows(run)
+    ]
+    bands = [
+        each
+        for layer in layers(draw("relative", Drawn(rows, run)))
+        for each in layer["values"]
+        if layer["mark"]["type"] == "area" and "s" not in each
+    ]
+    known = [row for row in rows if row["verdict"] == "baseline"]
+    assert [(each["x"], each["lo"], each["hi"]) for each in bands] == [
+        (row["height"] ** 2, row["aa_lo"], row["aa_hi"]) for row in known
+    ]
+
+
+def test_panels_of_ratios_span_one_factor_and_hold_one_block_at_one_shape():
+    spec = drawn(RATIOS)
+    panels = spec["vconcat"][0]["vconcat"][0]["concat"]
+    assert [panel["title"]["text"] for panel in panels] == [
+        *("gc · 14x14", "gc · 28x28", "se · 14x14", "se · 28x28"),
+    ]
+    spans = []
+    for panel in panels:
+        domain = next(
+            layer["encoding"]["y"]["scale"]["domain"]
+            for layer in panel["layer"]
+            if layer["mark"]["type"] == "line"
+        )
+        spans.append(domain[1] / domain[0])
+    assert spans == pytest.approx([spans[0]] * 4)
+    assert "nl has no ratio: relative latency 5" in str(spec)
+
+
+def test_blocks_keep_their_styles_in_every_panel():
+    text = svg(RATIOS)
+    for number in (0, 1):
+        assert f'stroke="{theme.style(number).colour}"' in text
+
+
+def test_the_title_of_a_relative_says_what_it_is_divided_by():
+    rows = list(tables.rows(growing()))
+    assert baselines(rows) == "gc r16"
+    # also where the condition of a person left the baseline out
+    assert baselines([row for row in rows if row["block"] != "gc"]) == "gc r16"
+    paired = [
+        {**row, "pair": "mode", "mode": mode, "verdict": verdict}
+        for row in rows
+        for mode, verdict in (("infer", "baseline"), ("train", "slower"))
+    ]
+    assert baselines(paired) == "itself at mode infer"
+
+
+def test_a_ratio_chart_needs_ratios():
+    with pytest.raises(UsageError, match="no block of this run was measured at two ratios"):
+        drawn(growing(), "ratio")
+
+
+def test_a_roofline_has_flop_a_byte_and_a_second_below_the_measured_roofs():
+    run = costed(ONE)
+    rows = list(tables.rows(run))
+    # a million MACs are two million FLOP over a million bytes, in 100 microseconds
+    assert roofline.place(rows[0]) == pytest.approx((2.0, 2e10), rel=1e-3)
+    assert [(roof.words, roof.rate, roof.slope) for roof in roofline.roofs(PEAKS, "float32")] == [
+        ("matrix products 100 GFLOP/s", 1e11, False),
+        ("1x1 convolutions 200 GFLOP/s", 2e11, False),
+        ("memory 10 GB/s", 1e10, True),
+        ("cache 100 GB/s", 1e11, True),
+    ]
+    rules = [each for each in values(drawn(run, "roofline")) if "x2" in each and "s" not in each]
+    for each in rules:
+        # slopes keep their bytes a second, roofs their rate
+        kept = each["y"] / each["x"], each["y2"] / each["x2"]
+        assert each["y"] == each["y2"] or kept[0] == pytest.approx(kept[1])
+    assert {round(each["y"]) for each in rules if each["y"] == each["y2"]} == {10**11, 2 * 10**11}
+
+
+def test_where_no_ceilings_are_known_that_is_said():
+    with pytest.raises(UsageError, match="no case of this run has ceilings"):
+        drawn(growing(), "roofline")
+
+
+def assert_readable(text):
+    """No word meets another, and none leaves the picture."""
+    found, edge = words(text), frame(text)
+    outside = [word for word in found if not word.box.within(edge)]
+    assert not outside
+    met = [pair for pair in itertools.combinations(found, 2) if pair[0].box.overlaps(pair[1].box)]
+    assert not met
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "latency",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("relative", "memory", "roofline")),
+    ],
+)
+def test_twelve_blocks_are_named_at_their_lines_without_overlap(name):
+    statuses = ("ok", "ok", "crashed", "oom", *["ok"] * 6, "timeout", "ok")
+    text = svg(costed(growing(TWELVE, statuses=statuses)), name)
+    assert_readable(text)
+    shown = " ".join(word.text for word in words(text))
+    assert all(entry.split(":")[0][:10] in shown for entry in NAMES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "run", [ONE, FEW, GRID, CHANNELS, STAGES, RATIOS, run_of(comparison(*TWELVE))]
+)
+def test_every_kind_of_chart_is_readable(run):
+    assert_readable(svg(run))
+
+
+def test_lines_that_end_together_are_named_apart():
+    blocks = [Block(name, name, None, False) for name in NAMES]
+    run = run_of(*(comparison(*blocks, size=(s, s), factor=s) for s in SIZES))
+    # the same MACs in all
+    text = svg(run, "macs")
+    assert_readable(text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("schema", [1, 2, 3])
+def test_runs_of_old_schemas_are_drawn(schema):
+    assert_readable(svg(store.load(DATA / f"run-schema{schema}.jsonl")))
+
+
+def test_too_many_panels_or_lines_are_refused_with_a_condition_that_helps():
+    grid = run_of(
+        *(comparison(channels=c, size=(7, s)) for c in range(1, 15) for s in range(1, 20))
+    )
+    with pytest.raises(UsageError, match=r"14 panels, more than the 12 .*--where 'channels == 8'"):
+        drawn(grid)
+    many = [Block(f"b{n}", f"b{n}", None, False) for n in range(30)]
+    with pytest.raises(UsageError, match=r"30 lines, more than the 24 .*--where \"spec == 'b"):
+        drawn(growing(many))
+    with pytest.raises(UsageError, match="60 lines, more than the 48"):
+        drawn(run_of(comparison(*many, dtype="float32"), comparison(*many, dtype="float64")))
+
+
+@pytest.mark.slow
+def test_thousands_of_points_are_drawn_without_a_row_lost():
+    run = run_of(comparison(*TWELVE))
+    twelve = list(tables.rows(run))
+    rows = [{**row, "height": side, "width": side} for side in range(7, 507) for row in twelve]
+    points = [
+        each
+        for layer in layers(draw("macs", Drawn(rows, run)))
+        if layer["mark"]["type"] == "point"
+        for each in layer["values"]
+    ]
+    assert len(points) == 6000
+
+
+@pytest.mark.slow
+def test_the_same_run_gives_the_same_bytes():
+    assert svg(growing()) == svg(growing())
+
+
+def test_labels_at_a_line_stand_where_the_line_ends():
+    text = svg(run_of(*(comparison(GC, NL, size=(s, s), factor=s) for s in SIZES)))
+    at = {word.text: (word.box.top + word.box.bottom) / 2 for word in words(text)}
+    # the second takes twice as long: as far above as the axis says that a factor of two is
+    unit = (at["10 ms"] - at["1 ms"]) / math.log(10)
+    assert at["nl"] - at["gc r16"] == pytest.approx(unit * math.log(2), abs=1)
+
+
+def test_no_word_of_the_run_is_taken_for_an_expression():
+    block = Block("datum['x']", "datum['x']", None, False)
+    expressions = re.findall(r'"labelExpr": "(.*?)"[,}]', str(drawn(growing((GC, block)))))
+    assert not [each for each in expressions if "datum['x']" in each]
