@@ -12,13 +12,18 @@ from gcbench.tables import Row
 
 def render(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
     """Write a table for each comparison, what it rests on above and below it."""
-    for number, each in enumerate(comparisons(rows)):
-        yield "\n" * bool(number) + _section(each)
+    return sections(comparisons(rows))
 
 
 def pivoted(pivot: Pivot, manifest: Manifest) -> Iterator[str]:
     """Write a pivot as one table."""
-    yield _section(pivot.layout())
+    return sections([pivot.layout()])
+
+
+def sections(layouts: Iterable[Layout]) -> Iterator[str]:
+    """Write tables one below the other."""
+    for number, each in enumerate(layouts):
+        yield "\n" * bool(number) + _section(each)
 
 
 def _section(layout: Layout) -> str:

@@ -20,6 +20,7 @@ _COLOURS = {
     "slower": "red",
     "unresolved": "yellow",
     "untrusted": "bold red",
+    **dict.fromkeys(("missing", "failed"), "red"),
     **dict.fromkeys(("oom", "timeout", "error", "crashed", "skipped"), "red"),
 }
 # the order in which columns are left out of a narrow terminal, last first
@@ -31,13 +32,18 @@ _OPTIONAL = (
 
 def render(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
     """Write a table for each comparison as plain text, as wide as it is."""
-    for number, each in enumerate(comparisons(rows)):
-        yield "\n" * bool(number) + "".join(f"{line.plain.rstrip()}\n" for line in _lines(each))
+    return written(comparisons(rows))
 
 
 def pivoted(pivot: Pivot, manifest: Manifest) -> Iterator[str]:
     """Write a pivot as plain text, as wide as it is."""
-    yield "".join(f"{line.plain.rstrip()}\n" for line in _lines(pivot.layout()))
+    return written([pivot.layout()])
+
+
+def written(layouts: Iterable[Layout]) -> Iterator[str]:
+    """Write tables one below the other as plain text, as wide as they are."""
+    for number, each in enumerate(layouts):
+        yield "\n" * bool(number) + "".join(f"{line.plain.rstrip()}\n" for line in _lines(each))
 
 
 def coloured(rows: Iterable[Row], width: int) -> Iterator[Text]:
@@ -46,7 +52,12 @@ def coloured(rows: Iterable[Row], width: int) -> Iterator[Text]:
     Where the width does not hold all columns, the last ones are left out, and that is said: numbers
     are never cut.
     """
-    for number, each in enumerate(comparisons(rows)):
+    return coloured_layouts(comparisons(rows), width)
+
+
+def coloured_layouts(layouts: Iterable[Layout], width: int) -> Iterator[Text]:
+    """Write tables one below the other, as `coloured` does."""
+    for number, each in enumerate(layouts):
         yield from [Text()] * bool(number)
         yield from _lines(_narrowed(each, width))
 
