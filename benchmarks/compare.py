@@ -70,10 +70,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=1)
     parser.add_argument("--threads", default="1")
-    parser.add_argument("--quick", action="store_true", help="2 s a comparison instead of 10 s")
+    parser.add_argument("--quick", action="store_true", help="3 s a comparison instead of 10 s")
     parser.add_argument("--keep", type=Path, help="a folder for the runs")
     options = parser.parse_args()
-    arguments = ["--threads", options.threads, *(["--quick"] if options.quick else [])]
+    arguments = ["--threads", options.threads, *(["--max-time", "3s"] if options.quick else [])]
     with tempfile.TemporaryDirectory() as made:
         folder = options.keep or Path(made)
         (folder / f"{SLOWED}.py").write_text(BLOCK)

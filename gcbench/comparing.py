@@ -10,7 +10,8 @@ from statistics import median
 from typing import Literal
 
 from gcbench import store
-from gcbench.judging import Judgement, Timed, Whole, clones_of, judge, wholes
+from gcbench.disturbance import machine_flags
+from gcbench.judging import Judgement, Timed, Whole, clones_of, judge
 from gcbench.movement import together
 from gcbench.records import Cell, ComparisonRecord, Manifest, Run, Status
 from gcbench.spec import Case
@@ -26,7 +27,10 @@ COUNTS = {"params": None, "macs": "macs_counter", "peak_memory_bytes": "memory_s
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one run says of one case. `record` is the comparison that it was read from."""
+    """What one run says of one case. `record` is the comparison that it was read from.
+
+    `flags` name what the machine did beside it.
+    """
 
     case: Case
     status: Status
@@ -35,6 +39,7 @@ class Side:
     absolute: Absolute | None
     precision: float
     record: int
+    flags: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,16 @@ class Compared:
         return [pair for pair in self.pairs if pair.judgement]
 
     @property
+    def copies_differ(self) -> tuple[float, float]:
+        """How far A/A intervals reach, in A and in B: the medians over the cells, as shares."""
+        sides = [(pair.a, pair.b) for pair in self.judged]
+        reach_a, reach_b = (
+            median(side.absolute.aa.reach() for side in each if side and side.absolute)
+            for each in zip(*sides, strict=True)
+        )
+        return math.expm1(reach_a), math.expm1(reach_b)
+
+    @property
     def resolves(self) -> float:
         """The smallest difference that half of the cells would have told, as a share."""
         return median(pair.judgement.resolves for pair in self.pairs if pair.judgement)
@@ -135,13 +150,13 @@ def compare(
     pairs = [Pair(key, first.get(key), second.get(key)) for key in dict.fromkeys((*first, *second))]
     found = [each for pair in pairs if pair.a and pair.b for each in _timed(pair.a, pair.b)]
     clones = clones_of(found)
-    judged = judge(found, clones)
+    judged, blocks = judge(found, clones)
     return Compared(
         a.manifest,
         b.manifest,
         mismatches(a.manifest, b.manifest),
         [Pair(each.key, each.a, each.b, judged.get(each.key)) for each in pairs],
-        wholes(found, clones, judged),
+        blocks,
         together([(each.group, each.moved.mid) for each in found]).exp() if found else None,
         together([(arm.group, arm.moved) for arm in clones]).exp() if found else None,
     )
@@ -156,14 +171,21 @@ def sides(run: Run | Stored, keeps: Callable[[Case], bool]) -> dict[str, Side]:
             if record is None:
                 continue
             latencies = absolutes(record)
+            flags = tuple(machine_flags(record, {}))
             for position in (position for of, position in places if of == number):
-                side = _side(record, number, position, latencies.get(position))
+                side = _side(record, number, position, latencies.get(position), flags)
                 if keeps(side.case):
                     found[side.case.key] = side
     return found
 
 
-def _side(record: ComparisonRecord, number: int, position: int, absolute: Absolute | None) -> Side:
+def _side(
+    record: ComparisonRecord,
+    number: int,
+    position: int,
+    absolute: Absolute | None,
+    flags: tuple[str, ...],
+) -> Side:
     measurement = record.measurements[position]
     names = (name for pair in COUNTS.items() for name in pair if name)
     return Side(
@@ -174,18 +196,22 @@ def _side(record: ComparisonRecord, number: int, position: int, absolute: Absolu
         absolute,
         record.precision,
         number,
+        flags if absolute else (),
     )
 
 
 def _timed(a: Side, b: Side) -> Iterator[Timed]:
     """What judges a case; nothing where one side was not timed."""
-    if a.absolute and b.absolute:
+    then, now = a.absolute, b.absolute
+    if then and now:
+        before, after = then.latency.log(), now.latency.log()
         yield Timed(
             a.case.key,
             a.case.block,
             (a.record, b.record),
             a.case.input,
-            b.absolute.latency.log().less(a.absolute.latency.log()),
-            math.log(b.absolute.copy.mid / a.absolute.copy.mid),
-            Noise((a.absolute.aa, b.absolute.aa), max(a.precision, b.precision)),
+            after.less(before),
+            before.variance(then.error_rate) + after.variance(now.error_rate),
+            now.copy.log().less(then.copy.log()),
+            Noise((then.aa, now.aa), max(a.precision, b.precision)),
         )

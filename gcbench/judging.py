@@ -1,20 +1,16 @@
 """Verdicts on what two runs say of the same things: faster, slower, same, or not to be told; pure.
 
-Each case is judged by itself, and each block by the mean of its cases, which tells less from more.
+Each case is judged by itself, and each block by the median of its cases.
 """
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean
-from typing import Any
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from statistics import fmean, median
 
-from gcbench.movement import Arm, Surroundings
+from gcbench.movement import Arm, Calm, Surroundings, by_block
 from gcbench.statistics import ERROR_RATE, Interval, Noise, Verdict, resolvable, verdict
-
-# cells and whole blocks are two looks for the same thing, and share the error rate
-LOOKS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +34,7 @@ class Judgement:
 class Whole:
     """All cells of one block together, of which there are intervals.
 
-    `cells` counts them, `judgement` is of their geometric mean.
+    `cells` counts them, `judgement` is of their median.
     """
 
     block: str
@@ -52,7 +48,7 @@ class Timed:
     """A case that both runs timed, in logarithms: how it moved, and what that is held against.
 
     Cases of one `group` were timed together in both runs; `clone` is how a clone of the case's
-    `input` moved there.
+    `input` moved there. `variance` is that of `moved.mid`, as far as replicates show it.
     """
 
     key: str
@@ -60,7 +56,8 @@ class Timed:
     group: tuple[int, int]
     input: tuple[object, ...]
     moved: Interval
-    clone: float
+    variance: float
+    clone: Interval
     noise: Noise
 
     @property
@@ -68,85 +65,133 @@ class Timed:
         """Whether there were replicates enough for every interval."""
         return all(each.known for each in (self.moved, *self.noise.intervals))
 
+    @property
+    def arm(self) -> Arm:
+        """What others are held against."""
+        return Arm(self.group, self.block, self.moved.mid, self.variance)
+
 
 def clones_of(timed: Sequence[Timed]) -> list[Arm]:
     """How clones of the inputs moved, each once."""
     found = {(each.group, each.input): each.clone for each in timed}
-    return [Arm(group, None, moved) for (group, _), moved in found.items()]
-
-
-def judge(timed: Sequence[Timed], clones: Sequence[Arm]) -> dict[str, Judgement]:
-    """Judge each case by its key, against what moved beside it.
-
-    What has too few replicates for an interval is no measure of others.
-    """
-    known = [each for each in timed if each.known]
-    beside = Surroundings([*(Arm(t.group, t.block, t.moved.mid) for t in known), *clones])
-    rate = ERROR_RATE / LOOKS / max(len(timed), 1)
-    return {
-        each.key: _judged(each.moved, beside.expected(each.group, each.block, rate), each.noise)
-        for each in timed
-    }
-
-
-def wholes(
-    timed: Sequence[Timed], clones: Sequence[Arm], judged: Mapping[str, Judgement]
-) -> list[Whole]:
-    """Judge the mean of each block's cells, against the means of the other blocks and of clones.
-
-    Where the machine moves, one block's cells move alike: so blocks, not cells, are counted.
-    """
-    timed = [each for each in timed if each.known]
-    means = _group_means(timed, clones)
-    by_block: dict[str | None, list[Timed]] = {}
-    for each in timed:
-        by_block.setdefault(each.block, []).append(each)
-    # in each group from the mean of all in it, so that blocks of unlike groups compare
-    moved = {
-        block: fmean(each.moved.mid - means[each.group] for each in cells)
-        for block, cells in by_block.items()
-    }
-    if clones:
-        moved[None] = fmean(arm.moved - means[arm.group] for arm in clones)
-    beside = Surroundings([Arm(None, block, value) for block, value in moved.items()])
-    rate = ERROR_RATE / LOOKS / max(len(by_block), 1)
     return [
-        Whole(
-            str(block),
-            len(cells),
-            Counter(judged[each.key].verdict for each in cells),
-            _whole(cells, means, beside.expected(None, str(block), rate)),
-        )
-        for block, cells in by_block.items()
+        Arm(group, None, moved.mid, moved.variance())
+        for (group, _), moved in found.items()
+        if moved.known
     ]
 
 
-def _group_means(timed: Sequence[Timed], clones: Sequence[Arm]) -> dict[Any, float]:
-    moved: dict[Any, list[float]] = {}
-    for each in timed:
-        moved.setdefault(each.group, []).append(each.moved.mid)
-    for arm in clones:
-        moved.setdefault(arm.group, []).append(arm.moved)
-    return {group: fmean(values) for group, values in moved.items()}
+def judge(
+    timed: Sequence[Timed], clones: Sequence[Arm]
+) -> tuple[dict[str, Judgement], list[Whole]]:
+    """Judge each case by its key, and each block, against what moved beside them.
+
+    A block found faster or slower is no measure of the others, so they are judged again without it.
+    What has too few replicates for an interval is no measure of others either.
+    """
+    cells, blocks = _judged_without(frozenset(), timed, clones)
+    changed = frozenset(
+        whole.block
+        for whole in blocks
+        if {whole.judgement.verdict, *whole.verdicts} & {"faster", "slower"}
+    )
+    if not changed:
+        return cells, blocks
+    again, others = _judged_without(changed, timed, clones)
+    return (
+        {t.key: (cells if t.block in changed else again)[t.key] for t in timed},
+        [
+            whole if whole.block in changed else other
+            for whole, other in zip(blocks, others, strict=True)
+        ],
+    )
 
 
-def _whole(cells: Sequence[Timed], means: Mapping[Any, float], beside: Interval) -> Judgement:
-    """Judge a block's mean: cells err each by itself, copies may differ alike in all of them."""
-    shift = fmean(means[each.group] for each in cells)
-    moved = _mean([each.moved for each in cells])
+def _judged_without(
+    changed: Set[str], timed: Sequence[Timed], clones: Sequence[Arm]
+) -> tuple[dict[str, Judgement], list[Whole]]:
+    """Judge everything against what moved beside it and is not known to have changed."""
+    known = [each for each in timed if each.known]
+    arms = [*(each.arm for each in known), *clones]
+    calm = by_block(arms)
+    beside = Surroundings(
+        [
+            replace(arm, variance=max(arm.variance, calm[arm.block].variance))
+            for arm in arms
+            if arm.block not in changed
+        ]
+    )
+    rate = ERROR_RATE / max(len(timed), 1)
+    cells = {
+        each.key: _judged(
+            each.moved,
+            beside.expected(each.group, each.block, rate, calm.get(each.block)),
+            each.noise,
+        )
+        for each in timed
+    }
+    return cells, _wholes(changed, known, clones, calm, cells)
+
+
+def _wholes(
+    changed: Set[str],
+    known: Sequence[Timed],
+    clones: Sequence[Arm],
+    calm: Mapping[str | None, Calm],
+    judged: Mapping[str, Judgement],
+) -> list[Whole]:
+    """Judge the median of each block's cells against those of the other blocks and of clones.
+
+    Where the machine moves, one block's cells move alike: so blocks, not cells, are counted.
+    """
+    cells: dict[str, list[Timed]] = {}
+    for each in known:
+        cells.setdefault(each.block, []).append(each)
+    errors: dict[str | None, float] = {
+        block: fmean(each.variance for each in own) for block, own in cells.items()
+    }
+    if clones:
+        errors[None] = fmean(arm.variance for arm in clones)
+    arms = {
+        block: Arm(None, block, found.middle, found.of_median(max(found.variance, errors[block])))
+        for block, found in calm.items()
+    }
+    beside = Surroundings([arm for block, arm in arms.items() if block not in changed])
+    rate = ERROR_RATE / max(len(cells), 1)
+    return [
+        Whole(
+            block,
+            len(own),
+            Counter(judged[each.key].verdict for each in own),
+            _whole(
+                own,
+                calm[block].middle,
+                beside.expected(None, block, rate, calm[block].as_median),
+            ),
+        )
+        for block, own in cells.items()
+    ]
+
+
+def _whole(cells: Sequence[Timed], middle: float, beside: Interval) -> Judgement:
+    """Judge a block's median: cells err each by itself, copies may differ alike in all of them."""
+    moved = _median([each.moved for each in cells])
     noise = Noise(
         tuple(_mean_alike([each.noise.intervals[side] for each in cells]) for side in (0, 1)),
         max(each.noise.precision for each in cells),
     )
+    # what the groups moved by stands in one and not in the other
+    shift = moved.mid - middle
     expected = Interval(beside.mid + shift, beside.lo + shift, beside.hi + shift)
     return _judged(moved, expected, noise)
 
 
-def _mean(intervals: Sequence[Interval]) -> Interval:
-    """The interval of a mean of independent estimates."""
-    mid = fmean(each.mid for each in intervals)
-    below = math.hypot(*(each.mid - each.lo for each in intervals)) / len(intervals)
-    above = math.hypot(*(each.hi - each.mid for each in intervals)) / len(intervals)
+def _median(intervals: Sequence[Interval]) -> Interval:
+    """The median of independent estimates, with the interval that their own ones leave it."""
+    mid = median(each.mid for each in intervals)
+    factor = math.sqrt(Calm(mid, 0.0, len(intervals)).of_median(1.0) / len(intervals))
+    below = factor * math.hypot(*(each.mid - each.lo for each in intervals))
+    above = factor * math.hypot(*(each.hi - each.mid for each in intervals))
     return Interval(mid, mid - below, mid + above)
 
 

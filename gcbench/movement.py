@@ -9,14 +9,22 @@ can be trusted. `docs/method.md` has the reasons and what was measured.
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, fmean
+from statistics import NormalDist, fmean, median
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gcbench.statistics import ERROR_RATE, Interval
 
 # up to here the distribution is summed, beyond it a series in 1/dof is closer than needed
 MOST_SUMMED = 200
+# of logarithms: replicates that are alike to the nanosecond still weigh no more than this says
+LEAST_VARIANCE = 1e-10
+# how closely the scatter is sought, as a share of it
+HALVED_TO = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,40 +32,33 @@ class Arm:
     """One thing measured in both runs: the logarithm of its second latency over its first.
 
     Those of one `group` were timed in the same moments of both runs. `block` is the target that it
-    is an arm of, None for a clone of an input.
+    is an arm of, None for a clone of an input. `variance` is that of `moved`, as far as replicates
+    show it.
     """
 
     group: Hashable
     block: str | None
     moved: float
+    variance: float
 
 
-@dataclass(slots=True)
-class _Sum:
-    """Number, sum and sum of squares of some logarithms."""
+class _Fit(NamedTuple):
+    """What moved beside a block: by group the mean and its variance, and what is left over.
 
-    number: int = 0
-    total: float = 0.0
-    squares: float = 0.0
+    `scatter` is the variance beyond the replicates' with which unlike things move apart, `freedom`
+    the number of independent deviations that it rests on.
+    """
 
-    def add(self, value: float) -> None:
-        self.number += 1
-        self.total += value
-        self.squares += value * value
+    centres: NDArray[np.float64]
+    variances: NDArray[np.float64]
+    scatter: float
+    freedom: int
 
-    def without(self, other: "_Sum") -> "_Sum":
-        return _Sum(
-            self.number - other.number, self.total - other.total, self.squares - other.squares
+    def everywhere(self, groups: int) -> "_Fit":
+        """Take the one group for so many."""
+        return self._replace(
+            centres=np.repeat(self.centres, groups), variances=np.repeat(self.variances, groups)
         )
-
-    @property
-    def mean(self) -> float:
-        return self.total / self.number
-
-    @property
-    def residual(self) -> float:
-        """Sum of squared deviations from the mean."""
-        return max(0.0, self.squares - self.total**2 / self.number) if self.number else 0.0
 
 
 class Surroundings:
@@ -67,58 +68,131 @@ class Surroundings:
     move them all.
     """
 
-    def __init__(self, arms: Iterable[Arm]) -> None:
+    def __init__(self, arms: Sequence[Arm]) -> None:
         """Gather arms."""
-        self._groups: dict[Hashable, _Sum] = defaultdict(_Sum)
-        self._own: dict[str | None, dict[Hashable, _Sum]] = defaultdict(lambda: defaultdict(_Sum))
-        for arm in arms:
-            self._groups[arm.group].add(arm.moved)
-            self._own[arm.block][arm.group].add(arm.moved)
-        self._scatter: dict[str, tuple[float, int]] = {}
-        self._residual = sum(each.residual for each in self._groups.values())
-        self._dof = sum(each.number - 1 for each in self._groups.values())
+        groups = {group: number for number, group in enumerate({arm.group: None for arm in arms})}
+        self._numbers = groups
+        self._group = np.array([groups[arm.group] for arm in arms], dtype=np.int64)
+        self._block = np.array([arm.block or "" for arm in arms], dtype=object)
+        self._moved = np.array([arm.moved for arm in arms], dtype=np.float64)
+        self._variance = np.array([arm.variance for arm in arms], dtype=np.float64)
+        self._fits: dict[str, _Fit] = {}
 
-    def expected(self, group: Hashable, block: str, error_rate: float) -> Interval:
+    def expected(
+        self, group: Hashable, block: str, error_rate: float, own: "Calm | None" = None
+    ) -> Interval:
         """Say how far an arm of a block would have moved, had the block not changed.
 
-        That is Student's prediction interval from what moved beside it: around the mean of the
-        group's others, as wide as others differ from those of their own groups. Where no group
-        has two others, all groups are taken for one. Infinite ends mean that too little was there.
+        That is a prediction interval of the random-effects model (Higgins, Thompson and
+        Spiegelhalter, Journal of the Royal Statistical Society A 172, 2009): around the weighted
+        mean of the group's others, as wide as others differ from those of their own groups. Where
+        no group has two others, all groups are taken for one. Infinite ends mean that too little
+        was there. `own` is how calm the block's own arms are: where they differ
+        more among themselves than others do, that is taken.
         """
-        if block not in self._scatter:
-            self._scatter[block] = self._within(block)
-        squares, dof = self._scatter[block]
-        beside = self._groups[group].without(self._own[block][group])
-        if dof == 0:
-            beside = self._all_without(block)
-            squares, dof = beside.residual, beside.number - 1
-        if dof < 1:
-            return Interval(beside.mean if beside.number else 0.0, -math.inf, math.inf)
-        reach = student(dof, error_rate) * math.sqrt(squares / dof * (1 + 1 / beside.number))
-        return Interval(beside.mean, beside.mean - reach, beside.mean + reach)
+        if block not in self._fits:
+            self._fits[block] = self._fitted(block)
+        fit = self._fits[block]
+        number = self._numbers.get(group)
+        if number is None or fit.freedom < 1:
+            return Interval(0.0, -math.inf, math.inf)
+        centre = float(fit.centres[number])
+        scatter, freedom = fit.scatter, fit.freedom
+        if own and own.variance > scatter:
+            scatter, freedom = own.variance, min(freedom, own.number - 1)
+        spread = math.sqrt(scatter + float(fit.variances[number]))
+        reach = student(freedom, error_rate) * spread
+        return Interval(centre, centre - reach, centre + reach)
 
-    def _within(self, block: str) -> tuple[float, int]:
-        """Squared deviations of a block's others from the means of their groups, and the freedom.
+    def _fitted(self, block: str) -> _Fit:
+        others = self._block != block
+        moved, variance, group = self._moved[others], self._variance[others], self._group[others]
+        number = len(self._numbers)
+        if len(moved) > len(np.unique(group)):
+            return _fit(moved, variance, group, number)
+        # no two are side by side
+        return _fit(moved, variance, np.zeros_like(group), 1).everywhere(number)
 
-        Groups without an arm of the block count whole.
-        """
-        squares, dof = self._residual, self._dof
-        for group, own in self._own[block].items():
-            whole = self._groups[group]
-            others = whole.without(own)
-            squares += others.residual - whole.residual
-            dof += max(others.number - 1, 0) - (whole.number - 1)
-        return max(squares, 0.0), dof
 
-    def _all_without(self, block: str) -> _Sum:
-        found = _Sum()
-        for name, groups in self._own.items():
-            if name != block:
-                for each in groups.values():
-                    found.number += each.number
-                    found.total += each.total
-                    found.squares += each.squares
-        return found
+def _fit(
+    moved: NDArray[np.float64],
+    variance: NDArray[np.float64],
+    group: NDArray[np.int64],
+    groups: int,
+) -> _Fit:
+    """Fit the scatter by the moments of Paule and Mandel (Journal of Research of the NBS 87, 1982).
+
+    It is what makes the weighted squares of the deviations from the groups' means as many as are
+    independent; 0 where they are fewer already.
+    """
+    freedom = len(moved) - len(np.unique(group))
+    variance = np.maximum(variance, LEAST_VARIANCE)
+
+    def weighed(scatter: float) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        weights = 1 / (variance + scatter)
+        total = np.bincount(group, weights, groups)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            centres = np.bincount(group, weights * moved, groups) / total
+            return float(np.sum(weights * (moved - centres[group]) ** 2)), centres, 1 / total
+
+    low, high = 0.0, float(np.ptp(moved)) ** 2 if len(moved) else 0.0
+    if freedom < 1 or weighed(0.0)[0] <= freedom:
+        high = 0.0
+    while high - low > HALVED_TO * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if weighed(middle)[0] > freedom else (low, middle)
+    return _Fit(*weighed(high)[1:], high, freedom)
+
+
+class Calm(NamedTuple):
+    """How a block moved against the middles of its groups, and with what variance its arms differ.
+
+    `variance` is that of one arm about `middle`, the median of them; `number` counts them.
+    """
+
+    middle: float
+    variance: float
+    number: int
+
+    def of_median(self, variance: float) -> float:
+        """Take a variance of one arm to that of the median of all, were they normal and many."""
+        return variance * (math.pi / 2 if self.number > 2 else 1.0) / self.number
+
+    @property
+    def as_median(self) -> "Calm":
+        """The same of the median instead of an arm."""
+        return self._replace(variance=self.of_median(self.variance))
+
+
+def by_block(arms: Sequence[Arm]) -> dict[str | None, Calm]:
+    """Say how each block moved, whatever its groups did as a whole.
+
+    By medians and the median of absolute deviations from them: a few arms that something disturbed
+    change neither, and a change of all arms of a block alike is no deviation.
+    """
+    groups: dict[Hashable, list[float]] = defaultdict(list)
+    for arm in arms:
+        groups[arm.group].append(arm.moved)
+    middles = {group: median(moved) for group, moved in groups.items()}
+    blocks: dict[str | None, list[float]] = defaultdict(list)
+    for arm in arms:
+        blocks[arm.block].append(arm.moved - middles[arm.group])
+    return {
+        block: Calm(median(moved), _spread(moved) ** 2, len(moved))
+        for block, moved in blocks.items()
+    }
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Standard deviation of normal values of which some are not; 0 where there are under three.
+
+    With the factor for few of Croux and Rousseeuw (COMPSTAT 1992).
+    """
+    if len(values) < 3:
+        return 0.0
+    middle = median(values)
+    few = len(values) / (len(values) - 0.8)
+    return 1.4826 * few * median(abs(value - middle) for value in values)
 
 
 def together(moved: Sequence[tuple[Hashable, float]]) -> Interval:

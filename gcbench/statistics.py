@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
+from statistics import NormalDist
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -49,6 +50,10 @@ class Interval(NamedTuple):
         """Take an interval of logarithms back to ratios."""
         return Interval(*(math.exp(end) if end < math.inf else math.inf for end in self))
 
+    def variance(self, error_rate: float = ERROR_RATE) -> float:
+        """Variance of a normal estimate whose interval, missing so often, is as wide."""
+        return (self.half_width / NormalDist().inv_cdf(1 - error_rate / 2)) ** 2
+
     def reach(self) -> float:
         """Distance from zero to the farther end."""
         return max(abs(self.lo), abs(self.hi))
@@ -76,10 +81,12 @@ class Interval(NamedTuple):
 class Absolute(NamedTuple):
     """One case by itself: its latency and that of a clone of its input, in ns a call, and its A/A.
 
+    The interval of the latency misses the truth at `error_rate`, that of the clone at `ERROR_RATE`.
     The A/A interval, of logarithms, is that of the group in which the case was timed.
     """
 
     latency: Interval
+    error_rate: float
     copy: Interval
     aa: Interval
 
@@ -300,6 +307,7 @@ def absolutes(record: ComparisonRecord) -> dict[int, Absolute]:
     return {
         case: Absolute(
             _over_processes([_durations(t, case_arms(t)[case]) for t in timings], rate),
+            rate,
             _over_processes([_durations(t, _copy_arm(record, t, case)) for t in timings]),
             copies,
         )

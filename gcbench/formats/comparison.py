@@ -1,10 +1,12 @@
 """Two runs side by side: for people, for a pull request, and with all digits."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gcbench.comparing import COUNTS, Compared, Pair, Side
+from gcbench.disturbance import FLAG_WORDS
 from gcbench.formats import csv as comma
 from gcbench.formats import json as objects
 from gcbench.formats import markdown as marked
@@ -18,6 +20,7 @@ from gcbench.spec import Case
 from gcbench.statistics import Interval
 from gcbench.units import (
     counted,
+    factor_text,
     interval_text,
     latency_text,
     number_text,
@@ -89,6 +92,7 @@ def _of_side(side: Side | None) -> dict[str, Any]:
     return {
         "status": side.status if side else None,
         "reason": side.reason if side else None,
+        "flags": " ".join(side.flags) or None if side else None,
         **{name: side.counts[name] if side else None for name in COUNTS},
         **_named("latency_us", absolute.latency if absolute else None, 1e-3),
         **_named("aa", absolute.aa.exp() if absolute else None),
@@ -99,7 +103,8 @@ def _judged(judgement: Judgement | None) -> dict[str, Any]:
     cells: dict[str, Any] = {}
     for name in _ESTIMATES:
         cells |= _named(name, getattr(judgement, name) if judgement else None)
-    cells["resolves"] = judgement.resolves if judgement and judgement.own.known else None
+    told = judgement is not None and math.isfinite(judgement.resolves)
+    cells["resolves"] = judgement.resolves if judgement and told else None
     cells["verdict"] = judgement.verdict if judgement else None
     return cells
 
@@ -141,7 +146,7 @@ def _heading(compared: Compared) -> Iterator[str]:
     for letter, manifest in (("A", compared.a), ("B", compared.b)):
         yield f"{letter}: {_run(manifest)}"
     if compared.a == compared.b:
-        yield "A and B are one run: whatever is told apart here is wrong"
+        yield "A and B are the same run: there is nothing to tell apart"
     if compared.mismatches:
         yield f"not alike: {'; '.join(compared.mismatches)}"
     shared = [
@@ -172,6 +177,11 @@ def _movement(compared: Compared) -> Iterator[str]:
     yield (
         f"B / A, geometric mean of {cells}: {_estimate(compared.all)}; "
         f"of plain copies of the inputs: {_estimate(compared.clones)}"
+    )
+    reach = (percent_text(share) for share in compared.copies_differ)
+    yield (
+        "A/A (a block against its own copy), median of the cells: within "
+        f"{' in A, '.join(reach)} in B"
     )
     if compared.all.known and (compared.all.lo > 1 or compared.all.hi < 1):
         yield (
@@ -274,17 +284,27 @@ def _notes(compared: Compared) -> Iterator[str]:
             "and verdicts ask for more than both A/A intervals"
         )
         yield _resolution(compared.resolves)
-    for letter, manifest in (("A", compared.a), ("B", compared.b)):
+    yield from _disturbances(compared)
+
+
+def _disturbances(compared: Compared) -> Iterator[str]:
+    """What the machine did meanwhile, as far as the runs tell."""
+    sides = [[pair.a for pair in compared.pairs], [pair.b for pair in compared.pairs]]
+    for letter, manifest, those in zip("AB", (compared.a, compared.b), sides, strict=True):
         yield from (f"{letter}: {warning}" for warning in manifest.warnings)
+        timed = [side for side in those if side and side.absolute]
+        for flag, times in Counter(flag for side in timed for flag in side.flags).items():
+            yield f"{letter}, {times} of {counted(len(timed), 'cell')}: {FLAG_WORDS[flag]}"
 
 
 def _resolution(resolves: float) -> str:
-    if resolves == float("inf"):
+    if resolves == math.inf:
         return (
-            "nothing can be told of half of the cells: too few replicates, or too little measured "
-            "beside them (other blocks, at more shapes)"
+            "half of the cells or more could tell nothing: too few replicates, or too little "
+            "measured beside them (other blocks, at more shapes)"
         )
-    return f"half of the cells would have told a difference of {percent_text(resolves)}"
+    least = percent_text(resolves) if resolves < 1 else f"a factor of {factor_text(1 + resolves)}"
+    return f"in half of the cells a difference must exceed {least} to be told"
 
 
 def _failures(pairs: Sequence[Pair]) -> Iterator[str]:
