@@ -60,7 +60,7 @@ def told(what: str, a: Path, b: Path) -> None:
     for whole in found.blocks:
         judged = whole.judgement
         print(
-            f"  {whole.block}: B / A {judged.ratio.mid:.3f}, own {judged.own.mid:.3f} "
+            f"  {whole.block}: B / A {judged.b_over_a.mid:.3f}, own {judged.own.mid:.3f} "
             f"({interval_text(*judged.own)}), {judged.verdict}; its cells {dict(whole.verdicts)}"
         )
     print(f"  all cells {dict(Counter(pair.verdict for pair in found.pairs))}", flush=True)

@@ -12,7 +12,7 @@ from typing import Literal
 from gcbench import store
 from gcbench.disturbance import machine_flags
 from gcbench.judging import Judgement, Timed, Whole, clones_of, judge
-from gcbench.movement import together
+from gcbench.movement import Arm, together
 from gcbench.records import Cell, ComparisonRecord, Manifest, Run, Status
 from gcbench.spec import Case
 from gcbench.statistics import Absolute, Interval, Noise, Verdict, absolutes
@@ -101,8 +101,9 @@ class Pair:
 class Compared:
     """Two runs, compared.
 
-    `all` is the geometric mean of B over A of all that both timed, `clones` that of clones of the
-    inputs, each with its interval; `mismatches` say what sets the runs apart beside the time.
+    `all` is the geometric mean of B over A of all that both timed, `together` that of the blocks
+    that were not found changed, `clones` that of clones of the inputs, each with its interval;
+    `mismatches` say what sets the runs apart beside the time.
     """
 
     a: Manifest
@@ -111,7 +112,13 @@ class Compared:
     pairs: Sequence[Pair]
     blocks: Sequence[Whole]
     all: Interval | None
+    together: Interval | None
     clones: Interval | None
+
+    @property
+    def one_run(self) -> bool:
+        """Whether both are the same run."""
+        return self.a == self.b and all(pair.a == pair.b for pair in self.pairs)
 
     @property
     def judged(self) -> list[Pair]:
@@ -151,15 +158,21 @@ def compare(
     found = [each for pair in pairs if pair.a and pair.b for each in _timed(pair.a, pair.b)]
     clones = clones_of(found)
     judged, blocks = judge(found, clones)
+    changed = {whole.block for whole in blocks if whole.changed}
     return Compared(
         a.manifest,
         b.manifest,
         mismatches(a.manifest, b.manifest),
         [Pair(each.key, each.a, each.b, judged.get(each.key)) for each in pairs],
         blocks,
-        together([(each.group, each.moved.mid) for each in found]).exp() if found else None,
-        together([(arm.group, arm.moved) for arm in clones]).exp() if found else None,
+        _mean([each.arm for each in found]),
+        _mean([each.arm for each in found if each.block not in changed]),
+        _mean(clones),
     )
+
+
+def _mean(arms: Sequence[Arm]) -> Interval | None:
+    return together([(arm.group, arm.moved) for arm in arms]).exp() if arms else None
 
 
 def sides(run: Run | Stored, keeps: Callable[[Case], bool]) -> dict[str, Side]:

@@ -86,9 +86,9 @@ def _resolved(compared: Compared, verdict: str, exceeds: Callable[[Interval], bo
 
 
 def _together(compared: Compared, beyond: float) -> Found:
-    if compared.all and compared.all.known and compared.all.lo > 1 + beyond:
-        more = percent_text(compared.all.mid - 1)
-        yield f"all that was measured, by {more}"
+    moved = compared.together
+    if moved and moved.known and moved.lo > 1 + beyond:
+        yield f"all that is not slower by itself, by {percent_text(moved.mid - 1)}"
 
 
 def _keys(holds: Callable[[Pair], bool]) -> Callable[[Compared, float], Found]:

@@ -17,13 +17,13 @@ from gcbench.statistics import ERROR_RATE, Interval, Noise, Verdict, resolvable,
 class Judgement:
     """What two runs say of one thing's latency, in ratios of B to A.
 
-    `ratio` is what was seen, with the interval that the replicates of both runs give; `beside` what
-    the things measured beside it moved by, with the interval in which an unchanged one would lie;
-    `own` is the one over the other. `resolves` is the smallest difference that would have been
+    `b_over_a` is what was seen, with the interval that the replicates of both runs give; `beside`
+    what the things measured beside it moved by, with the interval in which an unchanged one would
+    lie; `own` is the one over the other. `resolves` is the smallest difference that would have been
     told, as a share.
     """
 
-    ratio: Interval
+    b_over_a: Interval
     beside: Interval
     own: Interval
     resolves: float
@@ -41,6 +41,11 @@ class Whole:
     cells: int
     verdicts: Mapping[str, int]
     judgement: Judgement
+
+    @property
+    def changed(self) -> bool:
+        """Whether it was found faster or slower, as a whole or in a cell."""
+        return bool({self.judgement.verdict, *self.verdicts} & {"faster", "slower"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +95,7 @@ def judge(
     What has too few replicates for an interval is no measure of others either.
     """
     cells, blocks = _judged_without(frozenset(), timed, clones)
-    changed = frozenset(
-        whole.block
-        for whole in blocks
-        if {whole.judgement.verdict, *whole.verdicts} & {"faster", "slower"}
-    )
+    changed = frozenset(whole.block for whole in blocks if whole.changed)
     if not changed:
         return cells, blocks
     again, others = _judged_without(changed, timed, clones)

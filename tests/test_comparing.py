@@ -60,6 +60,8 @@ def test_one_block_made_slower_is_told_and_no_other(block, move):
         assert [name for name, verdict in blocks(found).items() if verdict == "slower"] == [block]
         own = {whole.block: whole.judgement.own for whole in found.blocks}[block]
         assert own.lo < 1.1 < own.hi
+        # what moved together is not moved by it, as the mean of all is
+        assert found.together.mid * 1.1**0.25 == pytest.approx(found.all.mid, rel=0.003)
 
 
 def test_the_other_way_round_it_is_faster():
@@ -85,6 +87,7 @@ def test_what_slows_everything_alike_is_told_of_everything_and_of_no_block():
     for b in (swept(1, slower=all_of_them), swept(1, drift=1.1)):
         found = compared(swept(0), b)
         assert not set(verdicts(found)) & set(CLAIMS)
+        assert found.together == found.all
         assert found.all.lo > 1.09
         assert found.all.hi < 1.11
     # a clone runs none of the blocks' code
@@ -130,7 +133,7 @@ def test_a_run_against_itself_differs_in_nothing():
     found = compared(swept(0), swept(0))
     assert set(verdicts(found)) <= {"same", "unresolved"}
     assert found.all == (1, 1, 1)
-    assert all(p.judgement.ratio.mid == 1 for p in found.pairs)
+    assert all(p.judgement.b_over_a.mid == 1 for p in found.pairs)
 
 
 def test_latencies_are_those_of_the_report():
@@ -140,10 +143,10 @@ def test_latencies_are_those_of_the_report():
         for pair, row in zip(found.pairs, tables.rows(run), strict=True):
             assert getattr(pair, side).absolute.latency.mid / 1e3 == row["latency_us"]
     first = found.pairs[0]
-    assert first.judgement.ratio.mid == pytest.approx(
+    assert first.judgement.b_over_a.mid == pytest.approx(
         first.b.absolute.latency.mid / first.a.absolute.latency.mid
     )
-    logs = [math.log(p.judgement.ratio.mid) for p in found.pairs]
+    logs = [math.log(p.judgement.b_over_a.mid) for p in found.pairs]
     assert found.all.mid == pytest.approx(math.exp(sum(logs) / 40))
 
 

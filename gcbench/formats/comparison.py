@@ -36,7 +36,7 @@ _COLUMNS_OF_CASE = (
     *("key", "network", "block", "spec", "batch", "channels", "height", "width", "ratio", "dtype"),
     *("device", "layout", "mode", "runtime", "cache", "threads"),
 )
-_ESTIMATES = ("ratio", "beside", "own")
+_ESTIMATES = ("b_over_a", "beside", "own")
 
 
 def render(compared: Compared) -> Iterator[str]:
@@ -60,7 +60,8 @@ def json(compared: Compared) -> Iterator[str]:
         "a": compared.a,
         "b": compared.b,
         "mismatches": list(compared.mismatches),
-        **_named("together", compared.all),
+        **_named("geometric_mean", compared.all),
+        **_named("together", compared.together),
         **_named("copies", compared.clones),
         "cells": len(compared.judged),
         "blocks": [
@@ -145,7 +146,7 @@ def _telling(pairs: Sequence[Pair]) -> Sequence[Pair]:
 def _heading(compared: Compared) -> Iterator[str]:
     for letter, manifest in (("A", compared.a), ("B", compared.b)):
         yield f"{letter}: {_run(manifest)}"
-    if compared.a == compared.b:
+    if compared.one_run:
         yield "A and B are the same run: there is nothing to tell apart"
     if compared.mismatches:
         yield f"not alike: {'; '.join(compared.mismatches)}"
@@ -160,7 +161,7 @@ def _heading(compared: Compared) -> Iterator[str]:
     alone = [sum(pair.b is None for pair in compared.pairs)]
     alone += [sum(pair.a is None for pair in compared.pairs)]
     yield f"{counted(both, 'case')} in both, {alone[0]} in A alone, {alone[1]} in B alone"
-    if compared.all and compared.clones:
+    if compared.all:
         yield from _movement(compared)
 
 
@@ -172,21 +173,23 @@ def _run(manifest: Manifest) -> str:
 
 def _movement(compared: Compared) -> Iterator[str]:
     assert compared.all
-    assert compared.clones
     cells = counted(len(compared.judged), "cell")
     yield (
-        f"B / A, geometric mean of {cells}: {_estimate(compared.all)}; "
-        f"of plain copies of the inputs: {_estimate(compared.clones)}"
+        f"B / A, geometric mean of {cells}: {_estimate(compared.all)}"
+        + (f"; plain copies of inputs: {_estimate(compared.clones)}" if compared.clones else "")
     )
     reach = (percent_text(share) for share in compared.copies_differ)
     yield (
         "A/A (a block against its own copy), median of the cells: within "
         f"{' in A, '.join(reach)} in B"
     )
-    if compared.all.known and (compared.all.lo > 1 or compared.all.hi < 1):
+    moved = compared.together
+    if moved and moved.known and (moved.lo > 1 or moved.hi < 1):
+        what = "what else was measured" if any(w.changed for w in compared.blocks) else "everything"
         yield (
-            f"everything moved together by {100 * (compared.all.mid - 1):+.2g} %: the machine, or "
-            "what all blocks share; no verdict counts it, and --fail-on together:3% does"
+            f"{what} moved together by {100 * (moved.mid - 1):+.2g} % ({interval_text(*moved)}): "
+            "the machine, or what all blocks share; no verdict counts it (--fail-on together:3% "
+            "does)"
         )
 
 
@@ -216,7 +219,7 @@ _HEADER = ("B / A", "others", "own", "95 % interval", "verdict")
 def _cells(judgement: Judgement | None) -> list[str]:
     if judgement is None:
         return [""] * (len(_HEADER) - 1)
-    ratio, beside, own = judgement.ratio, judgement.beside, judgement.own
+    ratio, beside, own = judgement.b_over_a, judgement.beside, judgement.own
     return [
         number_text(*ratio),
         number_text(*beside),
