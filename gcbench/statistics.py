@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
+from statistics import NormalDist
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -49,13 +50,45 @@ class Interval(NamedTuple):
         """Take an interval of logarithms back to ratios."""
         return Interval(*(math.exp(end) if end < math.inf else math.inf for end in self))
 
+    def variance(self, error_rate: float = ERROR_RATE) -> float:
+        """Variance of a normal estimate whose interval, missing so often, is as wide."""
+        return (self.half_width / NormalDist().inv_cdf(1 - error_rate / 2)) ** 2
+
     def reach(self) -> float:
         """Distance from zero to the farther end."""
         return max(abs(self.lo), abs(self.hi))
 
+    def log(self) -> "Interval":
+        """Take an interval of ratios or times to logarithms; an end that is not known stays so."""
+        return Interval(*(math.log(end) if 0 < end < math.inf else end for end in self))
+
+    def less(self, other: "Interval") -> "Interval":
+        """The interval of a difference of two independent estimates.
+
+        The distances from the middles to the ends are added like the sides of a right triangle (the
+        method MOVER: Donner and Zou, Statistical Methods in Medical Research 21, 2012).
+        """
+        mid = self.mid - other.mid
+        below = math.hypot(self.mid - self.lo, other.hi - other.mid)
+        above = math.hypot(self.hi - self.mid, other.mid - other.lo)
+        return Interval(mid, mid - below, mid + above)
+
     def mirrored(self) -> "Interval":
         """The interval on the other side of zero: that of the inverse ratio, for logarithms."""
         return Interval(-self.mid, -self.hi, -self.lo)
+
+
+class Absolute(NamedTuple):
+    """One case by itself: its latency and that of a clone of its input, in ns a call, and its A/A.
+
+    The interval of the latency misses the truth at `error_rate`, that of the clone at `ERROR_RATE`.
+    The A/A interval, of logarithms, is that of the group in which the case was timed.
+    """
+
+    latency: Interval
+    error_rate: float
+    copy: Interval
+    aa: Interval
 
 
 class Noise(NamedTuple):
@@ -263,6 +296,30 @@ def summarise(record: ComparisonRecord) -> dict[int, Summary]:
     }
 
 
+def absolutes(record: ComparisonRecord) -> dict[int, Absolute]:
+    """Say of every timed case that is ok what it takes by itself, by its position in a comparison.
+
+    The intervals of the latencies share the error rate (Bonferroni); that of a clone does not.
+    """
+    timings = [timing for timing in record.timings if timing.replicates]
+    aa = aa_intervals(timings, range(len(record.measurements)))
+    rate = ERROR_RATE / max(len(aa), 1)
+    return {
+        case: Absolute(
+            _over_processes([_durations(t, case_arms(t)[case]) for t in timings], rate),
+            rate,
+            _over_processes([_durations(t, _copy_arm(record, t, case)) for t in timings]),
+            copies,
+        )
+        for case, copies in aa.items()
+        if record.measurements[case].status == "ok"
+    }
+
+
+def _durations(timing: Timing, arm: int) -> list[float]:
+    return _known(medians(timing, arm))
+
+
 def _judged(
     record: ComparisonRecord, case: int, logs: dict[int, Interval], aa: dict[int, Interval]
 ) -> tuple[Interval | None, Noise | None, Verdict | None]:
@@ -285,7 +342,7 @@ def _summary(
     judged: Verdict | None,
 ) -> Summary:
     arms = [case_arms(timing)[case] for timing in timings]
-    durations = [_known(medians(t, arm)) for t, arm in zip(timings, arms, strict=True)]
+    durations = [_durations(t, arm) for t, arm in zip(timings, arms, strict=True)]
     sampled = [
         (replicate.samples_ns[arm], timing.arms[arm].calls)
         for timing, arm in zip(timings, arms, strict=True)

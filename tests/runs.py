@@ -1,5 +1,8 @@
 """Small runs made of numbers, for tests of what is kept and read."""
 
+import math
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +22,9 @@ from gcbench.spec import Axes, Block, compare
 
 DATA = Path(__file__).parent / "data"
 QUIET = Disturbance(10**9, 10**9, 0, 0, 0)
-GC, SE, NL = (Block(name, name, None, name != "nl") for name in ("gc", "se", "nl"))
+GC, SE, SNL, NL = (
+    Block(name, name, None, name in ("gc", "se")) for name in ("gc", "se", "snl", "nl")
+)
 
 
 def manifest(**changes) -> Manifest:
@@ -63,3 +68,58 @@ def kept(path: Path, *comparisons: ComparisonRecord, **changes) -> Path:
         for each in comparisons:
             file.append(each)
     return path
+
+
+def swept(
+    seed: int,
+    slower: Mapping[str, float] = {},
+    drift: float = 1.0,
+    local: float = 0.0,
+    unlike: float = 0.003,
+    blocks: Sequence[Block] = (GC, SE, SNL, NL),
+    sizes: Sequence[int] = tuple(range(7, 17)),
+    layout: float = 0.005,
+    replicates: int = 12,
+) -> list[ComparisonRecord]:
+    """A run with noise: comparisons of blocks at some sizes, on a machine that moves.
+
+    Every block costs 0.1 ms times its position from 1 on, or `slower` times that. The machine is
+    slower by `drift`, and in each comparison by a factor of deviation `local`; each arm is moved by
+    one of its own, of deviation `unlike`, and each replicate of it by one of deviation `layout`.
+    """
+    rng = random.Random(seed)
+
+    def varied(deviation: float) -> float:
+        return math.exp(rng.gauss(0, deviation))
+
+    def comparison_at(size: int) -> ComparisonRecord:
+        asked = compare(blocks, Axes(size=(size, size)), "cpu")
+        count = len(asked.cases)
+        arms = [*(Arm("case", case, 0, 1) for case in range(count)), Arm("aa", 0, 0, 1)]
+        costs = [
+            1e5 * (1 + case) * slower.get(asked.cases[case].block, 1.0) * varied(unlike)
+            for case in range(count)
+        ]
+        costs += [costs[0], 2e4 * varied(unlike)]
+        machine = drift * varied(local)
+        rows = [
+            tuple((round(cost * machine * varied(layout)),) for cost in costs)
+            for _ in range(replicates)
+        ]
+        return ComparisonRecord(
+            tuple(
+                Measurement(case, metrics={"params": 10, "macs": 1000, "peak_memory_bytes": 4096})
+                for case in asked.cases
+            ),
+            asked.baselines,
+            0.02,
+            (
+                Timing(
+                    (*arms, Arm("copy", 0, 0, 1)),
+                    tuple(Replicate(row, QUIET) for row in rows),
+                    "time",
+                ),
+            ),
+        )
+
+    return [comparison_at(size) for size in sizes]

@@ -12,6 +12,7 @@ from gcbench.cli import faults
 from gcbench.cli.bench import bench
 from gcbench.cli.blocks import blocks
 from gcbench.cli.check import check
+from gcbench.cli.compare import compare
 from gcbench.cli.env import env
 from gcbench.cli.network import network
 from gcbench.cli.paper import paper
@@ -27,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (bench, sweep, report, plot, network, paper, check, peaks, blocks, env):
+for command in (bench, sweep, report, compare, plot, network, paper, check, peaks, blocks, env):
     app.command()(command)
 
 

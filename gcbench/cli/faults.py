@@ -17,11 +17,13 @@ from gcbench.formats.text import printable
 if TYPE_CHECKING:
     from gcbench.records import Status
 
-USAGE, SOME_FAILED, NOTHING_MEASURED, UNTRUSTED, INTERNAL, INTERRUPTED = 2, 3, 4, 5, 70, 130
+FAIL_ON, USAGE, SOME_FAILED, NOTHING_MEASURED, UNTRUSTED = 1, 2, 3, 4, 5
+INTERNAL, INTERRUPTED = 70, 130
 
 EXIT_CODES = (
-    "Exit codes: 0 done · 2 usage, also a block that cannot be imported or built · "
-    "3 some cases failed, the results are written · 4 nothing could be measured · "
+    "Exit codes: 0 done · 1 a --fail-on condition is met (compare) · "
+    "2 usage, also a block that cannot be imported or built · "
+    "3 some cases failed, the results are written · 4 nothing could be measured, or compared · "
     "5 not trustworthy (check, --strict, blocks --verify) · 70 internal error · 130 interrupted"
 )
 

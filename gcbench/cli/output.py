@@ -15,6 +15,7 @@ from gcbench.registry import Entry
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from gcbench.formats.layout import Layout
     from gcbench.formats.pivot import Pivot
     from gcbench.records import Manifest
     from gcbench.tables import Row
@@ -94,8 +95,7 @@ def show(what: "Iterable[Row] | Pivot", manifest: "Manifest", shown: Entry) -> N
 
     Raises UsageError where stdout cannot take it.
     """
-    if not sys.stdout:
-        raise UsageError("stdout is closed, so the result has nowhere to go: --csv writes a file")
+    require_stdout()
     if shown.name != "table" or not sys.stdout.isatty():
         sys.stdout.writelines(shown.load()(what, manifest))
         return
@@ -108,6 +108,23 @@ def show(what: "Iterable[Row] | Pivot", manifest: "Manifest", shown: Entry) -> N
     width = console.width
     lines = coloured_pivot(what, width) if isinstance(what, Pivot) else coloured(what, width)
     for line in lines:
+        console.print(line)
+
+
+def require_stdout() -> None:
+    """Make sure that a result has somewhere to go. Raises UsageError."""
+    if not sys.stdout:
+        raise UsageError("stdout is closed, so the result has nowhere to go: --csv writes a file")
+
+
+def print_in_colour(layouts: "Iterable[Layout]") -> None:
+    """Print tables on a terminal, no wider than it is."""
+    from rich.console import Console
+
+    from gcbench.formats.terminal import coloured_layouts
+
+    console = Console(highlight=False)
+    for line in coloured_layouts(layouts, console.width):
         console.print(line)
 
 

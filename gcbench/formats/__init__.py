@@ -38,3 +38,14 @@ PAPER_FORMATS: Registry[Entry] = Registry(
         Entry("csv", "gcbench.formats.paper:csv", "one row for each of the paper's, every column"),
     ),
 )
+
+# of `gcbench compare`, which has two runs to tell of
+COMPARISON_FORMATS: Registry[Entry] = Registry(
+    "format",
+    (
+        Entry("table", "gcbench.formats.comparison:render", "tables for people"),
+        Entry("markdown", "gcbench.formats.comparison:markdown", "the same for a pull request"),
+        Entry("csv", "gcbench.formats.comparison:csv", "one row a case, every column"),
+        Entry("json", "gcbench.formats.comparison:json", "the rows, and both manifests"),
+    ),
+)

@@ -1,7 +1,7 @@
 """JSON: the manifest, and the rows with full digits; null where not measured."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from gcbench.tables import Row
 
 def render(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
     """Write one object of a manifest and rows, a row a line."""
-    yield from _object(manifest, rows)
+    return object_of({"manifest": manifest}, rows)
 
 
 def pivoted(pivot: Pivot, manifest: Manifest) -> Iterator[str]:
@@ -25,11 +25,13 @@ def pivoted(pivot: Pivot, manifest: Manifest) -> Iterator[str]:
         }
         for labels, cells in pivot.lines
     )
-    yield from _object(manifest, rows)
+    return object_of({"manifest": manifest}, rows)
 
 
-def _object(manifest: Manifest, rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    yield f'{{"manifest": {_text(manifest)},\n"rows": ['
+def object_of(head: Mapping[str, object], rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Write one object: what stands above the rows, each on a line, and the rows, a row a line."""
+    yield "{" + "".join(f"{_text(name)}: {_text(value)},\n" for name, value in head.items())
+    yield '"rows": ['
     for number, row in enumerate(rows):
         yield f"{',' if number else ''}\n{_text(row)}"
     yield "\n]}\n"

@@ -12,22 +12,29 @@ from gcbench.tables import Row
 
 def render(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
     """Write a table for each comparison, what it rests on above and below it."""
-    for number, each in enumerate(comparisons(rows)):
-        yield "\n" * bool(number) + _section(each)
+    return sections(comparisons(rows))
 
 
 def pivoted(pivot: Pivot, manifest: Manifest) -> Iterator[str]:
     """Write a pivot as one table."""
-    yield _section(pivot.layout())
+    return sections([pivot.layout()])
+
+
+def sections(layouts: Iterable[Layout]) -> Iterator[str]:
+    """Write tables one below the other."""
+    for number, each in enumerate(layouts):
+        yield "\n" * bool(number) + _section(each)
 
 
 def _section(layout: Layout) -> str:
-    heading = "  \n".join(map(_escaped, layout.heading))
+    heading = "  \n".join(map(_escaped, layout.heading)) + ("\n\n" if layout.heading else "")
     notes = "".join(f"- {_escaped(note)}\n" for note in layout.notes)
+    if not layout.header:
+        return f"{heading}{notes}"
     sides = [":---" if layout.is_left(i) else "---:" for i in range(len(layout.header))]
     lines = [_line(map(_cell, layout.header)), _line(sides)]
     lines += [_line(map(_cell, line)) for line in layout.lines]
-    return f"{heading}\n\n{''.join(lines)}" + (f"\n{notes}" if notes else "")
+    return f"{heading}{''.join(lines)}" + (f"\n{notes}" if notes else "")
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from gcbench.registry import suggestion
 from gcbench.tables import COLUMNS, Row
 
 # the axes beside block and ratio, and how a heading says the value that all rows share
-_AXES: dict[str, Callable[[str], str]] = {
+AXES: dict[str, Callable[[str], str]] = {
     "batch": "batch {}".format,
     "channels": "{} channels".format,
     "size": str,
@@ -141,13 +141,13 @@ def _left_over(rows: Sequence[Row], named: Sequence[str]) -> list[str]:
     first: dict[tuple[str, ...], list[str]] = {}
     left: set[str] = set()
     for row in rows:
-        words = [_word(row, axis, named) for axis in _AXES]
+        words = [_word(row, axis, named) for axis in AXES]
         others = first.setdefault(tuple(_word(row, name, named) for name in named), words)
         if words != others:
-            left.update(a for a, one, two in zip(_AXES, words, others, strict=True) if one != two)
+            left.update(a for a, one, two in zip(AXES, words, others, strict=True) if one != two)
     unnamed = not {"block", "spec", "key"}.intersection(named)
     blocks = {_word(row, "block", named) for row in rows} if unnamed else ()
-    return [*(axis for axis in _AXES if axis in left), *(["block"] if len(blocks) > 1 else [])]
+    return [*(axis for axis in AXES if axis in left), *(["block"] if len(blocks) > 1 else [])]
 
 
 def _word(row: Row, name: str, named: Sequence[str]) -> str:
@@ -198,8 +198,8 @@ def _title(rows: Sequence[Row], value: str) -> str:
 
 
 def _shared(rows: Sequence[Row]) -> str:
-    words = {axis: {_word(row, axis, ()) for row in rows} for axis in _AXES}
-    return " · ".join(_AXES[axis](found.pop()) for axis, found in words.items() if len(found) == 1)
+    words = {axis: {_word(row, axis, ()) for row in rows} for axis in AXES}
+    return " · ".join(AXES[axis](found.pop()) for axis, found in words.items() if len(found) == 1)
 
 
 def _notes(rows: Sequence[Row], value: str) -> list[str]:

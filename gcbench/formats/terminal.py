@@ -20,24 +20,31 @@ _COLOURS = {
     "slower": "red",
     "unresolved": "yellow",
     "untrusted": "bold red",
+    **dict.fromkeys(("missing", "failed"), "red"),
     **dict.fromkeys(("oom", "timeout", "error", "crashed", "skipped"), "red"),
 }
 # the order in which columns are left out of a narrow terminal, last first
 _OPTIONAL = (
     *("params", "MACs", "+params", "+MACs", "x copy", "images/s"),
     *("peak memory", "bound", "floor", "saved", "compile"),
+    *("A", "B", "others", "of its cells"),
 )
 
 
 def render(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
     """Write a table for each comparison as plain text, as wide as it is."""
-    for number, each in enumerate(comparisons(rows)):
-        yield "\n" * bool(number) + "".join(f"{line.plain.rstrip()}\n" for line in _lines(each))
+    return written(comparisons(rows))
 
 
 def pivoted(pivot: Pivot, manifest: Manifest) -> Iterator[str]:
     """Write a pivot as plain text, as wide as it is."""
-    yield "".join(f"{line.plain.rstrip()}\n" for line in _lines(pivot.layout()))
+    return written([pivot.layout()])
+
+
+def written(layouts: Iterable[Layout]) -> Iterator[str]:
+    """Write tables one below the other as plain text, as wide as they are."""
+    for number, each in enumerate(layouts):
+        yield "\n" * bool(number) + "".join(f"{line.plain.rstrip()}\n" for line in _lines(each))
 
 
 def coloured(rows: Iterable[Row], width: int) -> Iterator[Text]:
@@ -46,7 +53,12 @@ def coloured(rows: Iterable[Row], width: int) -> Iterator[Text]:
     Where the width does not hold all columns, the last ones are left out, and that is said: numbers
     are never cut.
     """
-    for number, each in enumerate(comparisons(rows)):
+    return coloured_layouts(comparisons(rows), width)
+
+
+def coloured_layouts(layouts: Iterable[Layout], width: int) -> Iterator[Text]:
+    """Write tables one below the other, as `coloured` does."""
+    for number, each in enumerate(layouts):
         yield from [Text()] * bool(number)
         yield from _lines(_narrowed(each, width))
 
@@ -75,11 +87,12 @@ def plain(laid_out: RenderableType) -> str:
 def _lines(layout: Layout) -> Iterator[Text]:
     for number, above in enumerate(layout.heading):
         yield Text(printable(above), style="" if number else "bold")
-    widths = _widths(layout)
-    yield _line(layout, layout.header, widths, "bold")
-    yield Text("─" * (sum(widths) + len(GAP) * (len(widths) - 1)))
-    for line in layout.lines:
-        yield _line(layout, line, widths)
+    if layout.header:
+        widths = _widths(layout)
+        yield _line(layout, layout.header, widths, "bold")
+        yield Text("─" * (sum(widths) + len(GAP) * (len(widths) - 1)))
+        for line in layout.lines:
+            yield _line(layout, line, widths)
     for note in layout.notes:
         yield Text(printable(note))
 
@@ -113,7 +126,7 @@ def _narrowed(layout: Layout, width: int) -> Layout:
     if not left_out:
         return layout
     kept = [i for i, name in enumerate(layout.header) if name in widths]
-    note = f"too narrow for {', '.join(left_out)}: --csv has them"
+    note = f"too narrow for {', '.join(left_out)}: a wider terminal or a file has them"
     return replace(_chosen(layout, kept), notes=[*layout.notes, note])
 
 

@@ -32,15 +32,18 @@ def lines_of(record: Manifest) -> Iterator[tuple[str, str]]:
             yield name.removesuffix("_bytes"), size_text(value) if size else str(value)
 
 
-def mismatches(old: Manifest, new: Manifest) -> list[str]:
+def mismatches(
+    old: Manifest, new: Manifest, words: tuple[str, str] = ("{} then", "{} now")
+) -> list[str]:
     """Say in words what makes measurements under two manifests incomparable; empty where nothing.
 
     That is a change of the machine, its devices, the versions, the settings or the seed; not of the
-    time, the command or the load.
+    time, the command or the load. `words` say whose value is whose.
     """
     before, after = dict(_conditions(old)), dict(_conditions(new))
     return [
-        f"{name}: {_word(before.get(name))} then, {_word(after.get(name))} now"
+        f"{name}: {words[0].format(_word(before.get(name)))}, "
+        f"{words[1].format(_word(after.get(name)))}"
         for name in dict.fromkeys((*before, *after))
         if before.get(name) != after.get(name)
     ]

@@ -1,0 +1,143 @@
+"""`gcbench compare`: two stored runs, case by case."""
+
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gcbench.cli import faults, options
+from gcbench.formats import COMPARISON_FORMATS
+from gcbench.units import percent_text
+
+if TYPE_CHECKING:
+    from gcbench.comparing import Compared
+    from gcbench.gates import Condition
+    from gcbench.registry import Entry
+
+First = Annotated[
+    Path, typer.Argument(metavar="A", help="A run's file: what was.", show_default=False)
+]
+Second = Annotated[
+    Path, typer.Argument(metavar="B", help="Another's: what is now.", show_default=False)
+]
+FailOn = Annotated[
+    list[str] | None,
+    options.option(
+        "--fail-on",
+        help="Exit 1 where this holds: slower, faster (of a case or a block), together (all slower "
+        "at once), each with a share such as slower:3%, which the whole interval must exceed; "
+        "missing, failed (in B), counts (other parameters, MACs, memory), unresolved. "
+        "Commas or repetition add more.",
+        metavar="CONDITION",
+    ),
+]
+AllowMismatch = Annotated[
+    bool,
+    options.option(
+        "--allow-mismatch", help="Compare although machine, versions or settings differ."
+    ),
+]
+Where = Annotated[
+    str | None,
+    options.option(
+        "--where",
+        help="Compare the cases for which this holds, as in \"block == 'gc' and height < 28\".",
+        metavar="CONDITION",
+    ),
+]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="What stdout carries.",
+        metavar="|".join(entry.name for entry in COMPARISON_FORMATS),
+        rich_help_panel=options.OUTPUT,
+    ),
+]
+
+
+def compare(
+    a: First,
+    b: Second,
+    fail_on: FailOn = None,
+    where: Where = None,
+    allow_mismatch: AllowMismatch = False,
+    format: Format = "table",
+    output: options.Report = None,
+    traceback: faults.Traceback = False,
+) -> None:
+    """Compare two stored runs: what became slower or faster, and what cannot be told."""
+    from gcbench import comparing, store
+    from gcbench.cli.output import require_apart, require_writable, write_whole
+    from gcbench.gates import parse_conditions
+    from gcbench.where import parse_where
+
+    conditions = parse_conditions("--fail-on", fail_on or [])
+    keeps = parse_where("--where", where).keeps if where is not None else lambda case: True
+    shown = COMPARISON_FORMATS[format]
+    require_apart({"A": a, "--output": output})
+    require_apart({"B": b, "--output": output})
+    require_writable("--output", output)
+    _require_alike(a, b, allow_mismatch)
+    first, second = (
+        store.open_run(run, lambda damage: faults.say(f"left out: {damage}")) for run in (a, b)
+    )
+    found = comparing.compare(first, second, keeps)
+    if output:
+        write_whole(output, shown.load()(found))
+    else:
+        _show(found, shown)
+    raise typer.Exit(_code(found, conditions))
+
+
+def _require_alike(a: Path, b: Path, allowed: bool) -> None:
+    """Make sure that latencies of two runs compare. Raises RunError, which names what differs."""
+    from gcbench import comparing, store
+    from gcbench.errors import RunError
+
+    differences = comparing.mismatches(store.manifest(a), store.manifest(b))
+    if differences and not allowed:
+        raise RunError(
+            f"{a} and {b} were not measured alike: {'; '.join(differences)} "
+            "(--allow-mismatch compares all the same)"
+        )
+
+
+def _show(found: "Compared", shown: "Entry") -> None:
+    """Print on stdout; the tables in colour on a terminal."""
+    from gcbench.cli.output import print_in_colour, require_stdout
+    from gcbench.formats.comparison import layouts
+
+    require_stdout()
+    if shown.name == "table" and sys.stdout.isatty():
+        print_in_colour(layouts(found))
+    else:
+        sys.stdout.writelines(shown.load()(found))
+
+
+def _code(found: "Compared", conditions: "list[Condition]") -> int:
+    """Say what ends it, and return the exit code."""
+    met = False
+    for condition in conditions:
+        keys = condition.met(found)
+        if keys:
+            met = True
+            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+            faults.say(f"--fail-on {condition.text}: {'; '.join(keys[:3])}{more}")
+        elif unseen := condition.unseen(found):
+            half = percent_text(found.resolves) if found.resolves < math.inf else "any size"
+            faults.say(
+                f"warning: --fail-on {condition.text} is not met, but in {unseen} of "
+                f"{len(found.judged)} cells so little could not have been seen, in half of them "
+                f"not even {half}"
+            )
+    if met:
+        return faults.FAIL_ON
+    ok = sum(bool(p.a and p.b and p.a.status == p.b.status == "ok") for p in found.pairs)
+    blind = any(condition.kind.graded for condition in conditions) and not found.judged
+    if not ok or blind:
+        faults.say("no case was timed in both runs" if ok else "no case is ok in both runs")
+        return faults.NOTHING_MEASURED
+    return 0

@@ -1,0 +1,349 @@
+"""Two runs side by side: for people, for a pull request, and with all digits."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gcbench.comparing import COUNTS, Compared, Pair, Side
+from gcbench.disturbance import FLAG_WORDS
+from gcbench.formats import csv as comma
+from gcbench.formats import json as objects
+from gcbench.formats import markdown as marked
+from gcbench.formats import terminal
+from gcbench.formats.cells import label_of_key
+from gcbench.formats.layout import Layout
+from gcbench.formats.pivot import AXES
+from gcbench.judging import Judgement
+from gcbench.records import Manifest
+from gcbench.spec import Case
+from gcbench.statistics import Interval
+from gcbench.units import (
+    counted,
+    factor_text,
+    interval_text,
+    latency_text,
+    number_text,
+    percent_text,
+    size_text,
+)
+
+# more rows than this are for a file: a table shows those of which something is told
+MOST_SHOWN = 100
+NOTES_SHOWN = 20
+
+_COLUMNS_OF_CASE = (
+    *("key", "network", "block", "spec", "batch", "channels", "height", "width", "ratio", "dtype"),
+    *("device", "layout", "mode", "runtime", "cache", "threads"),
+)
+_ESTIMATES = ("b_over_a", "beside", "own")
+
+
+def render(compared: Compared) -> Iterator[str]:
+    """Write tables as plain text, as wide as they are."""
+    return terminal.written(layouts(compared))
+
+
+def markdown(compared: Compared) -> Iterator[str]:
+    """Write the same tables as Markdown."""
+    return marked.sections(layouts(compared))
+
+
+def csv(compared: Compared) -> Iterator[str]:
+    """Write one row a case, every column, full digits, empty where nothing is known."""
+    return comma.lines_of(map(row, compared.pairs), _columns())
+
+
+def json(compared: Compared) -> Iterator[str]:
+    """Write an object: both manifests, what moved together, the blocks, and the rows."""
+    head = {
+        "a": compared.a,
+        "b": compared.b,
+        "mismatches": list(compared.mismatches),
+        **_named("geometric_mean", compared.all),
+        **_named("together", compared.together),
+        **_named("copies", compared.clones),
+        "cells": len(compared.judged),
+        "blocks": [
+            {"block": whole.block, "cells": whole.cells, **_judged(whole.judgement)}
+            for whole in compared.blocks
+        ],
+    }
+    return objects.object_of(head, map(row, compared.pairs))
+
+
+def row(pair: Pair) -> dict[str, Any]:
+    """Every cell of a pair, by column."""
+    case = pair.case
+    cells: dict[str, Any] = {name: getattr(case, name) for name in _COLUMNS_OF_CASE}
+    cells["network"] = case.network.label if case.network else None
+    for letter, side in (("a", pair.a), ("b", pair.b)):
+        cells |= {f"{name}_{letter}": value for name, value in _of_side(side).items()}
+    cells["changed"] = " ".join(change.what for change in pair.changes) or None
+    return {**cells, **_judged(pair.judgement), "verdict": pair.verdict}
+
+
+def _columns() -> tuple[str, ...]:
+    sides = (f"{name}_{letter}" for letter in "ab" for name in _of_side(None))
+    return (*_COLUMNS_OF_CASE, *sides, "changed", *_judged(None))
+
+
+def _of_side(side: Side | None) -> dict[str, Any]:
+    absolute = side.absolute if side else None
+    return {
+        "status": side.status if side else None,
+        "reason": side.reason if side else None,
+        "flags": " ".join(side.flags) or None if side else None,
+        **{name: side.counts[name] if side else None for name in COUNTS},
+        **_named("latency_us", absolute.latency if absolute else None, 1e-3),
+        **_named("aa", absolute.aa.exp() if absolute else None),
+    }
+
+
+def _judged(judgement: Judgement | None) -> dict[str, Any]:
+    cells: dict[str, Any] = {}
+    for name in _ESTIMATES:
+        cells |= _named(name, getattr(judgement, name) if judgement else None)
+    told = judgement is not None and math.isfinite(judgement.resolves)
+    cells["resolves"] = judgement.resolves if judgement and told else None
+    cells["verdict"] = judgement.verdict if judgement else None
+    return cells
+
+
+def _named(name: str, interval: Interval | None, scale: float = 1.0) -> dict[str, float | None]:
+    """The cells of an interval: an end that is not known is empty."""
+    mid, lo, hi = (end * scale for end in interval) if interval else (None, None, None)
+    known = interval is not None and interval.known
+    return {name: mid, f"{name}_lo": lo if known else None, f"{name}_hi": hi if known else None}
+
+
+def layouts(compared: Compared) -> Iterator[Layout]:
+    """Lay out what is told of both runs: the blocks, where one has several cells, and the cases."""
+    heading = list(_heading(compared))
+    if any(whole.cells > 1 for whole in compared.blocks):
+        yield Layout(heading, *_of_blocks(compared), notes=())
+        heading = []
+    pairs = _telling(compared.pairs)
+    notes = list(_notes(compared))
+    if len(pairs) < len(compared.pairs):
+        rest = len(compared.pairs) - len(pairs)
+        notes.insert(0, f"and {counted(rest, 'more case')}: --format csv has every one")
+    if pairs:
+        yield Layout(heading, *_of_pairs(compared, pairs), notes=notes)
+    else:
+        yield Layout(heading, (), 0, (), notes)
+
+
+def _telling(pairs: Sequence[Pair]) -> Sequence[Pair]:
+    """The pairs to show: all, or of very many those of which something is claimed."""
+    if len(pairs) <= MOST_SHOWN:
+        return pairs
+    quiet = ("same", "unresolved", None)
+    told = [pair for pair in pairs if pair.changes or pair.verdict not in quiet]
+    return told[:MOST_SHOWN]
+
+
+def _heading(compared: Compared) -> Iterator[str]:
+    for letter, manifest in (("A", compared.a), ("B", compared.b)):
+        yield f"{letter}: {_run(manifest)}"
+    if compared.one_run:
+        yield "A and B are the same run: there is nothing to tell apart"
+    if compared.mismatches:
+        yield f"not alike: {'; '.join(compared.mismatches)}"
+    shared = [
+        AXES[axis](_word(compared.pairs[0].case, axis))
+        for axis in AXES
+        if compared.pairs and axis not in _varying(compared.pairs)
+    ]
+    if shared:
+        yield " · ".join(shared)
+    both = sum(bool(pair.a and pair.b) for pair in compared.pairs)
+    alone = [sum(pair.b is None for pair in compared.pairs)]
+    alone += [sum(pair.a is None for pair in compared.pairs)]
+    yield f"{counted(both, 'case')} in both, {alone[0]} in A alone, {alone[1]} in B alone"
+    if compared.all:
+        yield from _movement(compared)
+
+
+def _run(manifest: Manifest) -> str:
+    device = ", ".join(manifest.devices.values())
+    torch = manifest.versions.get("torch")
+    return f"{manifest.run} · {manifest.started} · {device} · torch {torch}"
+
+
+def _movement(compared: Compared) -> Iterator[str]:
+    assert compared.all
+    cells = counted(len(compared.judged), "cell")
+    yield (
+        f"B / A, geometric mean of {cells}: {_estimate(compared.all)}"
+        + (f"; plain copies of inputs: {_estimate(compared.clones)}" if compared.clones else "")
+    )
+    reach = (percent_text(share) for share in compared.copies_differ)
+    yield (
+        "A/A (a block against its own copy), median of the cells: within "
+        f"{' in A, '.join(reach)} in B"
+    )
+    moved = compared.together
+    if moved and moved.known and (moved.lo > 1 or moved.hi < 1):
+        what = "what else was measured" if any(w.changed for w in compared.blocks) else "everything"
+        yield (
+            f"{what} moved together by {100 * (moved.mid - 1):+.2g} % ({interval_text(*moved)}): "
+            "the machine, or what all blocks share; no verdict counts it (--fail-on together:3% "
+            "does)"
+        )
+
+
+def _estimate(interval: Interval) -> str:
+    return f"{number_text(*interval)} ({interval_text(*interval)})"
+
+
+Body = tuple[Sequence[str], int, Sequence[Sequence[str]]]
+
+
+def _of_blocks(compared: Compared) -> Body:
+    lines = [
+        [
+            whole.block,
+            str(whole.cells),
+            *_cells(whole.judgement),
+            ", ".join(f"{number} {verdict}" for verdict, number in whole.verdicts.items()),
+        ]
+        for whole in compared.blocks
+    ]
+    return ("block", "cells", *_HEADER, "of its cells"), 1, lines
+
+
+_HEADER = ("B / A", "others", "own", "95 % interval", "verdict")
+
+
+def _cells(judgement: Judgement | None) -> list[str]:
+    if judgement is None:
+        return [""] * (len(_HEADER) - 1)
+    ratio, beside, own = judgement.b_over_a, judgement.beside, judgement.own
+    return [
+        number_text(*ratio),
+        number_text(*beside),
+        number_text(*own),
+        interval_text(*own),
+        judgement.verdict,
+    ]
+
+
+def _of_pairs(compared: Compared, pairs: Sequence[Pair]) -> Body:
+    axes = _varying(compared.pairs)
+    lines = [
+        [
+            _label(pair.case),
+            *(_word(pair.case, axis) for axis in axes),
+            _latency(pair.a),
+            _latency(pair.b),
+            *_cells(pair.judgement)[: len(_HEADER) - 1],
+            pair.verdict or "",
+        ]
+        for pair in pairs
+    ]
+    return ("block", *axes, "A", "B", *_HEADER), 1 + len(axes), lines
+
+
+def _latency(side: Side | None) -> str:
+    if side is None:
+        return "none"
+    if side.status != "ok":
+        return side.status
+    if side.absolute is None:
+        return ""
+    return latency_text(*(end / 1e3 for end in side.absolute.latency))
+
+
+def _label(case: Case) -> str:
+    return label_of_key(case.key, case.network.label if case.network else None)
+
+
+def _varying(pairs: Sequence[Pair]) -> list[str]:
+    """The axes that differ among cases."""
+    return [axis for axis in AXES if len({_word(pair.case, axis) for pair in pairs}) > 1]
+
+
+def _word(case: Case, axis: str) -> str:
+    if axis == "size":
+        return f"{case.height}x{case.width}"
+    if axis == "threads":
+        return str(case.threads or "auto")
+    return str(getattr(case, axis))
+
+
+def _notes(compared: Compared) -> Iterator[str]:
+    told = [*_failures(compared.pairs), *_changes(compared.pairs)]
+    yield from told[:NOTES_SHOWN]
+    if len(told) > NOTES_SHOWN:
+        yield f"and {len(told) - NOTES_SHOWN} more such notes: --format csv has them"
+    if compared.judged:
+        yield (
+            "unpaired: A and B were measured at different times; others: what was measured beside "
+            "a block moved by; own: B / A over that"
+        )
+        yield (
+            "its interval holds the replicates of both runs and how far unlike things moved apart, "
+            "and verdicts ask for more than both A/A intervals"
+        )
+        yield _resolution(compared.resolves)
+    yield from _disturbances(compared)
+
+
+def _disturbances(compared: Compared) -> Iterator[str]:
+    """What the machine did meanwhile, as far as the runs tell."""
+    sides = [[pair.a for pair in compared.pairs], [pair.b for pair in compared.pairs]]
+    for letter, manifest, those in zip("AB", (compared.a, compared.b), sides, strict=True):
+        yield from (f"{letter}: {warning}" for warning in manifest.warnings)
+        timed = [side for side in those if side and side.absolute]
+        for flag, times in Counter(flag for side in timed for flag in side.flags).items():
+            yield f"{letter}, {times} of {counted(len(timed), 'cell')}: {FLAG_WORDS[flag]}"
+
+
+def _resolution(resolves: float) -> str:
+    if resolves == math.inf:
+        return (
+            "half of the cells or more could tell nothing: too few replicates, or too little "
+            "measured beside them (other blocks, at more shapes)"
+        )
+    least = percent_text(resolves) if resolves < 1 else f"a factor of {factor_text(1 + resolves)}"
+    return f"in half of the cells a difference must exceed {least} to be told"
+
+
+def _failures(pairs: Sequence[Pair]) -> Iterator[str]:
+    """Failures by their reasons, so that many of one kind are one line."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    first: dict[tuple[str, str, str], str] = {}
+    for pair in pairs:
+        for letter, side in (("A", pair.a), ("B", pair.b)):
+            if side and side.status != "ok":
+                what = letter, str(side.status), side.reason or "no reason was kept"
+                found[what] += 1
+                first.setdefault(what, _full(pair.case))
+    for what, times in found.items():
+        letter, status, reason = what
+        more = f" and {counted(times - 1, 'more case')}" if times > 1 else ""
+        yield f"{status} in {letter}: {first[what]}{more}: {reason}"
+
+
+def _changes(pairs: Sequence[Pair]) -> Iterator[str]:
+    for pair in pairs:
+        for change in pair.changes:
+            name, text = _COUNT_WORDS[change.what]
+            before, after = text(change.before), text(change.after)
+            yield f"{_full(pair.case)}: {name} {before} in A, {after} in B"
+
+
+def _full(case: Case) -> str:
+    return f"{_label(case)} at {'x'.join(map(str, case.shape))}"
+
+
+def _exact(number: int) -> str:
+    return f"{number:,}"
+
+
+_COUNT_WORDS: Mapping[str, Any] = {
+    "params": ("parameters", _exact),
+    "macs": ("MACs", _exact),
+    "peak_memory_bytes": ("peak memory", lambda size: f"{size:,} bytes ({size_text(size)})"),
+}

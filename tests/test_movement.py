@@ -1,0 +1,169 @@
+"""What moved beside a block between two runs, against textbook formulas."""
+
+import math
+import statistics
+
+import pytest
+
+from gcbench.movement import Arm, Calm, Surroundings, by_block, student, together
+
+EXACT = 1e-12
+# two-sided, by scipy.stats.t.isf(rate / 2, dof); the series for many degrees begins above 200
+STUDENT = {
+    (1, 0.2): 3.0776835,
+    (1, 0.05): 12.706205,
+    (1, 0.000625): 1018.5913,
+    (1, 1e-06): 636619.77,
+    (2, 0.2): 1.8856181,
+    (2, 0.05): 4.3026527,
+    (2, 0.000625): 39.981248,
+    (2, 1e-06): 999.99925,
+    (3, 0.2): 1.6377444,
+    (3, 0.05): 3.1824463,
+    (3, 0.000625): 15.145097,
+    (3, 1e-06): 130.15459,
+    (4, 0.2): 1.5332063,
+    (4, 0.05): 2.7764451,
+    (4, 0.000625): 9.7290743,
+    (4, 1e-06): 49.458637,
+    (7, 0.2): 1.4149239,
+    (7, 0.05): 2.3646243,
+    (7, 0.000625): 5.8587925,
+    (7, 1e-06): 15.767009,
+    (30, 0.2): 1.310415,
+    (30, 0.05): 2.0422725,
+    (30, 0.000625): 3.8198017,
+    (30, 1e-06): 6.1190756,
+    (200, 0.2): 1.2857988,
+    (200, 0.05): 1.9718962,
+    (200, 0.000625): 3.4756152,
+    (200, 1e-06): 5.0482857,
+    (201, 0.2): 1.2857776,
+    (201, 0.05): 1.9718365,
+    (201, 0.000625): 3.4753372,
+    (201, 1e-06): 5.047485,
+    (5000, 0.2): 1.2817209,
+    (5000, 0.05): 1.9604386,
+    (5000, 0.000625): 3.4227,
+    (5000, 1e-06): 4.8977421,
+}
+
+
+def around(moved, group=0, block="se", variance=EXACT):
+    return [Arm(group, f"{block}{i}", each, variance) for i, each in enumerate(moved)]
+
+
+@pytest.mark.parametrize(("dof", "rate"), STUDENT)
+def test_student_is_what_scipy_says(dof, rate):
+    assert student(dof, rate) == pytest.approx(STUDENT[dof, rate], rel=1e-4)
+
+
+@pytest.mark.parametrize("moved", [(0.1, 0.2), (0.0, 0.01, -0.02, 0.03)])
+def test_exact_movements_give_the_prediction_interval_of_the_textbook(moved):
+    expected = Surroundings([*around(moved), Arm(0, "gc", 9.0, EXACT)]).expected(0, "gc", 0.05)
+    n = len(moved)
+    reach = student(n - 1, 0.05) * statistics.stdev(moved) * math.sqrt(1 + 1 / n)
+    assert expected.mid == pytest.approx(statistics.fmean(moved))
+    assert expected.half_width == pytest.approx(reach, rel=1e-3)
+
+
+def test_each_group_has_a_middle_of_its_own_and_all_share_the_scatter():
+    groups = [(0.00, 0.02), (1.00, 1.02), (-3.01, -2.99)]
+    arms = [arm for number, moved in enumerate(groups) for arm in around(moved, number)]
+    beside = Surroundings(arms)
+    for number, moved in enumerate(groups):
+        found = beside.expected(number, "gc", 0.05)
+        assert found.mid == pytest.approx(statistics.fmean(moved))
+        # three groups of two leave three degrees of freedom; every deviation is 0.01
+        reach = student(3, 0.05) * math.sqrt(6 * 0.01**2 / 3 * 1.5)
+        assert found.half_width == pytest.approx(reach, rel=1e-3)
+
+
+def test_a_block_is_never_held_against_its_own_arms():
+    others = [*around((0.0, 0.01, 0.02)), *around((0.1, 0.12), 1)]
+    own = [Arm(0, "gc", 5.0, EXACT), Arm(0, "gc", 6.0, EXACT), Arm(1, "gc", -7.0, EXACT)]
+    alone, beside = (Surroundings(arms).expected(0, "gc", 0.05) for arms in (others, others + own))
+    assert alone == beside
+    assert Surroundings(others + own).expected(0, "se0", 0.05) != alone
+
+
+def test_what_replicates_explain_is_no_scatter():
+    moved = (0.0, 0.01, -0.01, 0.005)
+    sure, unsure = (
+        Surroundings(around(moved, variance=v)).expected(0, "gc", 0.05) for v in (EXACT, 0.01**2)
+    )
+    # all that is left is how well the middle is known
+    assert unsure.half_width == pytest.approx(student(3, 0.05) * 0.005, rel=1e-6)
+    assert unsure.half_width < sure.half_width
+
+
+def test_what_is_measured_badly_counts_little():
+    arms = [*around((0.0, 0.001, -0.001)), Arm(0, "nl", 0.3, 0.3**2)]
+    found = Surroundings(arms).expected(0, "gc", 0.05)
+    assert abs(found.mid) < 0.001
+    assert found.half_width < 0.02
+
+
+def test_where_nothing_stands_side_by_side_groups_are_taken_for_one():
+    clones = [Arm(number, None, moved, EXACT) for number, moved in enumerate((0.0, 0.02, 0.04))]
+    found = Surroundings(clones).expected(1, "gc", 0.05)
+    assert found.mid == pytest.approx(0.02)
+    reach = student(2, 0.05) * 0.02 * math.sqrt(4 / 3)
+    assert found.half_width == pytest.approx(reach, rel=1e-3)
+
+
+def test_a_restless_block_is_given_more_room_and_fewer_degrees_of_freedom():
+    arms = [arm for number in range(9) for arm in around((0.0, 0.01, -0.01), number)]
+    beside = Surroundings(arms)
+    calm, restless = (Calm(0.0, sd**2, 5) for sd in (0.005, 0.04))
+    alone = beside.expected(0, "gc", 0.05)
+    assert beside.expected(0, "gc", 0.05, calm) == alone
+    found = beside.expected(0, "gc", 0.05, restless)
+    assert found.mid == alone.mid
+    assert found.half_width == pytest.approx(student(4, 0.05) * 0.04, rel=0.02)
+
+
+def test_how_calm_a_block_is_knows_neither_a_change_of_all_its_arms_nor_an_outlier():
+    moved = (0.0, 0.01, -0.01, 0.02, -0.02)
+    machine = (0.0, 0.5, -0.3, 0.2, 0.1)
+
+    def arms(change, outlier=0.0):
+        for number, (own, shift) in enumerate(zip(moved, machine, strict=True)):
+            yield from around((0.0, 0.0, 0.0), number)
+            yield Arm(number, "gc", own + change + outlier * (number == 1), EXACT)
+            yield from around((shift,), number, "drift")
+
+    still, changed, disturbed = (
+        by_block(list(arms(*case)))["gc"] for case in ((0.0,), (0.3,), (0.3, 5.0))
+    )
+    assert still.middle == 0.0
+    assert (still.number, math.sqrt(still.variance)) == (
+        5,
+        pytest.approx(1.4826 * 5 / 4.2 * 0.01),
+    )
+    assert changed.middle == pytest.approx(0.3)
+    assert changed.variance == pytest.approx(still.variance)
+    # as far off as any other would be
+    assert disturbed.middle == pytest.approx(0.3)
+    assert math.sqrt(disturbed.variance) == pytest.approx(1.4826 * 5 / 4.2 * 0.02)
+
+
+@pytest.mark.parametrize("arms", [[], around((0.1,)), [Arm(0, "gc", 0.1, 1.0)]])
+def test_too_little_beside_it_says_nothing(arms):
+    assert not Surroundings(arms).expected(0, "gc", 0.05).known
+
+
+def test_what_moved_together_is_a_mean_over_groups():
+    moved = [("a", 0.0), ("a", 0.2), ("b", 0.3), ("b", 0.1), ("c", 0.3), ("c", 0.3)]
+    found = together(moved)
+    means = [0.1, 0.2, 0.3]
+    reach = student(2, 0.05) * statistics.stdev(means) / math.sqrt(3)
+    assert found.mid == pytest.approx(0.2)
+    assert (found.lo, found.hi) == pytest.approx((0.2 - reach, 0.2 + reach))
+
+
+def test_of_one_group_its_members_count_and_one_member_has_no_interval():
+    members = [0.0, 0.1, 0.2]
+    reach = student(2, 0.05) * statistics.stdev(members) / math.sqrt(3)
+    assert together([(0, each) for each in members]).half_width == pytest.approx(reach)
+    assert not together([(0, 0.1)]).known
