@@ -208,7 +208,9 @@ def _macs_text(growth: Growth) -> str:
     if formula and len(formula) == 1:
         return f"MACs do not depend on {letter}"
     first, last = growth.over
-    return f"MACs grow as {letter}^{_exact_text(law.exponent)} from {first} to {last}{exactly}"
+    why = "" if formula else _why(growth)
+    told = f"MACs grow as {letter}^{_exact_text(law.exponent)} from {first} to {last}{exactly}"
+    return f"{told}; {why}" if why else told
 
 
 def _latency_text(growth: Growth) -> str:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,15 +18,18 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.floating[Any]]
 
-# the law holds where the exponent changes by no more than this from one end to the other
+# of exact numbers a law holds where the exponents of neighbours differ by no more than this
 MATERIAL = 0.1
-# or where a larger change is not significant at this level
-SIGNIFICANCE = 0.01
+# of measured ones where a change of the exponent over the range is not significant at this level
+SIGNIFICANCE = 0.05
 # and what it misses the points by, their own errors aside, is no more than this (a logarithm)
 MOST_LACK = 0.2
 # fewer points than these are not searched for a range, and one fewer gives no interval
 FEWEST_IN_RANGE = 4
-CONFIDENCE = 0.95
+# the range is chosen by the same points: what that takes from 95 % is given back (by simulation)
+CONFIDENCE = 0.975
+# an overhead too small to be seen changes the exponent by so much
+LEAST_REACH = 0.02
 # no clock and no machine repeats better than this share
 LEAST_ERROR = 1e-4
 HIGHEST_DEGREE = 3
@@ -56,11 +60,11 @@ def measured_law(x: Sequence[float], y: Sequence[float], errors: Sequence[float]
     """Fit y = c x^a to the longest range at the upper end over which that holds.
 
     `x` ascends; `errors` are the standard errors of log y. Points are left out from the lower end
-    while the exponent changes over the range (the curvature of log y is significant, and changes
-    the exponent by more than `MATERIAL`) or the law misses by more than `MOST_LACK`. The interval
-    takes Student's t. Where points were left out it also reaches to what the exponent would be if
-    all of the least y among those were an overhead that every point has. None where no range of
-    `FEWEST_IN_RANGE` points will do, or there are fewer than two points.
+    while the exponent changes over the range (the curvature of log y is significant) or the law
+    misses by more than `MOST_LACK`. The interval takes Student's t. Where points were left out it
+    also reaches to what the exponent would be if all of the least y among those were an overhead
+    that every point has. None where no range of `FEWEST_IN_RANGE` points will do, or there are
+    fewer than two points.
     """
     logs, values = np.log(np.asarray(x, float)), np.log(np.asarray(y, float))
     own = np.maximum(np.asarray(errors, float), LEAST_ERROR)
@@ -121,7 +125,8 @@ def polynomial(x: Sequence[int], y: Sequence[int]) -> tuple[Fraction, ...] | Non
     return None
 
 
-def t_quantile(degrees: int, confidence: float = CONFIDENCE) -> float:
+@lru_cache
+def t_quantile(degrees: int, confidence: float = 0.95) -> float:
     """The number that |t| of Student's distribution stays below with this probability.
 
     >>> [round(t_quantile(degrees), 3) for degrees in (1, 2, 8)]
@@ -151,8 +156,7 @@ def _holds(x: Vector, y: Vector, errors: Vector) -> bool:
         return True
     curve = _fitted(_powers(x, 3), y, errors)
     bend, error = curve.coefficients[2], math.sqrt(curve.covariance[2, 2])
-    changes = 2 * abs(bend) * (x[-1] - x[0]) > MATERIAL
-    if changes and abs(bend) > t_quantile(len(x) - 3, 1 - SIGNIFICANCE) * error:
+    if abs(bend) > t_quantile(len(x) - 3, 1 - SIGNIFICANCE) * error:
         return False
     return _line(x, y, errors).lack <= MOST_LACK
 
@@ -160,7 +164,7 @@ def _holds(x: Vector, y: Vector, errors: Vector) -> bool:
 def _interval(fit: _Fit, points: int) -> tuple[float | None, float | None]:
     if points < 3:
         return None, None
-    reach = t_quantile(points - 2) * math.sqrt(fit.covariance[1, 1])
+    reach = max(t_quantile(points - 2, CONFIDENCE) * math.sqrt(fit.covariance[1, 1]), LEAST_REACH)
     return float(fit.coefficients[1] - reach), float(fit.coefficients[1] + reach)
 
 

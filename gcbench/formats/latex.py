@@ -21,7 +21,7 @@ MOST_LINES, MOST_LETTERS = 45, 130
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
+    "~": r"\ensuremath{\sim}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",

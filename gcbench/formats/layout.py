@@ -83,6 +83,12 @@ def listed(rows: Sequence[Row]) -> Layout:
     timed = any(line["latency"] for line in lines)
     always = (*_ALWAYS, *(_OF_TIME if timed else ()))
     names = [name for name in lines[0] if name in always or any(line[name] for line in lines)]
+    baselines = {label_of_key(row["baseline"], row["network"]) for row in rows}
+    against = (
+        "relative"
+        if len(baselines) > 1 or any(row["pair"] for row in rows)
+        else f"vs {baselines.pop()}"
+    )
     copies = floor_text(rows)
     return Layout(
         heading=[
@@ -90,7 +96,7 @@ def listed(rows: Sequence[Row]) -> Layout:
             f"{devices(rows)} · {made_with(rows)}",
             *([f"{copies}, the worst of all"] if copies else []),
         ],
-        header=names,
+        header=[against if name == "relative" else name for name in names],
         labels=1 + len(axes),
         lines=[[line[name] for name in names] for line in lines],
         notes=[*failures(rows), *_counters(rows), *_flags(rows, told_each=False)],
