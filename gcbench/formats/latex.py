@@ -110,7 +110,7 @@ def _pages(layout: Layout) -> Iterator[Layout]:
 def _centred(layout: Layout) -> str:
     sides = "".join("l" if layout.is_left(i) else "r" for i in range(len(layout.header)))
     lines = "".join(_line(line) for line in layout.lines)
-    heading = "".join(f"{escaped(line)}\\\\\n" for line in layout.heading)
+    heading = "".join(f"{escaped(line)}\\\\\n" for line in layout.heading if line)
     return (
         "\\begin{center}\\footnotesize\\setlength{\\tabcolsep}{4pt}\n"
         f"{heading}\\makebox[\\linewidth][c]{{\\begin{{tabular}}{{{sides}}}\n"
