@@ -231,3 +231,14 @@ def test_what_failed_or_was_not_timed_together_is_compared_with_nothing():
     first = comparison(GC, SE, NL, statuses=("ok", "ok", "oom"))
     again = comparison(GC, NL)
     assert findings(first, again).as_json()["crossovers"] == []
+
+
+def test_series_that_follow_one_formula_are_told_as_one():
+    made = [
+        timed(s, (100, 50, 900), (512 * s * s, 7, 3 * s * s), dtype=dtype)
+        for s in SIZES
+        for dtype in ("float32", "bfloat16")
+    ]
+    told = findings(*made).sentences()
+    assert any("gc r16: MACs grow as N^1.00 from 7x7 to 112x112, exactly 512 N;" in x for x in told)
+    assert any("se r16: MACs do not depend on N;" in x for x in told)

@@ -97,9 +97,10 @@ def sentences(found: Sequence[Growth]) -> Iterator[str]:
         labels = list(dict.fromkeys(growth.label for growth in mine))
         if not mine:
             continue
+        timed = any(growth.quantity == "latency_us" for growth in mine)
         yield (
             f"growth with {variable.meaning}, as the exponent of a power law over the upper range "
-            "where one holds (95 % interval):"
+            f"where one holds{' (95 % interval)' if timed else ''}:"
         )
         for label in labels[:MOST_BLOCKS]:
             yield f"{label}: {_of_block([each for each in mine if each.label == label])}"
@@ -178,11 +179,19 @@ def _of_block(mine: Sequence[Growth]) -> str:
         ("latency_us", _latency_text, "latency grows"),
     ):
         same = [growth for growth in mine if growth.quantity == quantity]
-        if len(same) == 1:
+        if same and (len(same) == 1 or _is_one(same)):
             parts.append(one(same[0]))
         elif same:
             parts.append(f"{many} {_span(same)}")
     return "; ".join(parts)
+
+
+def _is_one(same: Sequence[Growth]) -> bool:
+    """Whether all series follow one formula, or are all constant, so that one stands for all."""
+    formulas = {growth.formula for growth in same}
+    constant = all(formula and len(formula) == 1 for formula in formulas)
+    alike = len(formulas) == len({growth.at for growth in same}) == 1
+    return constant or (alike and None not in formulas)
 
 
 def _span(same: Sequence[Growth]) -> str:
@@ -218,8 +227,8 @@ def _latency_text(growth: Growth) -> str:
     if law is None:
         low, high = min(growth.local), max(growth.local)
         return (
-            f"latency follows no power law: between neighbours the exponent is {low:.1f} to "
-            f"{high:.1f}"
+            "latency follows no power law: between neighbours the exponent is "
+            f"{_exact_text(low, 1)} to {_exact_text(high, 1)}"
         )
     first, last = growth.over
     told = f"latency grows as {growth.variable.letter}^{_law_text(law)} from {first} to {last}"
