@@ -1,7 +1,7 @@
-"""How much time and memory a run of about 1 GB takes to read: its statuses, and its CSV.
+"""How much time and memory a run of about 1 GB takes to read: its statuses, its CSV, reports of it.
 
     python benchmarks/large_run.py                      # 20,000 comparisons
-    python benchmarks/large_run.py --comparisons 2000
+    python benchmarks/large_run.py --comparisons 2500   # 10,000 rows
     python benchmarks/large_run.py --keep large.jsonl   # keep the run, or use it where it is there
 
 Each reading is a process of its own, so that its peak of resident memory is its own. The samples
@@ -39,13 +39,18 @@ REPLICATES, ROUNDS = 30, 40
 QUIET = Disturbance(200_000_000, 200_000_000, 0, 3, 0)
 
 STATUSES = "from gcbench import store; print(len(store.statuses(Path(path))), 'cases known')"
-CSV = """
+REPORT = """
 from gcbench.cli.app import main
 try:
-    main(["report", path, "--csv", path + ".csv"])
+    main(["report", path, *{arguments!r}, "-o", path + ".report"])
 except SystemExit as end:
     print("exit", end.code)
 """
+REPORTS = (
+    *(["--format", name] for name in ("csv", "table", "markdown", "latex", "json")),
+    ["--rows", "shape"],
+    ["--where", "relative < 1", "--sort", "-latency_us"],
+)
 READER = """
 import resource, sys, time
 from pathlib import Path
@@ -103,7 +108,9 @@ def main() -> None:
             print(f"made in {time.perf_counter() - start:.1f} s", flush=True)
         print(f"{path.stat().st_size / 1e9:.2f} GB")
         read("statuses", STATUSES, path)
-        read("report --csv", CSV, path)
+        for arguments in REPORTS:
+            what = " ".join(["report", *arguments])
+            read(what, REPORT.format(arguments=arguments), path)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ from typing import Any, Generic, TypeVar
 
 from gcbench.errors import UsageError, worded
 
+# more names than these are told only where none is near
+MOST_KNOWN = 30
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -102,9 +105,15 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     "did you mean 'pooling'? known: pooling, ratio"
     >>> suggestion("x", ["pooling"])
     'known: pooling'
+
+    Where there are very many and some are near, those alone are told.
     """
     names = list(known)
     near = nearest(word, names)
+    if near and len(names) > MOST_KNOWN:
+        others = difflib.get_close_matches(word, names)[1:]
+        more = f" or {' or '.join(map(repr, others))}" if others else ""
+        return f"did you mean {near!r}{more}?"
     hint = f"did you mean {near!r}? " if near else ""
     return f"{hint}known: {', '.join(names) or 'none'}"
 

@@ -7,7 +7,7 @@ samples inside one replicate share their place in memory, so only replicates are
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from statistics import NormalDist
@@ -318,6 +318,34 @@ def absolutes(record: ComparisonRecord) -> dict[int, Absolute]:
 
 def _durations(timing: Timing, arm: int) -> list[float]:
     return _known(medians(timing, arm))
+
+
+class Duel(NamedTuple):
+    """One case against another of its comparison: the ratio of their latencies, and a verdict."""
+
+    relative: Interval
+    verdict: Verdict
+
+
+def duels(record: ComparisonRecord, pairs: Iterable[tuple[int, int]]) -> list[Duel | None]:
+    """Judge pairs of cases of a comparison, the first against the second, baselines or not.
+
+    They are paired within replicates and held against the A/A intervals as a relative is; the error
+    rate is shared by all pairs that there are. None where one of a pair was not timed.
+    """
+    timings = [timing for timing in record.timings if timing.replicates]
+    timed = [c for c in timed_cases(timings) if record.measurements[c].status == "ok"]
+    aa = aa_intervals(timings, record.baselines)
+    rate = ERROR_RATE / max(math.comb(len(timed), 2), 1)
+
+    def duel(case: int, beside: int) -> Duel | None:
+        if case not in timed or beside not in timed:
+            return None
+        logs = _over_processes([_case_ratios(t, case, beside) for t in timings], rate)
+        noise = Noise(tuple(dict.fromkeys((aa[beside], aa[case]))), record.precision)
+        return Duel(logs.exp(), verdict(logs, noise))
+
+    return [duel(*pair) for pair in pairs]
 
 
 def _judged(

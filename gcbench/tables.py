@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gcbench import roofline
 from gcbench.disturbance import machine_flags, was_loaded
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 # one case: every column of the CSV, in its order, None where there is nothing
 Row = dict[str, Any]
 
+
+class Place(NamedTuple):
+    """Where a case stands in a run: the position of its record, and its position there."""
+
+    record: int
+    case: int
+
+
 FIXED_COLUMNS = (
     *("run", "key", "block", "spec", "batch", "channels", "height", "width", "ratio", "dtype"),
     *("device", "device_name", "node", "layout", "mode", "runtime", "cache", "threads", "seed"),
@@ -30,6 +38,7 @@ FIXED_COLUMNS = (
     *("comparison", "pair", "processes", "saved_memory_bytes", "memory_source"),
     *("call_macs", "call_conv_macs", "traffic_bytes", "peaks"),
     *("network", "inserted", "inserted_at", "params_added", "macs_added", "images_per_s"),
+    "started",
 )
 # a metric whose column the fixed order does not name comes last
 COLUMNS = tuple(
@@ -58,6 +67,15 @@ WHOLE_NUMBERS = (
     *("saved_memory_bytes", "call_macs", "call_conv_macs", "traffic_bytes"),
     *("inserted", "params_added", "macs_added"),
 )
+FRACTIONS = (
+    *("latency_us", "latency_us_lo", "latency_us_hi", "latency_us_min", "compile_ms"),
+    *("relative", "relative_lo", "relative_hi", "aa_lo", "aa_hi", "copies"),
+    *("host_us", "graph_us", "floor_us", "floor_fraction", "images_per_s"),
+)
+# what a condition may compare a column with
+KINDS: dict[str, type] = {
+    column: int if column in (*WHOLE_NUMBERS, *FRACTIONS) else str for column in COLUMNS
+}
 
 # far-out samples are told where they are more than this share
 FAR_OUT_TOLD = 0.02
@@ -81,13 +99,19 @@ def rows(run: Run | Stored) -> Iterator[Row]:
     A case that was tried again stands where it stood first, as it was measured last. Raises
     RunError where a stored run cannot be read.
     """
+    return (row for row, _ in placed(run))
+
+
+def placed(run: Run | Stored) -> Iterator[tuple[Row, Place]]:
+    """Make the rows of a run as `rows` does, and say where each case is to be found in the run."""
     for number, places in enumerate(chosen(run.outlines), start=1):
         made = {
             record: _made(run, record) for record in dict.fromkeys(record for record, _ in places)
         }
         for record, position in places:
             if made[record]:
-                yield _whole({**made[record][position], "comparison": number})
+                row = _whole({**made[record][position], "comparison": number})
+                yield row, Place(record, position)
 
 
 def _made(run: Run | Stored, position: int) -> list[dict[str, Any]]:
@@ -165,6 +189,7 @@ def _identity(measurement: Measurement, manifest: Manifest) -> dict[str, Any]:
         "reason": measurement.reason,
         "gcbench_version": manifest.gcbench_version,
         "torch_version": manifest.versions.get("torch"),
+        "started": manifest.started,
     }
 
 

@@ -1,4 +1,4 @@
-"""Which cases a sweep keeps: `--where "channels * height * width < 2**22 and block != 'nl'"`.
+"""Which cases a sweep or a report keeps: `--where "channels * height < 2**14 and block != 'nl'"`.
 
 The text is parsed by Python's own `ast`, checked node by node against the few that are allowed, and
 turned into functions; nothing is ever evaluated as Python. A condition is checked whole before the
@@ -83,8 +83,16 @@ class Where:
         return bool(self.holds(_row(case)))
 
 
-def parse_where(option: str, text: str) -> Where:
-    """Read a condition. Raises UsageError, which quotes the place and says what is allowed there.
+def parse_where(
+    option: str,
+    text: str,
+    columns: Mapping[str, type] = COLUMNS,
+    unknown: str = "is no column known before measuring",
+) -> Where:
+    """Read a condition on columns, which are numbers (int) or text (str).
+
+    Raises UsageError, which quotes the place and says what is allowed there; `unknown` is said of a
+    name that is no column.
 
     >>> small = parse_where("--where", "1 < height <= 28 and block in ('gc', 'se')")
     >>> small.holds({"height": 14, "block": "gc"}), small.holds({"height": 14, "block": "nl"})
@@ -103,7 +111,7 @@ def parse_where(option: str, text: str) -> Where:
         raise UsageError(f"{option} {text!r} is no condition: not understood{place}") from error
     if _depth(tree) > DEEPEST:
         raise UsageError(f"{option} {text!r} is nested too deep")
-    return Where(text, _Reader(option, text.strip()).condition(tree.body))
+    return Where(text, _Reader(option, text.strip(), columns, unknown).condition(tree.body))
 
 
 def _depth(tree: ast.AST) -> int:
@@ -124,6 +132,8 @@ class _Reader:
 
     option: str
     text: str
+    columns: Mapping[str, type]
+    unknown: str
 
     def condition(self, node: ast.expr) -> Read:
         """What is true or false of a row."""
@@ -179,10 +189,10 @@ class _Reader:
             case ast.Constant(value=str() as word):
                 return (lambda row: word), str
             case ast.Name(id=name):
-                if name not in COLUMNS:
-                    known = suggestion(name, COLUMNS)
-                    raise self._refused(node, f"is no column known before measuring: {known}")
-                return (lambda row: row[name]), COLUMNS[name]
+                if name not in self.columns:
+                    known = suggestion(name, self.columns)
+                    raise self._refused(node, f"{self.unknown}: {known}")
+                return (lambda row: row[name]), self.columns[name]
             case ast.Tuple(elts=elements) | ast.List(elts=elements):
                 return self._list(elements)
             case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from itertools import islice
@@ -33,9 +34,11 @@ def test_the_newest_run_is_shown_and_named(folder, capsys):
     code, out, err = ran("report", capsys=capsys)
     assert code == 0
     assert err == "gcbench: the newest run: results/new.jsonl\n"
-    assert [line.split()[0] for line in out.splitlines() if line[:2] in ("gc", "se", "nl")] == [
-        *("gc", "se", "nl") * 3
-    ]
+    assert [
+        line.split()[0]
+        for line in out.splitlines()
+        if line[:2] in ("gc", "se", "nl") and ":" not in line
+    ] == [*("gc", "se", "nl") * 3]
     assert "1x256x28x28" in out
 
 
@@ -61,7 +64,7 @@ def test_csv_stands_beside_whatever_else_is_asked_for(folder, capsys):
     arguments = ("report", "results/new.jsonl", "--csv", "a.csv", "--value", "latency_us")
     code, out, _ = ran(*arguments, capsys=capsys)
     assert code == 0
-    assert len(out.splitlines()) == 7
+    assert len(out.partition("\n\n")[0].splitlines()) == 9
     assert (folder / "a.csv").read_text().count("\n") == 10
 
 
@@ -69,9 +72,9 @@ def test_a_pivot_has_the_rows_columns_and_value_that_were_asked_for(folder, caps
     arguments = ("--rows", "size", "--columns", "block", "--value", "relative")
     code, out, _ = ran("report", "results/new.jsonl", *arguments, capsys=capsys)
     assert code == 0
-    cells = [line.split() for line in out.splitlines()]
-    assert cells[2] == ["size", "gc", "r16", "se", "r16", "nl"]
-    assert cells[4:] == [[size, "1", "2.0", "3.0"] for size in ("7x7", "14x14", "28x28")]
+    cells = [line.split() for line in out.partition("\n\n")[0].splitlines()]
+    assert cells[4] == ["size", "gc", "r16", "se", "r16", "nl"]
+    assert cells[6:] == [[size, "1", "2.0", "3.0"] for size in ("7x7", "14x14", "28x28")]
 
 
 @pytest.mark.parametrize(
@@ -164,3 +167,122 @@ def test_a_report_imports_neither_torch_nor_pandas(name):
     done = subprocess.run([*command, "--format", name], capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"
     assert "gc" in done.stdout
+
+
+def csv_rows(*arguments, capsys):
+    code, out, _ = ran("report", "results/new.jsonl", "--format", "csv", *arguments, capsys=capsys)
+    assert code == 0
+    return list(csv.DictReader(io.StringIO(out)))
+
+
+def test_where_takes_any_column_measured_ones_too(folder, capsys):
+    everything = csv_rows(capsys=capsys)
+    for condition, keeps in (
+        ("relative > 1", lambda row: row["relative"] != "1.0"),
+        ("status == 'ok' and latency_us < 150", lambda row: float(row["latency_us"]) < 150),
+        ("block in ('se', 'nl') and height == 14", lambda row: row["height"] == "14"),
+        ("verdict == 'slower'", lambda row: row["verdict"] == "slower"),
+    ):
+        wanted = [row for row in everything if keeps(row)]
+        if "block in" in condition:
+            wanted = [row for row in wanted if row["block"] != "gc"]
+        assert csv_rows("--where", condition, capsys=capsys) == wanted != []
+
+
+def test_sort_goes_by_the_first_column_then_by_the_next_and_missing_cells_come_last(folder, capsys):
+    rows = csv_rows("--sort", "block,-height", capsys=capsys)
+    assert [(row["block"], int(row["height"])) for row in rows] == [
+        (block, height) for block in ("gc", "nl", "se") for height in (28, 14, 7)
+    ]
+    for sort, blocks in (("ratio", ["gc", "se", "nl"]), ("-ratio", ["gc", "se", "nl"])):
+        found = csv_rows("--sort", sort, "--where", "height == 7", capsys=capsys)
+        assert [row["block"] for row in found] == blocks
+
+
+def test_a_sorted_table_is_one_with_what_varies_in_columns(folder, capsys):
+    arguments = ("report", "results/new.jsonl", "--sort", "-height,latency_us")
+    _, out, _ = ran(*arguments, capsys=capsys)
+    lines = out.partition("MACs by")[0].partition("\n\n")[0].splitlines()
+    header = next(line for line in lines if line.startswith("block"))
+    assert header.split()[:2] == ["block", "size"]
+    shown = [line for line in lines if line.startswith(("gc r16 ", "se r16 ", "nl "))]
+    assert len(shown) == 9
+    assert shown[0].split()[:3] == ["gc", "r16", "28x28"]
+    assert "56x56" not in out
+
+
+def test_sorting_orders_a_pivot_and_the_csv_beside_it(folder, capsys):
+    arguments = ("--rows", "size", "--sort", "-height", "--where", "block != 'nl'")
+    _, out, _ = ran("report", "results/new.jsonl", *arguments, "--csv", "a.csv", capsys=capsys)
+    sizes = [line.split()[0] for line in out.splitlines() if re.match(r"\d+x\d+ ", line)]
+    assert sizes == ["28x28", "14x14", "7x7"]
+    written = list(csv.DictReader(io.StringIO((folder / "a.csv").read_text())))
+    assert [row["height"] for row in written] == [*["28"] * 2, *["14"] * 2, *["7"] * 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--where", "latncy_us < 1"], ["--where", "'latncy_us' is no column", "'latency_us'"]),
+        (["--where", "status == 1"], ["--where", "compares text with a number"]),
+        (["--where", "relative"], ["--where", "is no condition"]),
+        (["--where", "height > 99"], ["--where 'height > 99' leaves no case of the run"]),
+        (["--where", "__import__('os')"], ["--where", "is no condition"]),
+        (["--sort", "-latency"], ["--sort 'latency' is no column", "'latency_us'"]),
+        (["--sort", "block,,"], ["--sort '' is no column"]),
+    ],
+)
+def test_a_wrong_selection_or_order_is_one_clear_line(arguments, words, folder, capsys):
+    assert_refused(ran("report", "results/new.jsonl", *arguments, capsys=capsys), *words)
+
+
+def test_csv_and_json_read_back_are_the_rows(folder, capsys):
+    stored = store.open_run(folder / "results/new.jsonl", pytest.fail)
+    rows = list(tables.rows(stored))
+    back = [
+        {
+            name: None if cell == "" else kind(cell) if kind is str else float(cell)
+            for (name, cell), kind in zip(row.items(), tables.KINDS.values(), strict=True)
+        }
+        for row in csv_rows(capsys=capsys)
+    ]
+    assert back == rows
+    _, out, _ = ran("report", "results/new.jsonl", "--format", "json", capsys=capsys)
+    read = json.loads(out)
+    assert read["rows"] == rows
+    assert [each["block"] for each in read["findings"]["growth"]][:2] == ["gc r16", "gc r16"]
+
+
+def test_every_report_says_shape_device_versions_floor_and_day(folder, capsys):
+    first = next(tables.rows(store.open_run(folder / "results/new.jsonl", pytest.fail)))
+    words = [first["device_name"], first["torch_version"], first["gcbench_version"]]
+    for name in (entry.name for entry in PIVOTS):
+        for more in ([], ["--rows", "size"], ["--sort", "block"]):
+            arguments = ("report", "results/new.jsonl", "--format", name, *more)
+            _, out, _ = ran(*arguments, capsys=capsys)
+            plain = out.replace("{}", "")
+            for word in (*words, "2026-11-23", "256", "7"):
+                assert word in plain, (name, more, word)
+            assert "aa_lo" in plain or "A/A" in plain, (name, more)
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in FORMATS])
+@pytest.mark.parametrize("schema", [1, 2, 3])
+def test_runs_of_every_schema_are_reported_sorted_and_selected(name, schema, capsys):
+    run = str(DATA / f"run-schema{schema}.jsonl")
+    more = ("--format", name, "--where", "status == 'ok'", "--sort", "-latency_us")
+    code, out, err = ran("report", run, *more, capsys=capsys)
+    assert (code, err) == (0, "")
+    assert out.index("nl") < out.rindex("se")
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in PIVOTS])
+def test_runs_of_nothing_or_of_failures_alone_are_reported_in_every_format(name, folder, capsys):
+    kept(folder / "none.jsonl")
+    kept(folder / "failed.jsonl", comparison(GC, SE, statuses=("oom", "crashed")))
+    for more in (["--sort", "-latency_us"], ["--where", "height > 1"], ["--rows", "size"]):
+        assert ran("report", "none.jsonl", "--format", name, *more, capsys=capsys)[0] == 0
+        code, out, err = ran("report", "failed.jsonl", "--format", name, *more, capsys=capsys)
+        assert (code, err) == (0, "")
+        assert "oom" in out
+        assert "crashed" in out

@@ -143,6 +143,8 @@ def test_what_all_rows_share_stands_above():
         "latency relative to gc r16; below 1 is faster",
         "batch 1 · 256 channels · float32 · cpu · contiguous · infer · eager · warm cache · "
         "threads 2",
+        "cpu: AMD EPYC · torch 2.14.1+cu130 · gcbench 0.1.0 · measured 2026-11-23",
+        "A/A (a baseline against its own copy): 1.0 to 1.0, the worst of 2",
     )
 
 

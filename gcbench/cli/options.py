@@ -17,6 +17,7 @@ from gcbench.records import DEFAULT_EFFORT, QUICK, RIGOROUS, Effort
 from gcbench.units import parse_seconds, parse_share
 
 AXES, EFFORT, OUTPUT, PIVOT = "Axes", "How long", "Output", "Pivot"
+SELECTION = "Which cases, in which order"
 
 
 def words(choices: object) -> str:
@@ -185,6 +186,25 @@ Value = Annotated[
         help="The column to show. Default: relative; where nothing is, latency_us, else macs.",
         metavar="NAME",
         panel=PIVOT,
+    ),
+]
+Where = Annotated[
+    str | None,
+    option(
+        "--where",
+        help="Only the cases for which this holds, over columns of the CSV, as in \"status == 'ok' "
+        'and relative < 1".',
+        metavar="CONDITION",
+        panel=SELECTION,
+    ),
+]
+Sort = Annotated[
+    str | None,
+    option(
+        "--sort",
+        help="Order by columns of the CSV; a minus before a name means descending.",
+        metavar="[-]NAME[,...]",
+        panel=SELECTION,
     ),
 ]
 Report = Annotated[

@@ -15,6 +15,7 @@ from gcbench.registry import Entry
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from gcbench.findings import Watch
     from gcbench.formats.layout import Layout
     from gcbench.formats.pivot import Pivot
     from gcbench.records import Manifest
@@ -90,14 +91,21 @@ def write_whole(path: Path, content: bytes | str | Iterable[str]) -> None:
             part.unlink()
 
 
-def show(what: "Iterable[Row] | Pivot", manifest: "Manifest", shown: Entry) -> None:
+def show(
+    what: "Iterable[Row] | Pivot",
+    manifest: "Manifest",
+    shown: Entry,
+    watch: "Watch | None" = None,
+) -> None:
     """Print rows or a pivot on stdout in a format; the table in colour on a terminal.
+
+    What the rows show that went by under a watch stands below them.
 
     Raises UsageError where stdout cannot take it.
     """
     require_stdout()
     if shown.name != "table" or not sys.stdout.isatty():
-        sys.stdout.writelines(shown.load()(what, manifest))
+        sys.stdout.writelines(shown.load()(what, manifest, watch))
         return
     from rich.console import Console
 
@@ -106,7 +114,11 @@ def show(what: "Iterable[Row] | Pivot", manifest: "Manifest", shown: Entry) -> N
 
     console = Console(highlight=False)
     width = console.width
-    lines = coloured_pivot(what, width) if isinstance(what, Pivot) else coloured(what, width)
+    lines = (
+        coloured_pivot(what, width, watch)
+        if isinstance(what, Pivot)
+        else coloured(what, width, watch)
+    )
     for line in lines:
         console.print(line)
 

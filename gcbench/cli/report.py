@@ -1,13 +1,24 @@
 """`gcbench report`: a stored run, read again."""
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gcbench.cli import faults, options
+from gcbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from gcbench.store import Stored
+    from gcbench.tables import Place, Row
+    from gcbench.where import Where
 
 
 def report(
     run: options.Run = None,
     format: options.Format = "table",
+    where: options.Where = None,
+    sort: options.Sort = None,
     rows: options.Rows = None,
     columns: options.Columns = None,
     value: options.Value = None,
@@ -18,14 +29,19 @@ def report(
     """Show a stored run: every case, or one value of each in rows and columns."""
     from gcbench import store, tables
     from gcbench.cli.output import require_apart, require_writable, show, write_whole
+    from gcbench.findings import Watch
     from gcbench.formats import FORMATS, PIVOTS
+    from gcbench.formats.order import ordered, parse_sort
     from gcbench.formats.pivot import parse_name, pivot
+    from gcbench.where import parse_where
 
     pivoted = bool(rows or columns or value)
     shown = (PIVOTS if pivoted else FORMATS)[format]
     down = [parse_name("--rows", name.strip()) for name in rows.split(",")] if rows else []
     across = parse_name("--columns", columns or "block")
     told = None if value is None else parse_name("--value", value)
+    keys = None if sort is None else parse_sort("--sort", sort)
+    kept = None if where is None else parse_where("--where", where, tables.KINDS, "is no column")
     if run is None:
         run = store.newest(Path("results"))
         faults.say(f"the newest run: {run}")
@@ -35,15 +51,34 @@ def report(
     stored = store.open_run(run, lambda damage: faults.say(f"left out: {damage}"))
     if not stored.outlines:
         faults.say(f"{run} was begun at {stored.manifest.started} and holds no comparison")
+
     if csv:
-        write_whole(csv, FORMATS["csv"].load()(tables.rows(stored), stored.manifest))
+        all_rows = (row for row, _ in _kept(stored, kept))
+        asked = ordered(all_rows, keys) if keys else all_rows
+        write_whole(csv, FORMATS["csv"].load()(asked, stored.manifest))
         faults.say(f"wrote {csv}")
         if not (pivoted or output or format != "table"):
             # who asked for a file of a large run has no use for its tables
             return
-    made = tables.rows(stored)
-    what = pivot(made, down, across, told) if pivoted else made
+    watch = Watch(stored)
+    made = watch.over(_kept(stored, kept))
+    what = ordered(made, keys) if keys else made
+    laid = pivot(what, down, across, told) if pivoted else what
     if output:
-        write_whole(output, shown.load()(what, stored.manifest))
+        write_whole(output, shown.load()(laid, stored.manifest, watch))
     else:
-        show(what, stored.manifest, shown)
+        show(laid, stored.manifest, shown, watch)
+
+
+def _kept(stored: "Stored", where: "Where | None") -> "Iterator[tuple[Row, Place]]":
+    """The rows for which a condition holds. Raises UsageError where it leaves nothing of a run."""
+    from gcbench import tables
+
+    placed = tables.placed(stored)
+    if where is None:
+        return placed
+    left = (each for each in placed if where.holds(each[0]))
+    first = next(left, None)
+    if first is None and stored.outlines:
+        raise UsageError(f"--where {where.text!r} leaves no case of the run")
+    return left if first is None else chain([first], left)

@@ -127,6 +127,7 @@ def measure_into(
 def leave(run: Path, csv: Path | None) -> None:
     """Write the rows of a run to a file, if one was named, and show them as a pivot on stdout."""
     from gcbench import tables
+    from gcbench.findings import Watch
     from gcbench.formats import FORMATS, PIVOTS
     from gcbench.formats.pivot import pivot
 
@@ -139,7 +140,9 @@ def leave(run: Path, csv: Path | None) -> None:
             f"{cases:,} cases are more than a table shows: gcbench report {run} --format csv"
         )
         return
-    show(pivot(tables.rows(stored)), stored.manifest, PIVOTS["table"])
+    watch = Watch(stored)
+    made = pivot(watch.over(tables.placed(stored)))
+    show(made, stored.manifest, PIVOTS["table"], watch)
     faults.say(f"shown again, and otherwise, by: gcbench report {run}")
 
 

@@ -1,7 +1,8 @@
 """The table of output formats. Each is one file with two functions of the names below.
 
 `render` takes the rows of a run and its manifest, and yields text; `pivoted` does so for a pivot.
-A format's columns and digits are its own business; what the rows hold is not.
+Both may get a `Watch` that the rows went by: what it found is told when they have. A format's
+columns and digits are its own business; what the rows hold is not.
 """
 
 from gcbench.registry import Entry, Registry
@@ -12,6 +13,7 @@ FORMATS: Registry[Entry] = Registry(
         Entry("table", "gcbench.formats.terminal:render", "a table for people"),
         Entry("csv", "gcbench.formats.csv:render", "one row a case, every column"),
         Entry("markdown", "gcbench.formats.markdown:render", "the table for people, in Markdown"),
+        Entry("latex", "gcbench.formats.latex:render", "the table for people, in LaTeX (booktabs)"),
         Entry("json", "gcbench.formats.json:render", "the rows with all digits, and the manifest"),
         Entry(
             "pytest-benchmark",

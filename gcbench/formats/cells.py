@@ -1,7 +1,6 @@
 """A row's cells as people read them."""
 
 import math
-import re
 from collections.abc import Callable
 
 from gcbench.tables import Row
@@ -51,27 +50,3 @@ def estimate(row: Row, column: str) -> tuple[float, float, float]:
     """A value with the ends of its interval, infinite where those are not known."""
     mid, lo, hi = (row[name] for name in (column, f"{column}_lo", f"{column}_hi"))
     return (mid, -math.inf, math.inf) if lo is None or hi is None else (mid, lo, hi)
-
-
-def label(row: Row) -> str:
-    """A short name of a row among those of its comparison."""
-    return label_of_key(row["key"], row["network"])
-
-
-def label_of_key(key: str, network: str | None = None) -> str:
-    """A short name of a case: its spec, its ratio, and which copy it is; not the network around it.
-
-    >>> label_of_key("gc|ratio=16|1x256x56x56|float32|cpu|contiguous|infer|eager|warm|threads=2#2")
-    'gc r16 #2'
-    """
-    # eight axes stand behind; a spec may hold anything
-    first, *axes = key.removeprefix(f"{network}|").rsplit("|", 8)
-    ratio = re.fullmatch(r"(.*)\|ratio=([0-9]+)", first, re.DOTALL)
-    copy = axes[-1].partition("#")[2] if axes else ""
-    return (f"{ratio[1]} r{ratio[2]}" if ratio else first) + (f" #{copy}" if copy else "")
-
-
-def full_label(row: Row) -> str:
-    """The label, and the value of the paired axis where there is one."""
-    pair = row["pair"]
-    return f"{label(row)} ({pair} {row[pair]})" if pair else label(row)

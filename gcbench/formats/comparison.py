@@ -11,10 +11,9 @@ from gcbench.formats import csv as comma
 from gcbench.formats import json as objects
 from gcbench.formats import markdown as marked
 from gcbench.formats import terminal
-from gcbench.formats.cells import label_of_key
 from gcbench.formats.layout import Layout
-from gcbench.formats.pivot import AXES
 from gcbench.judging import Judgement
+from gcbench.labels import AXES, label_of_key
 from gcbench.records import Manifest
 from gcbench.spec import Case
 from gcbench.statistics import Interval

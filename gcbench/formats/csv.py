@@ -4,13 +4,14 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 
+from gcbench.findings import Watch
 from gcbench.formats.pivot import Pivot
 from gcbench.formats.text import inert, printable
 from gcbench.records import Cell, Manifest
 from gcbench.tables import COLUMNS, Row
 
 
-def render(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
+def render(rows: Iterable[Row], manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
     """Write rows as comma-separated values behind a header, a line at a time."""
     return lines_of(rows, COLUMNS)
 
@@ -27,11 +28,15 @@ def lines_of(rows: Iterable[Row], names: Iterable[str]) -> Iterator[str]:
         yield _line(names)
 
 
-def pivoted(pivot: Pivot, manifest: Manifest) -> Iterator[str]:
-    """Write a pivot with full digits; a case that has no value has its status."""
-    yield _line((*pivot.row_names, *pivot.columns))
+def pivoted(pivot: Pivot, manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
+    """Write a pivot with full digits; a case that has no value has its status.
+
+    Behind the values every line has what they rest on.
+    """
+    carried = {name: cell for name, cell in pivot.carried.items() if name not in pivot.row_names}
+    yield _line((*pivot.row_names, *pivot.columns, *carried))
     for labels, cells in pivot.lines:
-        yield _line((*labels, *(cell.value for cell in cells)))
+        yield _line((*labels, *(cell.value for cell in cells), *carried.values()))
 
 
 def _line(cells: Iterable[Cell]) -> str:

@@ -1,18 +1,25 @@
 """What a table for people says of a comparison, before any format writes it."""
 
-import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
+from rich.cells import cell_len
+
 from gcbench.disturbance import FLAG_WORDS
-from gcbench.formats.cells import estimate, full_label, label, label_of_key, shown
+from gcbench.formats.cells import estimate, shown
+from gcbench.formats.order import Ordered
+from gcbench.formats.provenance import devices, floor_text, made_with
+from gcbench.formats.text import printable
+from gcbench.labels import AXES, axes_text, axis_word, full_label, label, label_of_key, shared
 from gcbench.roofline import GRAPH_GAIN, HOST_SHARE, NEAR
 from gcbench.tables import Row
 from gcbench.units import interval_text, percent_text
 
 # columns that stand even where every cell is empty; the second ones only where something was timed
 _ALWAYS = ("block", "params", "MACs")
+REASONS_TOLD = 5
 _OF_TIME = ("latency", "relative", "95 % interval", "verdict")
 
 
@@ -36,7 +43,10 @@ class Layout:
 
 
 def comparisons(rows: Iterable[Row]) -> Iterator[Layout]:
-    """Lay out each comparison of a run."""
+    """Lay out each comparison of a run; rows in an order across comparisons as one table."""
+    if isinstance(rows, Ordered) and len({row["comparison"] for row in rows}) > 1:
+        yield listed(rows)
+        return
     for _, group in groupby(rows, lambda row: row["comparison"]):
         yield laid_out(list(group))
 
@@ -58,6 +68,83 @@ def laid_out(rows: Sequence[Row]) -> Layout:
     )
 
 
+def listed(rows: Sequence[Row]) -> Layout:
+    """Lay out rows of several comparisons as one table, with a column for every axis that varies.
+
+    What is said below is what holds for all of them; reasons of failures are counted.
+    """
+    alike = shared(rows)
+    axes = [axis for axis in AXES if axis not in alike]
+    if len({row["network"] for row in rows}) > 1:
+        axes.append("network")
+    lines = [
+        {"block": label(row), **{axis: axis_word(row, axis) for axis in axes}, **_cells(row, None)}
+        for row in rows
+    ]
+    timed = any(line["latency"] for line in lines)
+    always = (*_ALWAYS, *(_OF_TIME if timed else ()))
+    names = [name for name in lines[0] if name in always or any(line[name] for line in lines)]
+    baselines = {label_of_key(row["baseline"], row["network"]) for row in rows}
+    against = (
+        "relative"
+        if len(baselines) > 1 or any(row["pair"] for row in rows)
+        else f"vs {baselines.pop()}"
+    )
+    copies = floor_text(rows)
+    return Layout(
+        heading=[
+            axes_text(alike),
+            f"{devices(rows)} · {made_with(rows)}",
+            *([f"{copies}, the worst of all"] if copies else []),
+        ],
+        header=[against if name == "relative" else name for name in names],
+        labels=1 + len(axes),
+        lines=[[line[name] for name in names] for line in lines],
+        notes=[*failures(rows), *_counters(rows), *_flags(rows, told_each=False)],
+    )
+
+
+def failures(rows: Iterable[Row]) -> Iterator[str]:
+    """Why cases failed, the commonest reasons first, with how many they are."""
+    failed = Counter(
+        (row["status"], row["reason"] or "no reason was kept")
+        for row in rows
+        if row["status"] != "ok"
+    )
+    for (status, reason), times in failed.most_common(REASONS_TOLD):
+        yield f"{status} ({times}): {reason}"
+    if len(failed) > REASONS_TOLD:
+        yield f"and {len(failed) - REASONS_TOLD} more reasons: the CSV has them"
+
+
+def widths_of(layout: Layout) -> list[int]:
+    """How wide each column is, in letters of a terminal."""
+    columns = zip(layout.header, *layout.lines, strict=True)
+    return [max(cell_len(printable(cell)) for cell in column) for column in columns]
+
+
+def banks(layout: Layout, width: int, gap: str) -> Iterator[Layout]:
+    """Share the columns out among tables that are no wider than so many letters."""
+    widths = [each + len(gap) for each in widths_of(layout)]
+    labels = list(range(layout.labels))
+    bank: list[int] = []
+    for column in range(layout.labels, len(widths)):
+        if bank and sum(widths[each] for each in (*labels, *bank, column)) - len(gap) > width:
+            yield chosen(layout, [*labels, *bank])
+            bank = []
+        bank.append(column)
+    yield chosen(layout, [*labels, *bank])
+
+
+def chosen(layout: Layout, columns: Sequence[int]) -> Layout:
+    """The same with these columns alone."""
+    return replace(
+        layout,
+        header=[layout.header[column] for column in columns],
+        lines=[[line[column] for column in columns] for line in layout.lines],
+    )
+
+
 def _heading(rows: Sequence[Row]) -> list[str]:
     first = rows[0]
     shape = "x".join(str(first[axis]) for axis in ("batch", "channels", "height", "width"))
@@ -72,19 +159,10 @@ def _heading(rows: Sequence[Row]) -> list[str]:
         where += f", {processes} fresh processes (intervals hold the median of each)"
     lines = [
         " · ".join([shape, *axes[:-1], f"{axes[-1]} cache"]),
-        f"{where} · torch {first['torch_version']}",
+        f"{where} · {made_with(rows)}",
     ]
-    copies = [(row["aa_lo"], row["aa_hi"]) for row in rows if row["verdict"] == "baseline"]
-    if copies:
-        known = [ends for ends in copies if None not in ends]
-        # of several baselines the one whose copy is farthest off
-        ends = max(known, key=_reach) if known else (-math.inf, math.inf)
-        lines.append(f"A/A (a baseline against its own copy): {interval_text(1.0, *ends)}")
-    return lines
-
-
-def _reach(ends: tuple[float, float]) -> float:
-    return max(abs(end - 1) for end in ends)
+    copies = floor_text(rows)
+    return [*lines, copies] if copies else lines
 
 
 def _values(rows: Sequence[Row], axis: str) -> str:
@@ -133,10 +211,7 @@ def _notes(rows: Sequence[Row]) -> Iterator[str]:
         if row["reason"]:
             state = "" if row["status"] == "ok" else f" {row['status']}"
             yield f"{full_label(row)}{state}: {row['reason']}"
-    for counter in dict.fromkeys(row["macs_counter"] for row in rows if row["macs_counter"]):
-        counted = [row["uncounted_ops"] or "" for row in rows if row["macs_counter"] == counter]
-        operators = sorted(set(" ".join(counted).split()))
-        yield f"MACs by {counter}; not counted: {', '.join(operators) or 'nothing'}"
+    yield from _counters(rows)
     yield from _inside(rows)
     if any(row["mode"] != "infer" for row in rows):
         yield (
@@ -155,6 +230,14 @@ def _notes(rows: Sequence[Row]) -> Iterator[str]:
     yield from _flags(rows)
 
 
+def _counters(rows: Sequence[Row]) -> Iterator[str]:
+    """Who counted the MACs, and what was not counted."""
+    for counter in dict.fromkeys(row["macs_counter"] for row in rows if row["macs_counter"]):
+        counted = [row["uncounted_ops"] or "" for row in rows if row["macs_counter"] == counter]
+        operators = sorted(set(" ".join(counted).split()))
+        yield f"MACs by {counter}; not counted: {', '.join(operators) or 'nothing'}"
+
+
 def _inside(rows: Sequence[Row]) -> Iterator[str]:
     """Where in a network the blocks of each row stand."""
     for row in rows:
@@ -169,7 +252,8 @@ def _shortened(paths: str) -> str:
     return ", ".join(known if len(known) <= 4 else [*known[:2], "...", known[-1]])
 
 
-def _flags(rows: Sequence[Row]) -> Iterator[str]:
+def _flags(rows: Sequence[Row], told_each: bool = True) -> Iterator[str]:
+    """Flags in words; which rows have samples far out only where each is to be told."""
     words = [(row, word) for row in rows for word in (row["flags"] or "").split()]
     for word in dict.fromkeys(word for _, word in words):
         if not word.startswith("far_out"):
@@ -180,7 +264,7 @@ def _flags(rows: Sequence[Row]) -> Iterator[str]:
         for row, word in words
         if word.startswith("far_out=")
     ]
-    if far:
+    if far and told_each:
         yield f"samples far out, kept all the same: {', '.join(far)}"
 
 

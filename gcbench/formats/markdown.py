@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
+from gcbench.findings import Watch
 from gcbench.formats.layout import Layout, comparisons
 from gcbench.formats.pivot import Pivot
 from gcbench.formats.text import inert, printable
@@ -10,14 +11,16 @@ from gcbench.records import Manifest
 from gcbench.tables import Row
 
 
-def render(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
+def render(rows: Iterable[Row], manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
     """Write a table for each comparison, what it rests on above and below it."""
-    return sections(comparisons(rows))
+    yield from sections(comparisons(rows))
+    yield from _findings(watch)
 
 
-def pivoted(pivot: Pivot, manifest: Manifest) -> Iterator[str]:
+def pivoted(pivot: Pivot, manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
     """Write a pivot as one table."""
-    return sections([pivot.layout()])
+    yield from sections([pivot.layout()])
+    yield from _findings(watch)
 
 
 def sections(layouts: Iterable[Layout]) -> Iterator[str]:
@@ -26,9 +29,18 @@ def sections(layouts: Iterable[Layout]) -> Iterator[str]:
         yield "\n" * bool(number) + _section(each)
 
 
+def _findings(watch: Watch | None) -> Iterator[str]:
+    told = watch.findings.sentences() if watch else []
+    yield "\n" * bool(told) + _list(told)
+
+
+def _list(sentences: Iterable[str]) -> str:
+    return "".join(f"- {_escaped(sentence)}\n" for sentence in sentences)
+
+
 def _section(layout: Layout) -> str:
     heading = "  \n".join(map(_escaped, layout.heading)) + ("\n\n" if layout.heading else "")
-    notes = "".join(f"- {_escaped(note)}\n" for note in layout.notes)
+    notes = _list(layout.notes)
     if not layout.header:
         return f"{heading}{notes}"
     sides = [":---" if layout.is_left(i) else "---:" for i in range(len(layout.header))]

@@ -1,30 +1,18 @@
 """One value of every case of a run, in rows and columns of the axes that vary."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gcbench.disturbance import BUSY
 from gcbench.errors import UsageError
-from gcbench.formats.cells import label, label_of_key, shown
-from gcbench.formats.layout import Layout
+from gcbench.formats.cells import shown
+from gcbench.formats.layout import Layout, failures
+from gcbench.formats.provenance import carried, devices, floor_text, made_with
+from gcbench.labels import AXES, axes_text, axis_word, label, label_of_key, shared
 from gcbench.records import Cell
 from gcbench.registry import suggestion
 from gcbench.tables import COLUMNS, Row
 
-# the axes beside block and ratio, and how a heading says the value that all rows share
-AXES: dict[str, Callable[[str], str]] = {
-    "batch": "batch {}".format,
-    "channels": "{} channels".format,
-    "size": str,
-    "dtype": str,
-    "device": str,
-    "layout": str,
-    "mode": str,
-    "runtime": str,
-    "cache": "{} cache".format,
-    "threads": "threads {}".format,
-}
 # names that are no column
 _MADE = ("size", "shape")
 
@@ -39,7 +27,6 @@ _BUSY_WORDS = (
     "~: timed while threads waited for cores, so it says little: gcbench report RUN has the words"
 )
 NO_CASE = "-"
-REASONS_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -55,7 +42,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Pivot:
-    """Lines of labels and places below the names of the labels and of the columns."""
+    """Lines of labels and places below the names of the labels and of the columns.
+
+    `carried` is what all cells rest on: axes that they share, device, versions, start, A/A.
+    """
 
     value: str
     heading: tuple[str, ...]
@@ -63,6 +53,7 @@ class Pivot:
     columns: tuple[str, ...]
     lines: tuple[tuple[tuple[str, ...], tuple[Place, ...]], ...]
     notes: tuple[str, ...]
+    carried: Mapping[str, Cell]
 
     def layout(self) -> Layout:
         """Lay it out as a table for people."""
@@ -117,7 +108,7 @@ def pivot(
     hole = Place(NO_CASE, None)
     return Pivot(
         value=value,
-        heading=(_title(rows, value), _shared(rows)),
+        heading=tuple(_heading(rows, value)),
         row_names=down,
         columns=tuple(columns),
         lines=tuple(
@@ -125,6 +116,7 @@ def pivot(
             for line, cells in lines.items()
         ),
         notes=tuple(_notes(rows, value)),
+        carried=carried(rows),
     )
 
 
@@ -151,15 +143,13 @@ def _left_over(rows: Sequence[Row], named: Sequence[str]) -> list[str]:
 
 
 def _word(row: Row, name: str, named: Sequence[str]) -> str:
-    if name == "size":
-        return f"{row['height']}x{row['width']}"
     if name == "shape":
         return "x".join(str(row[axis]) for axis in ("batch", "channels", "height", "width"))
     if name in ("block", "spec"):
         whole = label(row)
         # where the ratio has a place of its own the label leaves it out
         return whole.replace(f" r{row['ratio']}", "", 1) if "ratio" in named else whole
-    return "none" if row[name] is None else str(row[name])
+    return axis_word(row, name)
 
 
 def _place(row: Row, value: str) -> Place:
@@ -188,6 +178,17 @@ def _why_missing(row: Row, value: str) -> str:
     return "none"
 
 
+def _heading(rows: Sequence[Row], value: str) -> Iterator[str]:
+    yield _title(rows, value)
+    yield axes_text(shared(rows))
+    if rows:
+        yield f"{devices(rows)} · {made_with(rows)}"
+    copies = floor_text(rows)
+    if copies:
+        baselines = sum(row["verdict"] == "baseline" for row in rows)
+        yield f"{copies}{f', the worst of {baselines}' if baselines > 1 else ''}"
+
+
 def _title(rows: Sequence[Row], value: str) -> str:
     if value != "relative":
         return value
@@ -197,22 +198,8 @@ def _title(rows: Sequence[Row], value: str) -> str:
     return f"latency relative to {' or '.join(against) or 'a baseline'}; below 1 is faster"
 
 
-def _shared(rows: Sequence[Row]) -> str:
-    words = {axis: {_word(row, axis, ()) for row in rows} for axis in AXES}
-    return " · ".join(AXES[axis](found.pop()) for axis, found in words.items() if len(found) == 1)
-
-
 def _notes(rows: Sequence[Row], value: str) -> list[str]:
     judged = {row["verdict"] for row in rows} if value == "relative" else set()
     notes = [words for verdict, words in _MARK_WORDS.items() if verdict in judged]
     notes += [_BUSY_WORDS] if any(_is_busy(row, value) for row in rows) else []
-    failed = Counter(
-        (row["status"], row["reason"] or "no reason was kept")
-        for row in rows
-        if row["status"] != "ok"
-    )
-    for (status, reason), times in failed.most_common(REASONS_TOLD):
-        notes.append(f"{status} ({times}): {reason}")
-    if len(failed) > REASONS_TOLD:
-        notes.append(f"and {len(failed) - REASONS_TOLD} more reasons: the CSV has them")
-    return notes
+    return [*notes, *failures(rows)]

@@ -8,7 +8,8 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from gcbench.formats.layout import Layout, comparisons
+from gcbench.findings import Watch
+from gcbench.formats.layout import Layout, banks, chosen, comparisons, widths_of
 from gcbench.formats.pivot import Pivot
 from gcbench.formats.text import printable
 from gcbench.records import Manifest
@@ -31,29 +32,32 @@ _OPTIONAL = (
 )
 
 
-def render(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
+def render(rows: Iterable[Row], manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
     """Write a table for each comparison as plain text, as wide as it is."""
-    return written(comparisons(rows))
+    yield from written(comparisons(rows))
+    yield _plain(_findings(watch))
 
 
-def pivoted(pivot: Pivot, manifest: Manifest) -> Iterator[str]:
+def pivoted(pivot: Pivot, manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
     """Write a pivot as plain text, as wide as it is."""
-    return written([pivot.layout()])
+    yield from written([pivot.layout()])
+    yield _plain(_findings(watch))
 
 
 def written(layouts: Iterable[Layout]) -> Iterator[str]:
     """Write tables one below the other as plain text, as wide as they are."""
     for number, each in enumerate(layouts):
-        yield "\n" * bool(number) + "".join(f"{line.plain.rstrip()}\n" for line in _lines(each))
+        yield "\n" * bool(number) + _plain(_lines(each))
 
 
-def coloured(rows: Iterable[Row], width: int) -> Iterator[Text]:
+def coloured(rows: Iterable[Row], width: int, watch: Watch | None = None) -> Iterator[Text]:
     """Write the tables in colour for a terminal of so many columns.
 
     Where the width does not hold all columns, the last ones are left out, and that is said: numbers
     are never cut.
     """
-    return coloured_layouts(comparisons(rows), width)
+    yield from coloured_layouts(comparisons(rows), width)
+    yield from _findings(watch)
 
 
 def coloured_layouts(layouts: Iterable[Layout], width: int) -> Iterator[Text]:
@@ -63,17 +67,18 @@ def coloured_layouts(layouts: Iterable[Layout], width: int) -> Iterator[Text]:
         yield from _lines(_narrowed(each, width))
 
 
-def coloured_pivot(pivot: Pivot, width: int) -> Iterator[Text]:
+def coloured_pivot(pivot: Pivot, width: int, watch: Watch | None = None) -> Iterator[Text]:
     """Write a pivot for a terminal: columns that its width does not hold stand below the others."""
     layout = pivot.layout()
-    banks = list(_banks(layout, width))
-    for bank in banks:
-        first, last = bank is banks[0], bank is banks[-1]
+    pieces = list(banks(layout, width, GAP))
+    for piece in pieces:
+        first, last = piece is pieces[0], piece is pieces[-1]
         yield from _lines(
             replace(
-                bank, heading=layout.heading if first else (), notes=layout.notes if last else ()
+                piece, heading=layout.heading if first else (), notes=layout.notes if last else ()
             )
         )
+    yield from _findings(watch)
 
 
 def plain(laid_out: RenderableType) -> str:
@@ -84,11 +89,22 @@ def plain(laid_out: RenderableType) -> str:
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
+def _plain(lines: Iterable[Text]) -> str:
+    return "".join(f"{line.plain.rstrip()}\n" for line in lines)
+
+
+def _findings(watch: Watch | None) -> Iterator[Text]:
+    """What the rows show that have gone by, below a line left free."""
+    told = watch.findings.sentences() if watch else []
+    yield from [Text()] * bool(told)
+    yield from (Text(printable(sentence)) for sentence in told)
+
+
 def _lines(layout: Layout) -> Iterator[Text]:
     for number, above in enumerate(layout.heading):
         yield Text(printable(above), style="" if number else "bold")
     if layout.header:
-        widths = _widths(layout)
+        widths = widths_of(layout)
         yield _line(layout, layout.header, widths, "bold")
         yield Text("─" * (sum(widths) + len(GAP) * (len(widths) - 1)))
         for line in layout.lines:
@@ -109,14 +125,9 @@ def _line(layout: Layout, cells: Sequence[str], widths: Sequence[int], style: st
     return text
 
 
-def _widths(layout: Layout) -> list[int]:
-    columns = zip(layout.header, *layout.lines, strict=True)
-    return [max(cell_len(printable(cell)) for cell in column) for column in columns]
-
-
 def _narrowed(layout: Layout, width: int) -> Layout:
     """Leave columns out until the rest is no wider than so many letters."""
-    widths = dict(zip(layout.header, _widths(layout), strict=True))
+    widths = dict(zip(layout.header, widths_of(layout), strict=True))
     left_out: list[str] = []
     for name in reversed(_OPTIONAL):
         if sum(widths.values()) + len(GAP) * (len(widths) - 1) <= width:
@@ -127,25 +138,4 @@ def _narrowed(layout: Layout, width: int) -> Layout:
         return layout
     kept = [i for i, name in enumerate(layout.header) if name in widths]
     note = f"too narrow for {', '.join(left_out)}: a wider terminal or a file has them"
-    return replace(_chosen(layout, kept), notes=[*layout.notes, note])
-
-
-def _banks(layout: Layout, width: int) -> Iterator[Layout]:
-    """Share the columns out among tables that are no wider than so many letters."""
-    widths = [each + len(GAP) for each in _widths(layout)]
-    labels = list(range(layout.labels))
-    bank: list[int] = []
-    for column in range(layout.labels, len(widths)):
-        if bank and sum(widths[each] for each in (*labels, *bank, column)) - len(GAP) > width:
-            yield _chosen(layout, [*labels, *bank])
-            bank = []
-        bank.append(column)
-    yield _chosen(layout, [*labels, *bank])
-
-
-def _chosen(layout: Layout, columns: Sequence[int]) -> Layout:
-    return replace(
-        layout,
-        header=[layout.header[column] for column in columns],
-        lines=[[line[column] for column in columns] for line in layout.lines],
-    )
+    return replace(chosen(layout, kept), notes=[*layout.notes, note])

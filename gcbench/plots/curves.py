@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gcbench.formats.cells import estimate, label, shown
+from gcbench.formats.cells import estimate, shown
 from gcbench.formats.text import printable
+from gcbench.labels import label
 from gcbench.plots import theme
 from gcbench.plots.labels import distinct
 from gcbench.plots.quantities import Doubt, Quantity

@@ -5,8 +5,9 @@ from typing import Any
 
 import altair as alt
 
-from gcbench.formats.cells import label, shown
+from gcbench.formats.cells import shown
 from gcbench.formats.text import printable
+from gcbench.labels import label
 from gcbench.plots import theme
 from gcbench.plots.curves import Point, point, why_missing
 from gcbench.plots.framing import axis_of, data, framed, layered, scale_of, tooltips, words_at

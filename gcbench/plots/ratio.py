@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from gcbench.errors import UsageError
-from gcbench.formats.cells import label
 from gcbench.formats.text import printable
+from gcbench.labels import label
 from gcbench.plots import theme
 from gcbench.plots.curves import Curve, curves, extents
 from gcbench.plots.framing import framed, panel_title, side_by_side

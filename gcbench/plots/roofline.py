@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from gcbench.errors import UsageError
-from gcbench.formats.cells import label
+from gcbench.labels import label
 from gcbench.plots import theme
 from gcbench.plots.curves import Curve, Point, shorts, tip
 from gcbench.plots.framing import (

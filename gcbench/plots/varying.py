@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gcbench.errors import UsageError
-from gcbench.formats.cells import label
+from gcbench.labels import AXES as SHARED
+from gcbench.labels import label
 from gcbench.tables import Row
 from gcbench.units import counted
 
@@ -20,19 +21,7 @@ _TOGETHER = (
     ("batch", "size"),
 )
 # every axis but block and ratio, and how a value of it is said
-AXES: dict[str, Callable[[str], str]] = {
-    "network": str,
-    "batch": "batch {}".format,
-    "channels": "{} channels".format,
-    "size": str,
-    "dtype": str,
-    "mode": str,
-    "runtime": str,
-    "layout": str,
-    "cache": "{} cache".format,
-    "device": str,
-    "threads": "threads {}".format,
-}
+AXES: dict[str, Callable[[str], str]] = {"network": str, **SHARED}
 _TITLES = {"batch": "batch size", "ratio": "ratio r"}
 
 

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from gcbench.formats.cells import label, label_of_key
 from gcbench.formats.text import printable
+from gcbench.labels import label, label_of_key
 from gcbench.plots.curves import shorts, why_missing
 from gcbench.plots.quantities import DOUBTS, Quantity
 from gcbench.plots.varying import AXES, series, value, varied

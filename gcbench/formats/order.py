@@ -1,0 +1,49 @@
+"""Rows in an order that was asked for."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from gcbench.errors import UsageError
+from gcbench.registry import suggestion
+from gcbench.tables import COLUMNS, KINDS, Row
+
+
+class Key(NamedTuple):
+    """A column to sort by, ascending or descending."""
+
+    column: str
+    descending: bool
+
+
+class Ordered(list[Row]):
+    """Rows whose order goes across comparisons: a table for people shows them as one."""
+
+
+def parse_sort(option: str, text: str) -> list[Key]:
+    """Read columns with commas between, a minus before one that descends. Raises UsageError.
+
+    >>> parse_sort("--sort", "block,-latency_us")
+    [Key(column='block', descending=False), Key(column='latency_us', descending=True)]
+    """
+    keys = [
+        Key(name.removeprefix("-"), name.startswith("-"))
+        for name in (part.strip() for part in text.split(","))
+    ]
+    for column, _ in keys:
+        if column not in COLUMNS:
+            raise UsageError(f"{option} {column!r} is no column: {suggestion(column, COLUMNS)}")
+    return keys
+
+
+def ordered(rows: Iterable[Row], keys: Sequence[Key]) -> Ordered:
+    """Sort rows by the first key, those alike in it by the next; what is missing comes last."""
+    found = Ordered(rows)
+    for column, descending in reversed(keys):
+        found.sort(key=lambda row: _sortable(row[column], KINDS[column]), reverse=descending)
+        # last, whichever way the others go
+        found.sort(key=lambda row: row[column] is None)
+    return found
+
+
+def _sortable(cell: Any, kind: type) -> Any:
+    return cell if cell is not None else kind()

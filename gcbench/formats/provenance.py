@@ -1,0 +1,67 @@
+"""What numbers rest on: where, when and with what they were measured, and how far copies differ."""
+
+import math
+from collections.abc import Sequence
+
+from gcbench.labels import shared
+from gcbench.records import Cell
+from gcbench.tables import Row
+from gcbench.units import interval_text
+
+# what a pivot that is no table for people carries beside the axes that all its rows share
+CARRIED = ("device_name", "torch_version", "gcbench_version", "started")
+
+
+def made_with(rows: Sequence[Row]) -> str:
+    """The versions and the day, in a line.
+
+    >>> made_with([{"torch_version": "2.9", "gcbench_version": "1", "started": "2026-11-25T16:00"}])
+    'torch 2.9 · gcbench 1 · measured 2026-11-25'
+    """
+    day = rows[0]["started"].partition("T")[0]
+    return (
+        f"torch {rows[0]['torch_version']} · gcbench {rows[0]['gcbench_version']} · measured {day}"
+    )
+
+
+def devices(rows: Sequence[Row]) -> str:
+    """The devices, with their names."""
+    names = dict.fromkeys(f"{row['device']}: {row['device_name']}" for row in rows)
+    return " and ".join(names)
+
+
+def floor(rows: Sequence[Row]) -> tuple[float, float] | None:
+    """The A/A interval of the rows' baselines: of several the one that reaches farthest from 1.
+
+    Where no baseline is among the rows, that of those that were held against one. Infinite where
+    there were too few replicates for one; None where nothing was timed.
+    """
+    against = [row for row in rows if row["verdict"] == "baseline"] or rows
+    copies = [(row["aa_lo"], row["aa_hi"]) for row in against if row["verdict"]]
+    known = [ends for ends in copies if None not in ends]
+    if not copies:
+        return None
+    return max(known, key=_reach) if known else (-math.inf, math.inf)
+
+
+def floor_text(rows: Sequence[Row]) -> str | None:
+    """The A/A interval in a line."""
+    ends = floor(rows)
+    return ends and f"A/A (a baseline against its own copy): {interval_text(1.0, *ends)}"
+
+
+def carried(rows: Sequence[Row]) -> dict[str, Cell]:
+    """The same as cells: the axes that all rows share, device, versions, start and A/A interval."""
+    ends = floor(rows)
+    lo, hi = ends if ends and math.isfinite(ends[0]) else (None, None)
+    first = rows[0] if rows else {}
+    return {
+        **shared(rows),
+        **{column: first.get(column) for column in CARRIED},
+        "aa_lo": lo,
+        "aa_hi": hi,
+    }
+
+
+def _reach(ends: tuple[float, float]) -> float:
+    return max(abs(end - 1) for end in ends)
