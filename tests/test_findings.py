@@ -242,3 +242,9 @@ def test_series_that_follow_one_formula_are_told_as_one():
     told = findings(*made).sentences()
     assert any("gc r16: MACs grow as N^1.00 from 7x7 to 112x112, exactly 512 N;" in x for x in told)
     assert any("se r16: MACs do not depend on N;" in x for x in told)
+
+
+def test_an_inversion_in_favour_of_the_baseline_has_the_inverse_of_the_table_s_relative():
+    worst = findings(timed(7, (100, 200, 900), (5000, 1000, 9000))).as_json()["ranking"]
+    assert worst["worst_inversion"]["block"] == "gc r16"
+    assert worst["worst_inversion"]["relative"] == pytest.approx(0.5, rel=1e-3)
