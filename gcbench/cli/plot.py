@@ -15,14 +15,6 @@ Chart = Annotated[
         metavar="|".join(entry.name for entry in CHARTS),
     ),
 ]
-Where = Annotated[
-    str | None,
-    options.option(
-        "--where",
-        help="Keep the cases for which this holds, as in \"channels == 256 and block != 'nl'\".",
-        metavar="CONDITION",
-    ),
-]
 Picture = Annotated[
     Path | None,
     options.option(
@@ -39,7 +31,7 @@ Picture = Annotated[
 def plot(
     run: options.Run = None,
     chart: Chart = None,
-    where: Where = None,
+    where: options.Where = None,
     output: Picture = None,
     traceback: faults.Traceback = False,
 ) -> None:
@@ -55,7 +47,9 @@ def plot(
         CHARTS[chart]
     if output is not None:
         require_suffix("--output", output)
-    condition = None if where is None else parse_where("--where", where)
+    condition = (
+        None if where is None else parse_where("--where", where, tables.KINDS, "is no column")
+    )
     require_installed()
     if run is None:
         run = store.newest(Path("results"))
