@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 from gcbench import comparing, store
-from gcbench.judging import Timed, clones_of, judge
+from gcbench.comparing.judging import Timed, clones_of, judge
 from gcbench.statistics import ERROR_RATE, Interval, Noise, median_interval
 from gcbench.units import interval_text, percent_text
 

@@ -13,9 +13,9 @@ import pytest
 from runs import DATA, GC, NL, SE, comparison, kept, manifest, swept
 from test_cli import assert_refused, ran
 
+from gcbench.comparing.gates import KINDS
 from gcbench.formats import COMPARISON_FORMATS
 from gcbench.formats.comparison import MOST_SHOWN
-from gcbench.gates import KINDS
 from gcbench.spec import Block
 
 NAMES = [entry.name for entry in COMPARISON_FORMATS]

@@ -5,7 +5,7 @@ import statistics
 
 import pytest
 
-from gcbench.movement import Arm, Calm, Surroundings, by_block, student, together
+from gcbench.comparing.movement import Arm, Calm, Surroundings, by_block, student, together
 
 EXACT = 1e-12
 # two-sided, by scipy.stats.t.isf(rate / 2, dof); the series for many degrees begins above 200

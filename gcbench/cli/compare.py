@@ -13,7 +13,7 @@ from gcbench.units import percent_text
 
 if TYPE_CHECKING:
     from gcbench.comparing import Compared
-    from gcbench.gates import Condition
+    from gcbench.comparing.gates import Condition
     from gcbench.registry import Entry
 
 First = Annotated[
@@ -71,7 +71,7 @@ def compare(
     """Compare two stored runs: what became slower or faster, and what cannot be told."""
     from gcbench import comparing, store
     from gcbench.cli.output import require_apart, require_writable, write_whole
-    from gcbench.gates import parse_conditions
+    from gcbench.comparing.gates import parse_conditions
     from gcbench.where import parse_where
 
     conditions = parse_conditions("--fail-on", fail_on or [])

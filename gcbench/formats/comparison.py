@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gcbench.comparing import COUNTS, Compared, Pair, Side
+from gcbench.comparing.judging import Judgement
 from gcbench.disturbance import FLAG_WORDS
 from gcbench.formats import csv as comma
 from gcbench.formats import json as objects
 from gcbench.formats import markdown as marked
 from gcbench.formats import terminal
 from gcbench.formats.layout import Layout
-from gcbench.judging import Judgement
 from gcbench.labels import AXES, label_of_key
 from gcbench.records import Manifest
 from gcbench.spec import Case

@@ -10,9 +10,9 @@ from statistics import median
 from typing import Literal
 
 from gcbench import store
+from gcbench.comparing.judging import Judgement, Timed, Whole, clones_of, judge
+from gcbench.comparing.movement import Arm, together
 from gcbench.disturbance import machine_flags
-from gcbench.judging import Judgement, Timed, Whole, clones_of, judge
-from gcbench.movement import Arm, together
 from gcbench.records import Cell, ComparisonRecord, Manifest, Run, Status
 from gcbench.spec import Case
 from gcbench.statistics import Absolute, Interval, Noise, Verdict, absolutes

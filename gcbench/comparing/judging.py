@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 
-from gcbench.movement import Arm, Calm, Surroundings, by_block
+from gcbench.comparing.movement import Arm, Calm, Surroundings, by_block
 from gcbench.statistics import ERROR_RATE, Interval, Noise, Verdict, resolvable, verdict
 
 
