@@ -131,7 +131,7 @@ def layouts(compared: Compared) -> Iterator[Layout]:
     if pairs:
         yield Layout(heading, *_of_pairs(compared, pairs), notes=notes)
     else:
-        yield Layout(heading, ("block",), 1, (), notes)
+        yield Layout(heading, (), 0, (), notes)
 
 
 def _telling(pairs: Sequence[Pair]) -> Sequence[Pair]:

@@ -20,7 +20,8 @@ _OF_TIME = ("latency", "relative", "95 % interval", "verdict")
 class Layout:
     """Text for a table: lines above it, a header, lines of cells, and notes below it.
 
-    The first `labels` columns name their line and stand to the left, as the verdict does.
+    The first `labels` columns name their line and stand to the left, as the verdict does. Without a
+    header there is no table, only what stands above and below it.
     """
 
     heading: Sequence[str]

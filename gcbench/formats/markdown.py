@@ -27,12 +27,14 @@ def sections(layouts: Iterable[Layout]) -> Iterator[str]:
 
 
 def _section(layout: Layout) -> str:
-    heading = "  \n".join(map(_escaped, layout.heading))
+    heading = "  \n".join(map(_escaped, layout.heading)) + ("\n\n" if layout.heading else "")
     notes = "".join(f"- {_escaped(note)}\n" for note in layout.notes)
+    if not layout.header:
+        return f"{heading}{notes}"
     sides = [":---" if layout.is_left(i) else "---:" for i in range(len(layout.header))]
     lines = [_line(map(_cell, layout.header)), _line(sides)]
     lines += [_line(map(_cell, line)) for line in layout.lines]
-    return f"{heading}\n\n{''.join(lines)}" + (f"\n{notes}" if notes else "")
+    return f"{heading}{''.join(lines)}" + (f"\n{notes}" if notes else "")
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -86,11 +86,12 @@ def plain(laid_out: RenderableType) -> str:
 def _lines(layout: Layout) -> Iterator[Text]:
     for number, above in enumerate(layout.heading):
         yield Text(printable(above), style="" if number else "bold")
-    widths = _widths(layout)
-    yield _line(layout, layout.header, widths, "bold")
-    yield Text("─" * (sum(widths) + len(GAP) * (len(widths) - 1)))
-    for line in layout.lines:
-        yield _line(layout, line, widths)
+    if layout.header:
+        widths = _widths(layout)
+        yield _line(layout, layout.header, widths, "bold")
+        yield Text("─" * (sum(widths) + len(GAP) * (len(widths) - 1)))
+        for line in layout.lines:
+            yield _line(layout, line, widths)
     for note in layout.notes:
         yield Text(printable(note))
 
