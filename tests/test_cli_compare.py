@@ -67,6 +67,7 @@ def test_a_slower_block_is_told_first_and_what_moved_together_above_it(folder, c
     [
         ("a", "slow", ["slower:3%"], 1),
         ("a", "slow", ["slower"], 1),
+        ("a", "slow", ["slower:9.5%"], 0),  # beyond with the middle, not with the whole interval
         ("a", "slow", ["slower:20%"], 0),
         ("a", "slow", ["faster:3%"], 0),
         ("slow", "a", ["faster:3%"], 1),

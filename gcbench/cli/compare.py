@@ -1,5 +1,6 @@
 """`gcbench compare`: two stored runs, case by case."""
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +9,7 @@ import typer
 
 from gcbench.cli import faults, options
 from gcbench.formats import COMPARISON_FORMATS
+from gcbench.units import percent_text
 
 if TYPE_CHECKING:
     from gcbench.comparing import Compared
@@ -125,9 +127,11 @@ def _code(found: "Compared", conditions: "list[Condition]") -> int:
             more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
             faults.say(f"--fail-on {condition.text}: {'; '.join(keys[:3])}{more}")
         elif unseen := condition.unseen(found):
+            half = percent_text(found.resolves) if found.resolves < math.inf else "any size"
             faults.say(
                 f"warning: --fail-on {condition.text} is not met, but in {unseen} of "
-                f"{len(found.judged)} cells so little could not have been seen"
+                f"{len(found.judged)} cells so little could not have been seen, in half of them "
+                f"not even {half}"
             )
     if met:
         return faults.FAIL_ON
