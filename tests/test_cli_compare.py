@@ -315,3 +315,10 @@ def test_a_terminal_gets_the_tables_too(folder, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     _, out, _ = compared("a.jsonl", "slow.jsonl", capsys=capsys)
     assert out.count("slower") >= 11
+    assert any(re.match("block.*others", line) for line in out.splitlines())
+    monkeypatch.setenv("COLUMNS", "74")
+    _, out, _ = compared("a.jsonl", "slow.jsonl", capsys=capsys)
+    rows = [line for line in out.splitlines() if re.match("block|gc|se|snl|nl", line)]
+    assert len(rows) == 46
+    assert max(map(len, rows)) <= 74
+    assert "too narrow for" in out

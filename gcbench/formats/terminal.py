@@ -26,7 +26,7 @@ _COLOURS = {
 # the order in which columns are left out of a narrow terminal, last first
 _OPTIONAL = (
     *("params", "MACs", "+params", "+MACs", "x copy", "images/s"),
-    *("peak memory", "bound", "floor", "saved", "compile"),
+    *("peak memory", "bound", "floor", "saved", "compile", "others", "of its cells"),
 )
 
 
@@ -125,7 +125,7 @@ def _narrowed(layout: Layout, width: int) -> Layout:
     if not left_out:
         return layout
     kept = [i for i, name in enumerate(layout.header) if name in widths]
-    note = f"too narrow for {', '.join(left_out)}: --csv has them"
+    note = f"too narrow for {', '.join(left_out)}: a CSV has them"
     return replace(_chosen(layout, kept), notes=[*layout.notes, note])
 
 
