@@ -26,7 +26,8 @@ _COLOURS = {
 # the order in which columns are left out of a narrow terminal, last first
 _OPTIONAL = (
     *("params", "MACs", "+params", "+MACs", "x copy", "images/s"),
-    *("peak memory", "bound", "floor", "saved", "compile", "others", "of its cells"),
+    *("peak memory", "bound", "floor", "saved", "compile"),
+    *("A", "B", "others", "of its cells"),
 )
 
 
@@ -125,7 +126,7 @@ def _narrowed(layout: Layout, width: int) -> Layout:
     if not left_out:
         return layout
     kept = [i for i, name in enumerate(layout.header) if name in widths]
-    note = f"too narrow for {', '.join(left_out)}: a CSV has them"
+    note = f"too narrow for {', '.join(left_out)}: a wider terminal or a file has them"
     return replace(_chosen(layout, kept), notes=[*layout.notes, note])
 
 
