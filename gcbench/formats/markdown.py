@@ -13,15 +13,16 @@ from gcbench.tables import Row
 def render(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
     """Write a table for each comparison, what it rests on above and below it."""
     for number, each in enumerate(comparisons(rows)):
-        yield "\n" * bool(number) + _section(each)
+        yield "\n" * bool(number) + section(each)
 
 
 def pivoted(pivot: Pivot, manifest: Manifest) -> Iterator[str]:
     """Write a pivot as one table."""
-    yield _section(pivot.layout())
+    yield section(pivot.layout())
 
 
-def _section(layout: Layout) -> str:
+def section(layout: Layout) -> str:
+    """Write one table, with what stands above and below it."""
     heading = "  \n".join(map(_escaped, layout.heading))
     notes = "".join(f"- {_escaped(note)}\n" for note in layout.notes)
     sides = [":---" if layout.is_left(i) else "---:" for i in range(len(layout.header))]

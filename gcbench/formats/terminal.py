@@ -32,12 +32,17 @@ _OPTIONAL = (
 def render(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
     """Write a table for each comparison as plain text, as wide as it is."""
     for number, each in enumerate(comparisons(rows)):
-        yield "\n" * bool(number) + "".join(f"{line.plain.rstrip()}\n" for line in _lines(each))
+        yield "\n" * bool(number) + text_of(each)
 
 
 def pivoted(pivot: Pivot, manifest: Manifest) -> Iterator[str]:
     """Write a pivot as plain text, as wide as it is."""
-    yield "".join(f"{line.plain.rstrip()}\n" for line in _lines(pivot.layout()))
+    yield text_of(pivot.layout())
+
+
+def text_of(layout: Layout) -> str:
+    """Write one table as plain text, as wide as it is."""
+    return "".join(f"{line.plain.rstrip()}\n" for line in _lines(layout))
 
 
 def coloured(rows: Iterable[Row], width: int) -> Iterator[Text]:

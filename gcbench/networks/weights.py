@@ -21,7 +21,11 @@ def load(model: nn.Module, path: Path) -> None:
 
     Raises UsageError where the file is no state dict, or not one of this model.
     """
-    state = read(path)
+    put(model, read(path), path)
+
+
+def put(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Load what was read of a file, as `load` does."""
     expected = model.state_dict()
     missing = [name for name in expected if name not in state and not name.endswith(_COUNTER)]
     unexpected = [name for name in state if name not in expected]
