@@ -108,7 +108,7 @@ def where(manifest: Manifest, device: str) -> rows.Row:
 
 
 def _panels(seen: Sequence[running.Seen], asked: Asked) -> "list[Panel]":
-    photos = [(each.name, fitted(each.open(), asked.size)) for each in asked.photos[:DRAWN]]
+    photos = [(each.name, fitted(each, asked.size)) for each in asked.photos[:DRAWN]]
     return [panel(each, photos, each.found.path) for each in seen if each.maps]
 
 

@@ -109,7 +109,7 @@ def load(plan: Plan, seed: int) -> Digits:
         Photo(f"digit {data.target[i]}", partial(_picture, torch.tensor(data.images[i])))
         for i in chosen
     ]
-    pixels = torch.cat([images.normalised(images.fitted(p.open(), plan.size)) for p in photos])
+    pixels = torch.cat([images.normalised(images.fitted(p, plan.size)) for p in photos])
     labels = torch.tensor(data.target[chosen]).long()
     cut = plan.train
     return Digits(pixels[:cut], labels[:cut], pixels[cut:], labels[cut:], photos[cut:])
@@ -180,7 +180,7 @@ def demonstrate(
         stage = _Stage(plan, seed, load(plan, seed), images.samples()[: plan.photos])
         with bar("training", len(specs) * plan.epochs) as done:
             for number, spec in enumerate(specs, 1):
-                tell(f"training {spec or 'the plain network'}, {number} of {len(specs)}")
+                tell(f"training {spec or 'plain'}, {number} of {len(specs)}")
                 of_net, drawn = stage.play(spec, done)
                 found += of_net
                 panels += drawn
@@ -209,11 +209,11 @@ class _Stage:
         """Train one network, and measure it before and after where it attends."""
         inserts = [networks.read_insertion(f"{spec}@{PLACE}")] if spec else []
         model = running.prepare(NETWORK, inserts, 16, None, self.seed, self.plan.size)
-        attends = spec in ATTENDING
+        name, attends = spec or "plain", spec in ATTENDING
         before = self._seen(model, "digits") if attends else []
-        shared: rows.Row = {"network": spec or "plain", "weights": f"from seed {self.seed}"}
+        shared: rows.Row = {"network": name, "weights": f"from seed {self.seed}"}
         found = _rows(before, shared | {"state": "before"} | self._of("digits"))
-        train(model, self.digits, self.plan, self.seed, done)
+        train(model, self.digits, self.plan, self.seed, lambda epoch: done(f"{name}, {epoch}"))
         shared |= {"state": "after"}
         named = {
             "accuracy": accuracy(model, self.digits),
@@ -261,7 +261,7 @@ class _Stage:
         drawn = range(self.plan.drawn)
         _, digits = self._pictures("digits")
         pictures = [
-            (f"{digits[i].name}, {when}", images.fitted(digits[i].open(), self.plan.size))
+            (f"{digits[i].name}, {when}", images.fitted(digits[i], self.plan.size))
             for when in ("before training", "after training")
             for i in drawn
         ]
@@ -269,7 +269,7 @@ class _Stage:
         both = replace(before, maps=[*before.maps, *later])
         size, photos = self._pictures("photographs")
         large = [
-            (f"{each.name}, after training", images.fitted(each.open(), size))
+            (f"{each.name}, after training", images.fitted(each, size))
             for each in photos[: self.plan.drawn]
         ]
         return [

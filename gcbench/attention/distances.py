@@ -32,8 +32,7 @@ class Directions:
 
     def __init__(self) -> None:
         """Begin without vectors."""
-        self.count = 0
-        self.without = 0
+        self.count = self.seen = self.without = 0
         self._sum: Tensor | None = None
 
     def add(self, vectors: Tensor) -> None:
@@ -44,6 +43,7 @@ class Directions:
         total = (vectors / lengths.masked_fill(lengths == 0, 1.0)).sum(-2)
         self._sum = total if self._sum is None else self._sum + total
         self.count += vectors.shape[-2]
+        self.seen += lengths.numel()
 
     def distance(self) -> float | None:
         """The mean distance, 0 to 1; None where a vector is zero and so has no direction."""
@@ -104,9 +104,11 @@ def _over_all_pairs(rows: Tensor) -> float:
         middle = (rows[start:end, None] + rows[None, start:]) / 2
         apart = torch.special.entr(middle).sum(-1)
         apart -= (entropies[start:end, None] + entropies[None, start:]) / 2
+        # rounding can make it less; what is not finite stays so
+        apart.clamp_(min=0)
         own = end - start
         sums.append(float(apart[:, :own].sum() + 2 * apart[:, own:].sum()))
-    return max(0.0, math.fsum(sums))
+    return math.fsum(sums)
 
 
 def sampled_jensen_shannon(

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# of the formats that Pillow reads those of photographs: to open an EPS would run Ghostscript
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000")
 # what torchvision resizes to, over what it cuts out
 MARGIN = 256 / 224
 
@@ -81,8 +83,9 @@ def _files(path: Path) -> Iterable[Path]:
             return [path]
         if not path.is_dir():
             raise UsageError(f"--images {path}: there is no such file or folder")
-        known = Image.registered_extensions()
-        found = [each for each in sorted(path.iterdir()) if each.suffix.lower() in known]
+        ends = [end for end, kind in Image.registered_extensions().items() if kind in FORMATS]
+        named = [each for each in sorted(path.iterdir()) if each.suffix.lower() in ends]
+        found = [each for each in named if each.is_file()]
     except OSError as error:
         raise UsageError(f"--images {path}: cannot read it: {error.strerror}") from error
     if not found:
@@ -108,7 +111,7 @@ def _opened(path: Path) -> Iterator["Image.Image"]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             # of odd metadata: none of it is used
             warnings.filterwarnings("ignore", category=UserWarning)
-            with Image.open(path) as picture:
+            with Image.open(path, formats=FORMATS) as picture:
                 yield picture
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UsageError(
@@ -116,7 +119,9 @@ def _opened(path: Path) -> Iterator["Image.Image"]:
             "Pillow suspects a decompression bomb: make it smaller first"
         ) from error
     except UnidentifiedImageError as error:
-        raise UsageError(f"--images {path}: this is no picture that Pillow knows") from error
+        raise UsageError(
+            f"--images {path}: this is no picture ({', '.join(FORMATS)} are read)"
+        ) from error
     except OSError as error:
         why = error.strerror or "the picture is damaged"
         raise UsageError(f"--images {path}: cannot read it: {why}") from error
@@ -124,11 +129,12 @@ def _opened(path: Path) -> Iterator["Image.Image"]:
         raise UsageError(f"--images {path}: the picture is damaged") from error
 
 
-def fitted(picture: "Image.Image", size: tuple[int, int]) -> "Image.Image":
+def fitted(photo: Photo, size: tuple[int, int]) -> "Image.Image":
     """Scale a picture and cut out its middle of height x width. Raises UsageError."""
     from PIL import Image
     from torchvision.transforms import functional as F
 
+    picture = photo.open()
     wide, high = picture.size
     scaled = [max(1, round(side * MARGIN)) for side in size]
     if scaled[0] / high >= scaled[1] / wide:
@@ -137,8 +143,9 @@ def fitted(picture: "Image.Image", size: tuple[int, int]) -> "Image.Image":
         to = [max(scaled[0], int(scaled[1] * high / wide)), scaled[1]]
     if to[0] * to[1] > (Image.MAX_IMAGE_PIXELS or math.inf):
         raise UsageError(
-            f"--images: a picture of {wide} x {high} pixels would be {to[1]} x {to[0]} before its "
-            f"middle of {size[1]} x {size[0]} is cut out: cut it yourself, or make --size smaller"
+            f"--images {photo.name}: {wide} x {high} pixels would become {to[1]} x {to[0]} before "
+            f"the middle of {size[1]} x {size[0]} is cut out: cut it yourself, or make --size "
+            "smaller"
         )
     cut: Image.Image = F.center_crop(F.resize(picture, to), list(size))
     return cut

@@ -53,7 +53,7 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
         sheet.paste(image, (0, top))
         top += image.height
     try:
-        sheet.save(path, format="PNG", optimize=True)
+        sheet.save(path, format="PNG")
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -25,6 +25,8 @@ PAIRS = 10_000
 ROW_BYTES = 2**25
 # rows computed anew must add what the block added, to this share of it, at so many positions
 REPLAYED, REPLAY_TOLERANCE = 8, 1e-2
+# z - x has lost the digits of x: what is left must be known to this share of it
+ROUNDED = 1e-2
 
 QUANTITIES = (
     "input_cosine",
@@ -75,7 +77,10 @@ def read(
     for name, vectors in (("input_cosine", call.inputs), ("output_cosine", call.added)):
         values[name], reasons[name] = _cosine(_pieces(call.queries, vectors), "position")
     length = float(call.inputs.double().norm())
-    values["added_share"] = float(call.added.double().norm()) / length if length else None
+    share = values["added_share"] = float(call.added.double().norm()) / length if length else None
+    if share and share < torch.finfo(call.inputs.dtype).eps / ROUNDED:
+        values["output_cosine"] = None
+        reasons["output_cosine"] = "it adds so little that rounding may have made it"
     wrong = _not_replayed(call)
     estimate, sampled = Estimate(math.nan), 0
     if wrong:
@@ -122,7 +127,8 @@ def _cosine(pieces: Iterator[Tensor], what: str) -> tuple[float | None, str]:
     for piece in pieces:
         directions.add(piece)
     without = directions.without
-    reason = f"{without} {what}{'' if without == 1 else 's'} of zero have no direction"
+    how_many = f"all {without}" if without == directions.seen else f"{without} of {directions.seen}"
+    reason = f"{how_many} {what}s are zero and have no direction"
     return directions.distance(), reason if without else ""
 
 
@@ -139,7 +145,6 @@ def _not_replayed(call: Call) -> str | None:
     at = torch.linspace(0, call.queries - 1, min(REPLAYED, call.queries)).round().long()
     there = call.added[at.to(call.added.device)].double()
     here = call.replay(call.rows(at), at).double()
-    # z - x has lost the digits of x
     lost = float(call.inputs.abs().max()) * torch.finfo(call.inputs.dtype).eps
     apart = float((here - there).abs().max())
     limit = REPLAY_TOLERANCE * float(there.abs().max()) + 8 * lost

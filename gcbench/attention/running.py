@@ -181,7 +181,7 @@ def measure(
     with torch.no_grad(), watch.hooked():
         for number, photo in enumerate(photos):
             watch.begin(number)
-            pixels = normalised(fitted(photo.open(), size)).to(device)
+            pixels = normalised(fitted(photo, size)).to(device)
             try:
                 part(pixels)
             except GcbenchError:

@@ -186,6 +186,8 @@ def attention(
         with redirect_stdout(sys.stderr):
             report = analyse(asked, *_doors(no_latency, no_wait))
     _leave(report, shown, csv, output)
+    if not no_latency:
+        faults.warn(report.manifest.warnings)
     counts = Counter(row["status"] for row in report.rows)
     raise typer.Exit(faults.code_of_statuses(counts))
 
@@ -241,7 +243,6 @@ def _leave(report: "Report", shown: Entry, csv: Path | None, output: Path | None
     """Write the pictures and the CSV, and print the result whatever becomes of those."""
     from gcbench.cli.output import write_whole
 
-    faults.warn(report.manifest.warnings)
     try:
         if csv:
             write_whole(csv, ATTENTION_FORMATS["csv"].load()(report.rows, report.manifest))

@@ -119,16 +119,18 @@ def _heading(rows: Sequence[Row]) -> list[str]:
 
 def _missing(rows: Sequence[Row]) -> Iterator[str]:
     """Say why there is a dash, each reason once with the blocks that it is of."""
-    reasons: dict[str, dict[str, None]] = {}
-    for row in rows:
-        for name in (
-            "reason",
-            *(f"{each}_reason" for each in (*DISTANCES.values(), "query_share")),
-        ):
-            if row[name]:
-                reasons.setdefault(row[name], {})[_whose(row, rows)] = None
-    for reason, labels in reasons.items():
-        yield f"-: {', '.join(labels)}: {reason}."
+    names = ("reason", *(f"{each}_reason" for each in (*DISTANCES.values(), "query_share")))
+    said = [(_whose(row, rows), row[name]) for row in rows for name in names if row[name]]
+    yield from (f"- is for {line}" for line in _together(said))
+
+
+def _together(said: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Say each sentence once, with all that it is said of."""
+    whose: dict[str, dict[str, None]] = {}
+    for label, sentence in said:
+        whose.setdefault(sentence, {})[label] = None
+    for sentence, labels in whose.items():
+        yield f"{', '.join(labels)}: {sentence}."
 
 
 def _label(row: Row, rows: Sequence[Row]) -> str:
@@ -152,16 +154,16 @@ def _verdicts(rows: Sequence[Row]) -> Iterator[str]:
             share = _spread_cell(row, "query_share", 100, " %")
             words = next(words for limit, words in DEPENDS if row["query_share"] < limit)
             yield f"{_label(row, rows)}: {share} of its attention depends on the query: {words}."
-        yield from _price(row, rows)
+    yield from _together((_label(row, rows), words) for row in rows for words in _price(row))
 
 
-def _price(row: Row, rows: Sequence[Row]) -> Iterator[str]:
+def _price(row: Row) -> Iterator[str]:
     if row["price_reason"]:
-        yield f"{_label(row, rows)}: what it costs: {row['price_reason']}."
+        yield f"not priced: {row['price_reason']}"
     parts = [part for name in REPLACEMENTS if (part := _replacement(row, name))]
     if parts:
         costs = f"{count_text(row['macs'])} MACs{_latency(row)}"
-        yield f"{_label(row, rows)}: it costs {costs}; {'; '.join(parts)}."
+        yield f"it costs {costs}; {'; '.join(parts)}"
 
 
 def _latency(row: Row) -> str:
