@@ -119,7 +119,7 @@ def test_the_same_command_prints_the_same(own, capsys):
 def test_a_block_that_no_picture_reaches_is_told(own, capsys):
     code, out, _ = analysed(f"{own}:Tokens", capsys=capsys)
     assert code == 3
-    assert "- is for never: no picture went through it" in out
+    assert "\N{EN DASH} is for never: no picture went through it" in out
 
 
 def test_blocks_are_chosen_by_place(own, capsys):

@@ -46,7 +46,7 @@ def timed(
 def titled(comparison: Comparison) -> str:
     """Name a comparison in a few words."""
     case = comparison.cases[0]
-    names = ", ".join("the block" if each.spec == HERE else each.spec for each in comparison.cases)
+    names = ", ".join("the block" if each.spec == HERE else each.label for each in comparison.cases)
     return f"{names} at {'x'.join(map(str, case.shape))}"
 
 

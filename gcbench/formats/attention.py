@@ -34,6 +34,10 @@ DEPENDS = (
     (2.0, "most of a map belongs to its query alone"),
 )
 REPLACEMENTS = ("snl", "gc")
+# no hyphen: a spreadsheet would take that for the start of a formula
+NOTHING = "\N{EN DASH}"
+# flags of what no table here shows
+OF_CEILINGS = ("peaks_busy", "above_ceiling")
 # labels that a column is made of where they are not the same in every row
 _VARYING = {"network": "network", "state": "training", "image_names": "images"}
 
@@ -81,7 +85,7 @@ def _measured(rows: Sequence[Row]) -> Layout:
         header=list(lines[0]),
         labels=len(varying) + ("block" in lines[0]) + 2,
         lines=[list(line.values()) for line in lines],
-        notes=[*notes, *_disturbed(rows)],
+        notes=[*notes, *_disturbed([row for row in rows if row["snl_relative"] is not None])],
     )
 
 
@@ -101,7 +105,7 @@ def _cells(row: Row) -> dict[str, str]:
 def _spread_cell(row: Row, name: str, scale: float = 1, unit: str = "") -> str:
     mean, deviation = row[name], row[f"{name}_sd"]
     if mean is None:
-        return "-"
+        return NOTHING
     return spread_text(scale * mean, deviation and scale * deviation) + unit
 
 
@@ -121,7 +125,7 @@ def _missing(rows: Sequence[Row]) -> Iterator[str]:
     """Say why there is a dash, each reason once with the blocks that it is of."""
     names = ("reason", *(f"{each}_reason" for each in (*DISTANCES.values(), "query_share")))
     said = [(_whose(row, rows), row[name]) for row in rows for name in names if row[name]]
-    yield from (f"- is for {line}" for line in _together(said))
+    yield from (f"{NOTHING} is for {line}" for line in _together(said))
 
 
 def _together(said: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -130,7 +134,7 @@ def _together(said: Iterable[tuple[str, str]]) -> Iterator[str]:
     for label, sentence in said:
         whose.setdefault(sentence, {})[label] = None
     for sentence, labels in whose.items():
-        yield f"{', '.join(labels)}: {sentence}."
+        yield f"{_listed(list(labels))}: {sentence}."
 
 
 def _label(row: Row, rows: Sequence[Row]) -> str:
@@ -148,13 +152,30 @@ def _several(rows: Sequence[Row], name: str) -> bool:
 
 
 def _verdicts(rows: Sequence[Row]) -> Iterator[str]:
+    alike: dict[str, list[Row]] = {}
     for row in rows:
         # what a network did before it was trained is no verdict on anything
         if row["query_share"] is not None and row["state"] != "before":
-            share = _spread_cell(row, "query_share", 100, " %")
             words = next(words for limit, words in DEPENDS if row["query_share"] < limit)
-            yield f"{_label(row, rows)}: {share} of its attention depends on the query: {words}."
+            alike.setdefault(words, []).append(row)
+    for words, found in alike.items():
+        labels = _listed([_label(row, rows) for row in found])
+        yield f"{labels}: {_shares(found)} attention depends on the query: {words}."
     yield from _together((_label(row, rows), words) for row in rows for words in _price(row))
+
+
+def _shares(rows: Sequence[Row]) -> str:
+    if len(rows) == 1:
+        return f"{_spread_cell(rows[0], 'query_share', 100, ' %')} of its"
+    shares = [100 * row["query_share"] for row in rows]
+    return f"{min(shares):.2g} to {max(shares):.2g} % of their"
+
+
+def _listed(labels: Sequence[str]) -> str:
+    """Labels in a sentence: of many the ends, and how many there are."""
+    if len(labels) <= 4:
+        return "; ".join(labels)
+    return f"{labels[0]}; ...; {labels[-1]} ({len(labels)} of them)"
 
 
 def _price(row: Row) -> Iterator[str]:
@@ -209,8 +230,10 @@ def _spread(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _disturbed(rows: Sequence[Row]) -> Iterator[str]:
+    """What the machine did while latencies were measured, where they are in this table."""
     flags = dict.fromkeys(" ".join(row["price_flags"] or "" for row in rows).split())
-    yield from (FLAG_WORDS[flag] for flag in flags if flag in FLAG_WORDS)
+    shown = [flag for flag in flags if flag in FLAG_WORDS and flag not in OF_CEILINGS]
+    yield from (FLAG_WORDS[flag] for flag in shown)
 
 
 def _trained(rows: Sequence[Row]) -> Layout:
@@ -223,8 +246,8 @@ def _trained(rows: Sequence[Row]) -> Layout:
         labels=1,
         lines=[[line[name] for name in kept] for line in lines],
         notes=[
-            "95 % interval: Wilson's, of a share of so many images; another seed moves accuracy "
-            "as much.",
+            "95 % interval: Wilson's, of a share of so many images: what other test images could "
+            "say, not what another seed of the training could.",
             *_disturbed(rows),
         ],
     )
@@ -238,8 +261,8 @@ def _trained_cells(row: Row) -> dict[str, str]:
         "network": row["network"],
         "accuracy": f"{100 * row['accuracy']:.1f} %",
         "95 % interval": f"{100 * lo:.1f} to {100 * hi:.1f} %",
-        "+params": count_text(row["params_added"]) if row["params_added"] else "",
-        "+MACs": count_text(row["macs_added"]) if row["macs_added"] else "",
+        "params added": count_text(row["params_added"]) if row["params_added"] else "",
+        "MACs added": count_text(row["macs_added"]) if row["macs_added"] else "",
         "latency of the block": latency_text(*latency) if latency else "",
         "vs nl": _relative(row, relative),
         "verdict": row["verdict"] or "",
