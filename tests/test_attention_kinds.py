@@ -300,6 +300,28 @@ def test_blocks_in_layers_with_a_fast_path_are_seen():
     seen = through(Tokens(), queries=lambda grid: [(0, 0)], drawn=1)
     assert [len(each.readings) for each in seen] == [1, 1]
     assert seen[0].maps[0].query_grid == (8, 8)
+    assert seen[0].maps[0].left_out.tolist() == [0]
+
+
+@torch.no_grad()
+def test_what_a_map_leaves_out_goes_to_tokens_that_are_no_position():
+    class Classed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attend = nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, x):
+            tokens = x.flatten(2).transpose(1, 2)
+            tokens = torch.cat([tokens.new_ones(1, 1, 8), tokens], 1)
+            return self.attend(tokens, tokens, tokens)[0]
+
+    [seen] = through(Classed(), queries=lambda grid: [(0, 0), (7, 7)], drawn=1)
+    [maps] = seen.maps
+    assert (seen.queries, maps.query_grid, maps.rows.shape) == (65, (8, 8), (2, 64))
+    assert bool((maps.left_out > 0).all())
+    torch.testing.assert_close(
+        maps.rows.sum(1) + maps.left_out, torch.ones(2).double(), rtol=0, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(

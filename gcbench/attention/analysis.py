@@ -12,6 +12,7 @@ from gcbench.attention.images import Photo, fitted
 from gcbench.attention.queries import Chooser
 from gcbench.records import Manifest
 from gcbench.spec import Axes
+from gcbench.units import percent_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -117,11 +118,13 @@ def panel(seen: running.Seen, photos: Sequence[tuple[str, "Image"]], title: str)
     from gcbench.attention.maps import Panel
 
     adapter, module = seen.found.kind.load(), seen.found.module
+    left_out = max(float(each.left_out.max()) for each in seen.maps)
+    elsewhere = f"; up to {percent_text(left_out)} go to other tokens" if left_out else ""
     averaged = f", mean of {seen.heads} heads" if (seen.heads or 1) > 1 else ""
     return Panel(
         title,
         f"{seen.found.kind.name} {adapter.detail(module)}: {seen.queries} queries, "
-        f"{seen.keys} keys{averaged}",
+        f"{seen.keys} keys{averaged}{elsewhere}",
         photos,
         seen.maps,
         adapter.no_distribution(module) is None,
