@@ -72,6 +72,20 @@ def where(manifest: Manifest, device: str, threads: int | None) -> str:
 
 
 @contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Let torch use so many CPU threads inside; None leaves its own choice."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        if number is not None:
+            torch.set_num_threads(number)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def tf32(switch: Switch | None) -> Iterator[None]:
     """Let CUDA shorten float32 inside, or forbid it; None leaves torch's own choice."""
     before = torch_settings()

@@ -116,6 +116,25 @@ def round_size_text(size_bytes: float) -> str:
     return _round(size_bytes, (*_SIZE_UNITS, (1.0, "B")))
 
 
+def spread_text(mean: float, deviation: float | None) -> str:
+    """Write a mean with its standard deviation, both to the digits that the latter supports.
+
+    Without one, or where it is zero, the mean has three significant digits. What is below 1e-4 has
+    two, and an exponent.
+
+    >>> spread_text(0.34712, 0.0123), spread_text(0.00123456, None), spread_text(0.0, 0.0)
+    ('0.347 ± 0.012', '0.00123', '0')
+    >>> spread_text(3.31e-7, 1.7e-8)
+    '3.3e-07 ± 1.7e-08'
+    """
+    if not deviation:
+        return f"{mean:.3g}"
+    if 0 < mean < 1e-4:
+        return f"{mean:.1e} ± {deviation:.1e}"
+    decimals = _decimals(mean, mean - deviation, mean + deviation)
+    return f"{_rounded(mean, decimals)} ± {_rounded(deviation, decimals)}"
+
+
 def factor_text(factor: float) -> str:
     """Write a factor with no more digits than one reading supports.
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from gcbench.cli import faults
+from gcbench.cli.attention import attention
 from gcbench.cli.bench import bench
 from gcbench.cli.blocks import blocks
 from gcbench.cli.check import check
@@ -28,7 +29,11 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (bench, sweep, report, compare, plot, network, paper, check, peaks, blocks, env):
+for command in (
+    *(bench, sweep, report, compare, plot),
+    *(network, attention, paper),
+    *(check, peaks, blocks, env),
+):
     app.command()(command)
 
 

@@ -41,18 +41,32 @@ def timing_bar(shown: bool = True) -> Iterator["Callable[[Step], None]"]:
         yield move
 
 
+# where no bar moves, steps are told no more often
+COUNTED_LINE_S = 10.0
+
+
 @contextmanager
 def counting_bar(what: str, total: int) -> Iterator[Callable[[str], None]]:
-    """Show a bar of so many steps; the callback names the step that is done. Gone when done."""
+    """Show a bar of so many steps; the callback names the step that is done. Gone when done.
+
+    Where nothing can move, what takes long says a line now and then.
+    """
     with _bar(what) as bar:
         task = bar.add_task(f"0 of {total}", total=total)
         bar.refresh()
+        began = told = time.monotonic()
 
         def move(done: str) -> None:
+            nonlocal told
             bar.advance(task)
             number = round(bar.tasks[task].completed)
             bar.update(task, description=f"{number} of {total}: {done}")
             bar.refresh()
+            now = time.monotonic()
+            if bar.disable and now - told >= COUNTED_LINE_S and number < total:
+                told = now
+                left = span_text((now - began) / number * (total - number))
+                say(f"{what}: {number} of {total}, {done}; about {left} left")
 
         yield move
 

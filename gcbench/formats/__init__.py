@@ -31,6 +31,17 @@ PIVOTS: Registry[Entry] = Registry(
     ),
 )
 
+# of `gcbench attention`, whose rows are not cases
+ATTENTION_FORMATS: Registry[Entry] = Registry(
+    "format",
+    (
+        Entry("table", "gcbench.formats.attention:render", "tables for people, and a verdict"),
+        Entry("markdown", "gcbench.formats.attention:markdown", "the same in Markdown"),
+        Entry("csv", "gcbench.formats.csv:render", "one row a block, every column"),
+        Entry("json", "gcbench.formats.json:render", "the rows with all digits, and the manifest"),
+    ),
+)
+
 # of `gcbench paper`, whose tables have other columns
 PAPER_FORMATS: Registry[Entry] = Registry(
     "format",

@@ -59,7 +59,7 @@ def outputs_at(model: nn.Module, paths: Sequence[str], shape: Shape) -> dict[str
     The model is called on `shape` until all of them were; what comes behind may fail there.
     Raises UsageError where one gives no (B, C, H, W), different widths, or is not reached.
     """
-    twin = _on_meta(model).eval()
+    twin = on_meta(model).eval()
     outputs: dict[str, list[Any]] = {path: [] for path in paths}
     for path in paths:
         # bound now: the loop's variable will be another
@@ -99,7 +99,7 @@ def _shape(path: str, outputs: Sequence[Any], shape: Shape, failure: BaseExcepti
     return B, C, H, W
 
 
-def _on_meta(model: nn.Module) -> nn.Module:
+def on_meta(model: nn.Module) -> nn.Module:
     """Copy a model without its numbers: no memory is taken, and the model is not touched.
 
     Raises UsageError where it cannot be copied.
@@ -136,7 +136,7 @@ def _fitting(
 
 def _require_shape_kept(block: nn.Module, spec: str, shape: Shape) -> None:
     """Raise UsageError where a block gives another shape, which an addition might even take."""
-    twin = _on_meta(block).eval()
+    twin = on_meta(block).eval()
     dtype = next((p.dtype for p in twin.parameters() if p.is_floating_point()), torch.float32)
     with torch.no_grad():
         try:

@@ -1,5 +1,6 @@
 """Weights from a file of the user's: tensors by name, read without running anything."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ def load(model: nn.Module, path: Path) -> None:
 
     Raises UsageError where the file is no state dict, or not one of this model.
     """
-    state = read(path)
+    put(model, read(path), path)
+
+
+def put(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Load what was read of a file, as `load` does."""
     expected = model.state_dict()
     missing = [name for name in expected if name not in state and not name.endswith(_COUNTER)]
     unexpected = [name for name in state if name not in expected]
@@ -43,7 +48,10 @@ def read(path: Path) -> dict[str, Tensor]:
     Raises UsageError where there is no file, or it is not one of weights.
     """
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # of a pickle's protocol: what cannot be read is told below
+            warnings.simplefilter("ignore", UserWarning)
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UsageError(f"--weights {path}: cannot read it: {error.strerror or error}") from error
     except Exception as error:  # what is wrong with a file, torch tells in many ways

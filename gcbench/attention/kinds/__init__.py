@@ -1,0 +1,91 @@
+"""The kinds of attention block that are known: one file and one line in the table for each.
+
+A kind's file knows a class of somebody's library, and how its attention rows follow from its
+weights and its input. The library is not imported: where nobody imported it there is no block of
+it. The file has the functions of `Adapter`.
+"""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from gcbench.registry import Entry, Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from gcbench.attention.calls import Call
+
+
+class Adapter(Protocol):
+    """What the file of a kind has."""
+
+    def calls(self, module: Any, arguments: dict[str, Any], output: Any) -> "Iterator[Call]":
+        """Take what forward was given by name, and what it returned: a call for each image."""
+
+    def map_bytes(self, module: Any, arguments: dict[str, Any]) -> int:
+        """Predict what the maps of such a call take in memory."""
+
+    def detail(self, module: Any) -> str:
+        """Say in a word or two which of the kind's variants this is."""
+
+    def no_distribution(self, module: Any) -> str | None:
+        """Say why rows are no distributions, where they are none."""
+
+    def as_block(self, module: Any) -> "nn.Module":
+        """Make it take and give (B, C, H, W). Raises ValueError where it cannot."""
+
+
+@dataclass(frozen=True)
+class Kind(Entry):
+    """A line of the table: `made` is the class of the blocks, `target` the file that knows it."""
+
+    made: str
+
+    def load(self) -> Adapter:
+        """Import the kind's file."""
+        return cast(Adapter, importlib.import_module(self.target))
+
+    def has(self, module: "nn.Module") -> bool:
+        """Tell whether a module is of this kind."""
+        library, _, name = self.made.partition(":")
+        known = getattr(sys.modules.get(library), name, None)
+        return known is not None and isinstance(module, known)
+
+
+KINDS: Registry[Kind] = Registry(
+    "kind of attention block",
+    (
+        Kind(
+            "nl",
+            "gcbench.attention.kinds.ours",
+            "gcbench's Non-local block, with all its options",
+            "gcbench.blocks.nl:NonLocal",
+        ),
+        Kind(
+            "mmcv/NonLocal2d",
+            "gcbench.attention.kinds.mmcv",
+            "mmcv's Non-local block, in its four modes",
+            "mmcv.cnn.bricks.non_local:NonLocal2d",
+        ),
+        Kind(
+            "timm/nl",
+            "gcbench.attention.kinds.timm",
+            "timm's Non-local block",
+            "timm.layers.non_local_attn:NonLocalAttn",
+        ),
+        Kind(
+            "torch/MultiheadAttention",
+            "gcbench.attention.kinds.multihead",
+            "torch's nn.MultiheadAttention, as torchvision's vision transformers have it",
+            "torch.nn.modules.activation:MultiheadAttention",
+        ),
+    ),
+)
+
+
+def kind_of(module: "nn.Module") -> Kind | None:
+    """Find the kind of a module; None where it is no attention block that is known."""
+    return next((kind for kind in KINDS if kind.has(module)), None)

@@ -1,0 +1,120 @@
+"""torch's nn.MultiheadAttention. Rows come from its own forward, asked for a part of the queries.
+
+So masks, biases and separate widths of keys count as they do in the block. Statistics are made
+for each head by itself, and averaged over heads. What it adds is its output: the sum with the input
+is the model's business.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gcbench.attention.calls import Call
+
+
+def calls(module: nn.MultiheadAttention, arguments: dict[str, Any], output: Any) -> Iterator[Call]:
+    """Make a call for each sequence of the batch, and one where there is no batch."""
+    query, key, value = (
+        _batch_first(module, arguments[name]) for name in ("query", "key", "value")
+    )
+    given = output[0] if isinstance(output, tuple) else output
+    added = _batch_first(module, given)
+    for sequence in range(query.shape[0]):
+        yield _call(module, arguments, (query, key, value), added, sequence)
+
+
+def _call(
+    module: nn.MultiheadAttention,
+    arguments: dict[str, Any],
+    tensors: tuple[Tensor, Tensor, Tensor],
+    added: Tensor,
+    sequence: int,
+) -> Call:
+    query, key, value = (tensor[sequence : sequence + 1] for tensor in tensors)
+    padding = arguments["key_padding_mask"]
+    if padding is not None:
+        padding = padding.reshape(-1, padding.shape[-1])[sequence : sequence + 1]
+    mask = arguments["attn_mask"]
+    if mask is not None and mask.ndim == 3:
+        mask = mask[sequence * module.num_heads : (sequence + 1) * module.num_heads]
+
+    def asked(at: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs (n, E) and rows (heads, n, K) at the positions of n queries."""
+        at = at.to(query.device)
+        output, rows = module.forward(
+            _batch_first(module, query[:, at]),
+            _batch_first(module, key),
+            _batch_first(module, value),
+            key_padding_mask=padding,
+            need_weights=True,
+            attn_mask=None if mask is None else mask[..., at, :],
+            average_attn_weights=False,
+        )
+        assert rows is not None
+        return _batch_first(module, output)[0], rows[0]
+
+    inputs = query[0]
+    keys = asked(torch.zeros(1, dtype=torch.long))[1].shape[-1]
+    return Call(
+        inputs=inputs,
+        added=added[sequence],
+        keys=keys,
+        heads=module.num_heads,
+        rows=lambda at: asked(at)[1],
+        replay=lambda rows, at: asked(at)[0],
+        query_grid=None,
+        key_grid=None,
+    )
+
+
+def _batch_first(module: nn.MultiheadAttention, tensor: Tensor) -> Tensor:
+    """(B, L, E) of whatever order the module has, and back; B is 1 where there is no batch."""
+    if tensor.ndim == 2:
+        return tensor.unsqueeze(0)
+    return tensor if module.batch_first else tensor.transpose(0, 1)
+
+
+def map_bytes(module: nn.MultiheadAttention, arguments: dict[str, Any]) -> int:
+    """The maps of all heads and their softmax, where the weights are asked for; else none."""
+    if not arguments["need_weights"]:
+        return 0
+    query, key = (_batch_first(module, arguments[name]) for name in ("query", "key"))
+    numbers = query.shape[0] * query.shape[1] * key.shape[1] * module.num_heads
+    return int(2 * numbers * query.element_size())
+
+
+def detail(module: nn.MultiheadAttention) -> str:
+    """The number of heads."""
+    return f"{module.num_heads} head{'' if module.num_heads == 1 else 's'}"
+
+
+def no_distribution(module: nn.MultiheadAttention) -> str | None:
+    """Its rows are a softmax."""
+    return None
+
+
+def as_block(module: nn.MultiheadAttention) -> nn.Module:
+    """Let it take (B, C, H, W), every position a query and a key, and add what it gives."""
+    if module.in_proj_weight is None:
+        raise ValueError("its keys and values have widths of their own")
+    return SelfAttention(module)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention of every position to all, as a block."""
+
+    def __init__(self, attention: nn.MultiheadAttention) -> None:
+        """Take the module that attends."""
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        order = (0, 2, 1) if self.attention.batch_first else (2, 0, 1)
+        back = (0, 2, 1) if self.attention.batch_first else (1, 2, 0)
+        tokens = x.flatten(2).permute(order)
+        given = self.attention(tokens, tokens, tokens, need_weights=False)[0]
+        output: Tensor = x + given.permute(back).reshape(x.shape)
+        return output

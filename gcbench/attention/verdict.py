@@ -1,0 +1,111 @@
+"""What an attention block costs at its shape, and what simpler blocks would cost in its place."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from gcbench import blocks, engines, tables
+from gcbench.errors import UsageError
+from gcbench.records import QUICK, Run
+from gcbench.spec import Axes, Comparison
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from gcbench.attention.running import Seen
+    from gcbench.timing.replicates import Progress
+
+# what has one map for all queries
+REPLACEMENTS = ("snl", "gc")
+# by this name the block itself stands among them
+HERE = "block"
+COLUMNS = (
+    *("params", "macs", "latency_us", "latency_us_lo", "latency_us_hi"),
+    *(
+        f"{name}_{column}"
+        for name in REPLACEMENTS
+        for column in ("macs", "latency_us", "relative", "relative_lo", "relative_hi", "verdict")
+    ),
+    *("price_reason", "price_flags"),
+)
+
+Price = dict[str, Any]
+Measure = Callable[[Comparison], Run]
+
+
+def timed(
+    on_progress: "Callable[[Progress], None]", wait: bool, tell: Callable[[str], None]
+) -> Measure:
+    """Measure for as long as `gcbench bench --quick` does.
+
+    MACs are torch's count: fvcore does not see into the fast path of nn.MultiheadAttention.
+    """
+    return lambda each: engines.run([each], QUICK, 0, "torch", on_progress, wait=wait, tell=tell)
+
+
+def titled(comparison: Comparison) -> str:
+    """Name a comparison in a few words."""
+    case = comparison.cases[0]
+    names = ", ".join("the block" if each.spec == HERE else each.label for each in comparison.cases)
+    return f"{names} at {'x'.join(map(str, case.shape))}"
+
+
+def prices(seen: "Sequence[Seen]", axes: Axes, measure: Measure) -> list[Price]:
+    """Price every block that was seen, those of one kind, variant and shape once."""
+    known: dict[tuple[object, ...], Price] = {}
+    found = []
+    for each in seen:
+        adapter = each.found.kind.load()
+        module = each.found.module
+        key = (each.found.kind.name, adapter.detail(module), str(module), each.shape)
+        if key not in known:
+            known[key] = _price(each, axes, measure)
+        found.append(known[key])
+    return found
+
+
+def _price(seen: "Seen", axes: Axes, measure: Measure) -> Price:
+    if seen.shape is None:
+        return {"price_reason": "it was never called"}
+    try:
+        module = seen.found.kind.load().as_block(seen.found.module)
+        return compared(module, seen.shape, axes, measure)
+    except (UsageError, ValueError) as error:
+        return {"price_reason": str(error)}
+
+
+def compared(
+    module: "nn.Module", shape: tuple[int, int, int, int], axes: Axes, measure: Measure
+) -> Price:
+    """Hold a block against what could replace it. Raises UsageError where none can be built."""
+    batch, channels, height, width = shape
+    at = replace(
+        axes,
+        batch=batch,
+        channels=channels,
+        size=(height, width),
+        # a gc of one hidden channel would normalise it away
+        ratio=min(axes.ratio, max(1, channels // 2)),
+    )
+    with blocks.given({HERE: module}):
+        run = measure(engines.compare([HERE, *REPLACEMENTS], at))
+        return _cells(tables.rows(run))
+
+
+def _cells(rows: Iterable[tables.Row]) -> Price:
+    own, *others = rows
+    of_latency = ("latency_us", "latency_us_lo", "latency_us_hi")
+    cells: Price = {column: own[column] for column in ("params", "macs", *of_latency)}
+    for name, row in zip(REPLACEMENTS, others, strict=True):
+        cells |= {
+            f"{name}_{column}": row[column]
+            for column in (
+                *("macs", "latency_us"),
+                *("relative", "relative_lo", "relative_hi", "verdict"),
+            )
+        }
+    failed = [f"{r['spec']}: {r['reason']}" for r in (own, *others) if r["status"] != "ok"]
+    cells["price_reason"] = "; ".join(failed) or None
+    flags = " ".join(row["flags"] or "" for row in (own, *others)).split()
+    cells["price_flags"] = " ".join(dict.fromkeys(flags)) or None
+    return cells

@@ -1,0 +1,265 @@
+"""`gcbench attention`: how much a model's attention depends on the query."""
+
+import sys
+from collections import Counter
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gcbench.cli import faults, options
+from gcbench.cli import network_options as inside
+from gcbench.errors import UsageError
+from gcbench.formats import ATTENTION_FORMATS
+from gcbench.registry import Entry
+from gcbench.units import counted
+
+if TYPE_CHECKING:
+    from gcbench.attention.analysis import Bar, Report
+    from gcbench.attention.verdict import Measure
+    from gcbench.records import Run
+    from gcbench.spec import Axes, Comparison
+
+PICTURES = "Pictures"
+
+Model = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="MODEL",
+        help="A network as `gcbench network` names it: resnet50, timm/NAME, my.module:make_model.",
+        show_default=False,
+    ),
+]
+Insert = Annotated[
+    list[str] | None,
+    options.option(
+        "--insert",
+        help="Put a block in first: nl@+1, nl:similarity=gaussian@c4.last. Repeatable.",
+        metavar="SPEC@PLACES",
+    ),
+]
+Block = Annotated[
+    str | None,
+    options.option(
+        "--block",
+        help="Only the blocks at this place: a module's path, or c4.last-1. Default: all.",
+        metavar="PLACE",
+    ),
+]
+Images = Annotated[
+    list[Path] | None,
+    options.option(
+        "--images",
+        help="A folder of pictures, or a file. Repeatable. Default: the two photographs that "
+        "scikit-learn ships.",
+        metavar="DIR|FILE",
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    options.option(
+        "--weights",
+        help="A state dict of the network, with what was inserted or without. Nothing is "
+        "downloaded: else weights are drawn.",
+        metavar="FILE",
+    ),
+]
+Size = Annotated[
+    str,
+    typer.Option(
+        "-s",
+        "--size",
+        help="What the middle of a picture is cut to, after its shorter side was scaled to 256/224 "
+        "of that, as torchvision does.",
+        metavar="H[xW]",
+    ),
+]
+NoLatency = Annotated[
+    bool,
+    options.option(
+        "--no-latency", help="Count what snl and gc would save, and time nothing.", panel="How long"
+    ),
+]
+Demo = Annotated[
+    bool,
+    options.option(
+        "--demo",
+        help="Train small ResNets on scikit-learn's digits and measure them, before and after. "
+        "Some minutes.",
+    ),
+]
+Queries = Annotated[
+    str,
+    typer.Option(
+        "--queries",
+        help="Whose maps are drawn: how many, or positions of the block's input, row x column: "
+        "3x4,7x7.",
+        metavar="N|HxW,...",
+        rich_help_panel=PICTURES,
+    ),
+]
+Pictures = Annotated[
+    Path | None,
+    options.option(
+        "-o",
+        "--output",
+        help="Draw the maps of the first pictures here.",
+        metavar="FILE.png",
+        panel=PICTURES,
+    ),
+]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="What stdout carries.",
+        metavar="|".join(entry.name for entry in ATTENTION_FORMATS),
+        rich_help_panel=options.OUTPUT,
+    ),
+]
+
+
+def attention(
+    model: Model = None,
+    insert: Insert = None,
+    block: Block = None,
+    images: Images = None,
+    weights: Weights = None,
+    size: Size = "224",
+    demo: Demo = False,
+    no_latency: NoLatency = False,
+    no_wait: options.NoWait = False,
+    queries: Queries = "3",
+    output: Pictures = None,
+    device: options.Device = None,
+    threads: options.Threads = None,
+    seed: options.Seed = "0",
+    csv: options.Csv = None,
+    format: Format = "table",
+    traceback: faults.Traceback = False,
+) -> None:
+    """Measure how much attention depends on the query, and what a block of one map would save."""
+    from gcbench import spec
+    from gcbench.attention import images as pictures
+    from gcbench.attention.queries import parse
+    from gcbench.cli.output import require_apart, require_writable
+
+    drawn_from = spec.parse_count("--seed", seed, least=0)
+    axes = spec.Axes(
+        device=None if device is None else spec.parse_device("--device", device),
+        threads=None if threads is None else spec.parse_threads("--threads", threads),
+    )
+    shown = ATTENTION_FORMATS[format]
+    chosen = parse(queries)
+    side = spec.parse_size("--size", size)
+    require_writable("--csv", csv)
+    _require_picture(output)
+    require_apart({"--csv": csv, "--output": output})
+    if demo:
+        given = {"MODEL": model, "--insert": insert, "--block": block, "--images": images}
+        _require_alone({**given, "--weights": weights, "--device": device})
+        report = _demonstrated(axes, drawn_from, no_latency, no_wait)
+    else:
+        net = _required(model)
+        inside.require_readable(net, [(each, "after_1x1") for each in insert or ()])
+        state = inside.read_weights(weights)
+        photos = pictures.gather(images) if images else pictures.samples()
+        faults.say(f"sending {counted(len(photos), 'picture')} through {net}; loading torch")
+        if state is None:
+            faults.say(f"no --weights: those of {net} are drawn, and nothing in it is trained")
+
+        from gcbench.attention.analysis import Asked, analyse
+
+        asked = Asked(
+            model=net,
+            inserts=tuple(insert or ()),
+            block=block,
+            photos=photos,
+            weights=None if state is None else Path(state),
+            size=side,
+            axes=axes,
+            seed=drawn_from,
+            queries=chosen if output else None,
+        )
+        # stdout is the result alone, whatever a network of the user's own prints
+        with redirect_stdout(sys.stderr):
+            report = analyse(asked, *_doors(no_latency, no_wait))
+    _leave(report, shown, csv, output)
+    if not no_latency:
+        faults.warn(report.manifest.warnings)
+    counts = Counter(row["status"] for row in report.rows)
+    raise typer.Exit(faults.code_of_statuses(counts))
+
+
+def _required(model: str | None) -> str:
+    if model is None:
+        raise UsageError(
+            "attention takes a MODEL, such as resnet50 --insert nl@+1 or my.module:make_model; "
+            "--demo needs none"
+        )
+    return model
+
+
+def _require_alone(given: dict[str, object]) -> None:
+    """Raise UsageError where what is given beside --demo would have no meaning."""
+    named = [name for name, value in given.items() if value]
+    if named:
+        raise UsageError(f"--demo brings its own models and pictures: leave out {', '.join(named)}")
+
+
+def _require_picture(path: Path | None) -> None:
+    from gcbench.cli.output import require_writable
+
+    if path is not None and path.suffix.lower() != ".png":
+        raise UsageError(f"--output {path}: maps are drawn as a PNG: name a file that ends in .png")
+    require_writable("--output", path)
+
+
+def _doors(no_latency: bool, no_wait: bool) -> "tuple[Measure, Bar]":
+    """How blocks are priced, and what shows how far it is."""
+    from gcbench import engines
+    from gcbench.attention import verdict
+    from gcbench.cli.progress import counting_bar, timing_bar
+
+    def timed(comparison: "Comparison") -> "Run":
+        faults.say(f"timing {verdict.titled(comparison)}")
+        with timing_bar() as move:
+            return verdict.timed(move, not no_wait, faults.say)(comparison)
+
+    return engines.count_only if no_latency else timed, counting_bar
+
+
+def _demonstrated(axes: "Axes", seed: int, no_latency: bool, no_wait: bool) -> "Report":
+    faults.say("training on scikit-learn's digits; loading torch")
+
+    from gcbench.attention import demo
+
+    measure, bar = _doors(no_latency, no_wait)
+    return demo.demonstrate(demo.PLAN, axes, seed, measure, bar, faults.say)
+
+
+def _leave(report: "Report", shown: Entry, csv: Path | None, output: Path | None) -> None:
+    """Write the pictures and the CSV, and print the result whatever becomes of those."""
+    from gcbench.cli.output import write_whole
+
+    try:
+        if csv:
+            write_whole(csv, ATTENTION_FORMATS["csv"].load()(report.rows, report.manifest))
+        if output:
+            _draw(report, output)
+    finally:
+        if not sys.stdout:
+            raise UsageError("stdout is closed, so the result has nowhere to go: --csv writes one")
+        sys.stdout.writelines(shown.load()(report.rows, report.manifest))
+
+
+def _draw(report: "Report", output: Path) -> None:
+    from gcbench.attention import maps
+
+    for words in report.untold:
+        faults.say(f"not drawn: {words}")
+    if report.panels:
+        maps.draw(report.panels, output)
+    else:
+        faults.say(f"--output {output}: there are no maps to draw")

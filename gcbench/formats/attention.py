@@ -1,0 +1,285 @@
+"""How much attention depends on the query, for people: tables, and a verdict in words."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from gcbench.disturbance import FLAG_WORDS
+from gcbench.formats.layout import Layout
+from gcbench.formats.markdown import sections
+from gcbench.formats.terminal import written
+from gcbench.records import Manifest
+from gcbench.units import (
+    count_text,
+    counted,
+    interval_text,
+    latency_text,
+    number_text,
+    spread_text,
+)
+
+Row = dict[str, Any]
+
+# how columns for people are named, and the quantity that they show
+DISTANCES = {
+    "input cos": "input_cosine",
+    "output cos": "output_cosine",
+    "attention cos": "attention_cosine",
+    "attention JS": "attention_js",
+}
+# what a share that depends on the query, below a limit, means in words
+DEPENDS = (
+    (0.01, "all queries have as good as one map"),
+    (0.1, "queries have nearly the same map"),
+    (0.5, "queries share a part of their maps"),
+    (2.0, "most of a map belongs to its query alone"),
+)
+REPLACEMENTS = ("snl", "gc")
+# no hyphen: a spreadsheet would take that for the start of a formula
+NOTHING = "\N{EN DASH}"
+# flags of what no table here shows
+OF_CEILINGS = ("peaks_busy", "above_ceiling")
+# labels that a column is made of where they are not the same in every row
+_VARYING = {"network": "network", "state": "training", "image_names": "images"}
+
+DEFINITIONS = (
+    "cos: cosine distance (1 - cos)/2, 0 to 1; JS: Jensen-Shannon divergence in nats, at most "
+    "0.693; both are means over all pairs of queries.",
+    "by query: the share of attention that depends on the query, 1 - |mean row|²/mean |row|². "
+    "adds: |z - x| over |x|.",
+)
+
+
+def render(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
+    """Write the tables as plain text, as wide as they are."""
+    return written(layouts(list(rows)))
+
+
+def markdown(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
+    """Write the tables as Markdown."""
+    return sections(layouts(list(rows)))
+
+
+def layouts(rows: Sequence[Row]) -> Iterator[Layout]:
+    """Lay out what was measured of blocks, and what networks were trained to."""
+    seen = [row for row in rows if row["block"] is not None]
+    trained = [row for row in rows if row["accuracy"] is not None]
+    if seen:
+        yield _measured(seen)
+    if trained:
+        yield _trained(trained)
+
+
+def _measured(rows: Sequence[Row]) -> Layout:
+    varying = {head: name for name, head in _VARYING.items() if _several(rows, name)}
+    lines = []
+    for row in rows:
+        labels = {head: row[name] or "" for head, name in varying.items()}
+        if _several(rows, "block") or not varying:
+            labels["block"] = row["block"] or "the model"
+        lines.append({**labels, **_cells(row)})
+    notes = [*_missing(rows), *_verdicts(rows), *_sampling(rows), *DEFINITIONS, *_spread(rows)]
+    return Layout(
+        heading=_heading(rows),
+        header=list(lines[0]),
+        labels=len(varying) + ("block" in lines[0]) + 2,
+        lines=[list(line.values()) for line in lines],
+        notes=[*notes, *_disturbed([row for row in rows if row["snl_relative"] is not None])],
+    )
+
+
+def _cells(row: Row) -> dict[str, str]:
+    shape = [row[name] for name in ("channels", "height", "width")]
+    pooled = f", {row['keys']} keys" if row["keys"] != row["queries"] else ""
+    cells = {
+        "kind": f"{row['kind']} {row['detail']}",
+        "shape": "" if shape[0] is None else "x".join(map(str, shape)) + pooled,
+    }
+    for head, name in DISTANCES.items():
+        cells[head] = _spread_cell(row, name)
+    cells["by query"] = _spread_cell(row, "query_share", 100, " %")
+    return {**cells, "adds": _spread_cell(row, "added_share")}
+
+
+def _spread_cell(row: Row, name: str, scale: float = 1, unit: str = "") -> str:
+    mean, deviation = row[name], row[f"{name}_sd"]
+    if mean is None:
+        return NOTHING
+    return spread_text(scale * mean, deviation and scale * deviation) + unit
+
+
+def _heading(rows: Sequence[Row]) -> list[str]:
+    first = rows[0]
+    size = f"{first['image_height']}x{first['image_width']}"
+    sizes = {(row["image_height"], row["image_width"]) for row in rows}
+    networks = list(dict.fromkeys(row["network"] for row in rows))
+    what = networks[0] if len(networks) == 1 else counted(len(networks), "network")
+    of = f" · {counted(first['images'], 'image')} of {size}" if len(sizes) == 1 else ""
+    where = f"{first['device']}: {first['device_name']} · {counted(first['threads'], 'thread')}"
+    weights = f"weights: {first['weights']}"
+    return [f"{what}{of} · {weights}", f"{where} · torch {first['torch_version']}"]
+
+
+def _missing(rows: Sequence[Row]) -> Iterator[str]:
+    """Say why there is a dash, each reason once with the blocks that it is of."""
+    names = ("reason", *(f"{each}_reason" for each in (*DISTANCES.values(), "query_share")))
+    said = [(_whose(row, rows), row[name]) for row in rows for name in names if row[name]]
+    yield from (f"{NOTHING} is for {line}" for line in _together(said))
+
+
+def _together(said: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Say each sentence once, with all that it is said of."""
+    whose: dict[str, dict[str, None]] = {}
+    for label, sentence in said:
+        whose.setdefault(sentence, {})[label] = None
+    for sentence, labels in whose.items():
+        yield f"{_listed(list(labels))}: {sentence}."
+
+
+def _label(row: Row, rows: Sequence[Row]) -> str:
+    """What tells a row from the others in a sentence."""
+    more = [row[name] for name in ("state", "image_names") if _several(rows, name) and row[name]]
+    return ", ".join([_whose(row, rows), *(more if _several(rows, "network") else [])])
+
+
+def _whose(row: Row, rows: Sequence[Row]) -> str:
+    return str(row["network"] if _several(rows, "network") else row["block"] or "the model")
+
+
+def _several(rows: Sequence[Row], name: str) -> bool:
+    return len({row[name] for row in rows}) > 1
+
+
+def _verdicts(rows: Sequence[Row]) -> Iterator[str]:
+    alike: dict[str, list[Row]] = {}
+    for row in rows:
+        # what a network did before it was trained is no verdict on anything
+        if row["query_share"] is not None and row["state"] != "before":
+            words = next(words for limit, words in DEPENDS if row["query_share"] < limit)
+            alike.setdefault(words, []).append(row)
+    for words, found in alike.items():
+        labels = _listed([_label(row, rows) for row in found])
+        yield f"{labels}: {_shares(found)} attention depends on the query: {words}."
+    yield from _together((_label(row, rows), words) for row in rows for words in _price(row))
+
+
+def _shares(rows: Sequence[Row]) -> str:
+    if len(rows) == 1:
+        return f"{_spread_cell(rows[0], 'query_share', 100, ' %')} of its"
+    shares = [100 * row["query_share"] for row in rows]
+    return f"{min(shares):.2g} to {max(shares):.2g} % of their"
+
+
+def _listed(labels: Sequence[str]) -> str:
+    """Labels in a sentence: of many the ends, and how many there are."""
+    if len(labels) <= 4:
+        return "; ".join(labels)
+    return f"{labels[0]}; ...; {labels[-1]} ({len(labels)} of them)"
+
+
+def _price(row: Row) -> Iterator[str]:
+    if row["price_reason"]:
+        yield f"not priced: {row['price_reason']}"
+    parts = [part for name in REPLACEMENTS if (part := _replacement(row, name))]
+    if parts:
+        costs = f"{count_text(row['macs'])} MACs{_latency(row)}"
+        yield f"it costs {costs}; {'; '.join(parts)}"
+
+
+def _latency(row: Row) -> str:
+    latency = _interval(row, "latency_us")
+    return f" and {latency_text(*latency)}" if latency else ""
+
+
+def _replacement(row: Row, name: str) -> str:
+    if row[f"{name}_macs"] is None or row["macs"] is None:
+        return ""
+    said = f"{name} in its place costs {count_text(row[f'{name}_macs'])} MACs"
+    relative = _interval(row, f"{name}_relative")
+    if not relative:
+        return said
+    verdict = row[f"{name}_verdict"]
+    doubt = f", {verdict}" if verdict in ("unresolved", "untrusted") else ""
+    known = interval_text(*relative)
+    interval = known if known == "no interval" else f"95 % interval {known}"
+    return f"{said} and {number_text(*relative)} of its time ({interval}{doubt})"
+
+
+def _interval(row: Row, name: str) -> tuple[float, float, float] | None:
+    mid, lo, hi = (row[column] for column in (name, f"{name}_lo", f"{name}_hi"))
+    if mid is None:
+        return None
+    return (mid, float("-inf"), float("inf")) if lo is None or hi is None else (mid, lo, hi)
+
+
+def _sampling(rows: Sequence[Row]) -> Iterator[str]:
+    for row in rows:
+        if row["js_pairs"] and row["attention_js"] is not None:
+            mean, half = row["attention_js"], row["js_half_width"]
+            interval = interval_text(mean, mean - half, mean + half)
+            yield (
+                f"{_label(row, rows)}: JS of {row['queries']:,} queries is sampled, from "
+                f"{counted(row['js_pairs'], 'pair')} over all images: 99 % interval {interval}."
+            )
+
+
+def _spread(rows: Sequence[Row]) -> Iterator[str]:
+    if any(row["images"] > 1 for row in rows):
+        yield "±: the standard deviation over images."
+
+
+def _disturbed(rows: Sequence[Row]) -> Iterator[str]:
+    """What the machine did while latencies were measured, where they are in this table."""
+    flags = dict.fromkeys(" ".join(row["price_flags"] or "" for row in rows).split())
+    shown = [flag for flag in flags if flag in FLAG_WORDS and flag not in OF_CEILINGS]
+    yield from (FLAG_WORDS[flag] for flag in shown)
+
+
+def _trained(rows: Sequence[Row]) -> Layout:
+    lines = [_trained_cells(row) for row in rows]
+    kept = [name for name in lines[0] if any(line[name] for line in lines)]
+    tested = rows[0]["tested"]
+    return Layout(
+        heading=[f"Accuracy beside cost, {tested} test images"],
+        header=kept,
+        labels=1,
+        lines=[[line[name] for name in kept] for line in lines],
+        notes=[
+            "95 % interval: Wilson's, of a share of so many images: what other test images could "
+            "say, not what another seed of the training could.",
+            *_disturbed(rows),
+        ],
+    )
+
+
+def _trained_cells(row: Row) -> dict[str, str]:
+    lo, hi = wilson(row["accuracy"], row["tested"])
+    latency = _interval(row, "latency_us")
+    relative = _interval(row, "relative")
+    return {
+        "network": row["network"],
+        "accuracy": f"{100 * row['accuracy']:.1f} %",
+        "95 % interval": f"{100 * lo:.1f} to {100 * hi:.1f} %",
+        "params added": count_text(row["params_added"]) if row["params_added"] else "",
+        "MACs added": count_text(row["macs_added"]) if row["macs_added"] else "",
+        "latency of the block": latency_text(*latency) if latency else "",
+        "vs nl": _relative(row, relative),
+        "verdict": row["verdict"] or "",
+    }
+
+
+def _relative(row: Row, relative: tuple[float, float, float] | None) -> str:
+    if relative is None:
+        return ""
+    return "1" if row["verdict"] == "baseline" else number_text(*relative)
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of `count` (JASA 22, 1927).
+
+    >>> [round(end, 3) for end in wilson(0.5, 100)]
+    [0.404, 0.596]
+    """
+    z2 = 1.959964**2
+    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
+    half = (z2 * (share * (1 - share) / count + z2 / (4 * count**2))) ** 0.5 / (1 + z2 / count)
+    return middle - half, middle + half

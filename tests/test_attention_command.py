@@ -1,0 +1,260 @@
+"""`gcbench attention`: its table, its rows and pictures, and what bad input meets."""
+
+import json
+import pickle
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+from gcbench import engines
+from gcbench.attention import running, verdict
+from gcbench.errors import UsageError
+from gcbench.formats import attention as words
+from gcbench.networks import make, read_insertion
+from gcbench.spec import Axes
+from tests.test_network_command import assert_refused, ran, rows_of
+
+OWN = """
+import torch
+from torch import nn
+from torchvision.models.resnet import BasicBlock, ResNet
+
+def small(classes=5):
+    print("being made")
+    return ResNet(BasicBlock, [1, 1, 2, 1], num_classes=classes)
+
+class Tokens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attend = nn.MultiheadAttention(3, 1, batch_first=True)
+        self.never = nn.MultiheadAttention(3, 1)
+
+    def forward(self, x):
+        tokens = x.flatten(2).transpose(1, 2)
+        return self.attend(tokens, tokens, tokens)[0]
+
+def blind():
+    return nn.Sequential(nn.Conv2d(3, 3, 1))
+"""
+FAST = ["--size", "32", "--threads", "1", "--no-latency"]
+INSERT = ["--insert", "nl@+1", "--insert", "nl:similarity=dot_product:subsample=before@c3.last"]
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Networks of the user's, and two pictures, in the working directory."""
+    (tmp_path / "own_attending.py").write_text(OWN)
+    (tmp_path / "pictures").mkdir()
+    for number in range(2):
+        Image.effect_noise((50, 40 + number), 90).save(tmp_path / "pictures" / f"{number}.png")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    yield "own_attending"
+    sys.modules.pop("own_attending", None)
+
+
+def analysed(net, *more, capsys):
+    return ran("attention", net, "--images", "pictures", *FAST, *more, capsys=capsys)
+
+
+def test_each_block_is_a_row_with_its_verdict(own, capsys, tmp_path):
+    files = ["--csv", "a.csv", "-o", "a.png"]
+    code, out, err = analysed(f"{own}:small", *INSERT, *files, capsys=capsys)
+    assert code == 0, err
+    assert "being made" not in out
+    assert "are drawn, and nothing in it is trained" in err
+    for said in (
+        "2 images of 32x32",
+        "layer3.0.inserted.0",
+        "nl dot_product, subsample=before",
+        "dot_product has no softmax",
+        "of its attention depends on the query",
+        "snl in its place costs",
+        "±: the standard deviation over images",
+    ):
+        assert said in out
+    rows = rows_of(tmp_path / "a.csv")
+    # in the model's order: c3 stands before c4
+    pooled, plain = rows
+    assert (plain["queries"], plain["keys"], pooled["queries"], pooled["keys"]) == (
+        *("4", "4"),
+        *("16", "4"),
+    )
+    assert pooled["attention_js"] == ""
+    assert "softmax" in pooled["attention_js_reason"]
+    for row in rows:
+        assert row["status"] == "ok"
+        low, mean, high = (float(row[f"query_share{end}"]) for end in ("_min", "", "_max"))
+        assert 0 <= low <= mean <= high <= 1
+        assert mean == pytest.approx((low + high) / 2)
+        assert float(row["query_share_sd"]) == pytest.approx((high - low) / 2**0.5)
+        assert int(row["macs"]) > int(row["snl_macs"]) > int(row["gc_macs"])
+        assert row["latency_us"] == ""
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.height > 1000
+
+
+def test_json_has_the_rows_and_the_machine(own, capsys):
+    code, out, _ = analysed(f"{own}:small", "--insert", "nl@+1", "--format", "json", capsys=capsys)
+    found = json.loads(out)
+    assert code == 0
+    assert found["manifest"]["seed"] == 0
+    assert found["rows"][0]["attention_js"] > 0
+
+
+@pytest.mark.parametrize("format", ["csv", "markdown"])
+def test_other_formats_have_the_block(own, capsys, format):
+    code, out, _ = analysed(f"{own}:small", "--insert", "nl@+1", "--format", format, capsys=capsys)
+    assert code == 0
+    assert "layer3.0.inserted.0" in out
+
+
+def test_the_same_command_prints_the_same(own, capsys):
+    once, again = (analysed(f"{own}:small", *INSERT, capsys=capsys)[1] for _ in range(2))
+    assert once == again != ""
+
+
+def test_a_block_that_no_picture_reaches_is_told(own, capsys):
+    code, out, _ = analysed(f"{own}:Tokens", capsys=capsys)
+    assert code == 3
+    assert "\N{EN DASH} is for never: no picture went through it" in out
+
+
+def test_blocks_are_chosen_by_place(own, capsys):
+    for place in ("c4.last-1", "layer3", "layer3.0.inserted.0"):
+        code, out, _ = analysed(f"{own}:small", *INSERT, "--block", place, capsys=capsys)
+        assert code == 0
+        assert "layer3.0.inserted.0" in out
+        assert "layer2" not in out
+
+
+@pytest.mark.parametrize("trained", ["plain", "with its blocks"])
+def test_weights_are_of_the_plain_network_or_of_the_one_with_blocks(own, trained, tmp_path):
+    insertion = read_insertion("nl@+1")
+    model = make(f"{own}:small", seed=5)
+    if trained != "plain":
+        model = running.prepare(f"{own}:small", [insertion], 16, None, 5, (32, 32))
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    loaded = running.prepare(
+        f"{own}:small", [insertion], 16, tmp_path / "w.pth", 0, (32, 32)
+    ).state_dict()
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded[name], value)
+
+
+def test_bad_input_is_one_line(own, capsys, tmp_path):
+    small, with_block = f"{own}:small", [f"{own}:small", "--insert", "nl@+1"]
+    (tmp_path / "none").mkdir()
+    (tmp_path / "text.png").write_text("no picture")
+    torch.save({"other": torch.zeros(2)}, "other.pth")
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil()))
+    for arguments, said in (
+        ([f"{own}:blind"], ("no attention block", "nl", "torch/MultiheadAttention")),
+        ([], ("attention takes a MODEL",)),
+        ([*with_block, "--images", "none"], ("--images none", "no pictures")),
+        ([*with_block, "--images", "text.png"], ("--images text.png", "no picture")),
+        ([*with_block, "--weights", "other.pth"], ("--weights", "another network")),
+        ([*with_block, "--weights", "evil.pth"], ("--weights", "loaded safely")),
+        ([*with_block, "--block", "c5.last"], ("--block 'c5.last'", "layer3.0.inserted.0")),
+        ([*with_block, "--block", "?"], ("--block '?'", "layer3.0.inserted.0")),
+        ([*with_block, "-o", "maps.gif"], ("--output maps.gif", ".png")),
+        ([*with_block, "--queries", "0"], ("--queries", "1 to 12")),
+        ([*with_block, "--queries", "9x9", "-o", "m.png"], ("--queries 9x9", "2x2")),
+        ([*with_block, "--size", "0"], ("--size",)),
+        ([*with_block, "--format", "xml"], ("unknown format 'xml'",)),
+        ([*with_block, "--demo"], ("--demo", "MODEL, --insert")),
+        ([small, "--csv", "a.png", "-o", "a.png"], ("--csv and --output", "a.png")),
+    ):
+        images = [] if {"--images", "--demo"} & {*arguments} else ["--images", "pictures"]
+        size = [] if "--size" in arguments else ["--size", "32"]
+        code, out, err = ran("attention", *arguments, *images, *size, capsys=capsys)
+        said_by_us = [line for line in err.splitlines() if line.startswith("gcbench: ")]
+        kept = "\n".join(line for line in said_by_us if "are drawn, and" not in line)
+        assert_refused((code, out, kept), *said)
+    assert not (tmp_path / "pwned").exists()
+
+
+class Evil:
+    def __reduce__(self):
+        return (open, ("pwned", "w"))
+
+
+def test_a_map_that_memory_does_not_hold_is_refused_before_it_is_made(own, capsys, monkeypatch):
+    monkeypatch.setattr("gcbench.environment.free_bytes", lambda device: 10_000)
+    result = analysed(f"{own}:small", "--insert", "nl@+1", capsys=capsys)
+    assert result[0] == 2
+    assert "is predicted to need" in result[2]
+    assert "9.77 KiB are free: a smaller --size" in result[2]
+    # where the network as a whole cannot be foreseen, each block is
+    monkeypatch.setattr(running, "require_memory", lambda *given: None)
+    result = analysed(f"{own}:small", "--insert", "nl@c2.last", capsys=capsys)
+    assert result[0] == 2
+    assert "layer1.0.bn2.inserted.0 (nl) is predicted to need" in result[2]
+
+
+def test_ctrl_c_ends_it_cleanly(own, capsys, monkeypatch):
+    def interrupted(*given, **named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "normalised", interrupted)
+    code, out, err = analysed(f"{own}:small", "--insert", "nl@+1", capsys=capsys)
+    assert (code, out) == (130, "")
+    assert "interrupted" in err
+
+
+def test_equal_blocks_are_priced_once():
+    calls = []
+
+    def measure(comparison):
+        calls.append(comparison)
+        return engines.count_only(comparison)
+
+    model = running.prepare(
+        "resnet18", [read_insertion("nl@c4.all,c3.last")], 16, None, 0, (32, 32)
+    )
+    shapes = {"layer2": (1, 128, 4, 4), "layer3": (1, 256, 2, 2)}
+    seen = [
+        running.Seen(found, shape=shapes[found.path[:6]], readings=[])
+        for found in running.find(model)
+    ]
+    prices = verdict.prices(seen, Axes(device="cpu"), measure)
+    assert len(calls) == 2
+    assert [price["macs"] for price in prices] == [557056, 528384, 528384]
+
+
+def row(**cells):
+    from gcbench.attention.rows import row
+
+    return row({"network": "n", "block": "b", "images": 1, **cells})
+
+
+def test_the_verdict_is_in_words_by_the_share():
+    for share, said in ((0.0, "as good as one map"), (0.05, "nearly"), (0.9, "its query alone")):
+        [sentence] = words._verdicts([row(query_share=share)])
+        assert said in sentence
+
+
+def test_a_saving_is_told_with_its_interval():
+    cells = {"macs": 450_000_000, "latency_us": 3400.0, "latency_us_lo": 3350.0}
+    cells |= {"latency_us_hi": 3450.0, "snl_macs": 1_450_000, "snl_relative": 0.0791}
+    cells |= {"snl_relative_lo": 0.0752, "snl_relative_hi": 0.0871, "snl_verdict": "faster"}
+    [sentence] = words._verdicts([row(**cells)])
+    assert sentence == (
+        "b: it costs 450 M MACs and 3.40 ms; snl in its place costs 1.45 M MACs and 0.079 of its "
+        "time (95 % interval 0.075 to 0.087)."
+    )
+
+
+def test_text_from_outside_is_harmless(own, capsys, tmp_path):
+    with pytest.raises(UsageError):
+        running.choose(make(f"{own}:small"), [], "x")
+    hostile = "pictures/=1+2\x1b[31m.png"
+    Image.effect_noise((50, 40), 90).save(tmp_path / hostile)
+    insert = ["--insert", "nl@+1", *FAST, "--csv", "a.csv"]
+    given = ["attention", f"{own}:small", "--images", hostile, *insert]
+    code, out, err = ran(*given, capsys=capsys)
+    assert code == 0, err
+    assert "\x1b" not in out + err + (tmp_path / "a.csv").read_text()
+    assert "'=1+2" in (tmp_path / "a.csv").read_text()

@@ -1,0 +1,109 @@
+"""Pictures of maps: one colour scale, a square for a key, and the query where it is."""
+
+import pytest
+import torch
+from PIL import Image
+
+from gcbench.attention import maps
+from gcbench.attention.maps import Panel, Scale, draw, scale_of
+from gcbench.attention.queries import parse
+from gcbench.attention.running import Maps
+from gcbench.errors import UsageError
+
+
+def made(rows, at=((0, 0), (1, 2)), grid=(2, 4), photo=0):
+    rows = torch.tensor(rows).double()
+    return Maps(photo, rows, at, grid, grid, torch.zeros(len(rows)))
+
+
+FLAT = [[1 / 8] * 8, [1 / 8] * 8]
+SHARP = [[1.0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0.5, 0.5]]
+
+
+def lightness(colours):
+    # CIE's luminance of sRGB
+    linear = torch.where(colours <= 10, colours / 3295, ((colours / 255 + 0.055) / 1.055) ** 2.4)
+    return linear @ torch.tensor([0.2126, 0.7152, 0.0722]).double()
+
+
+def test_lightness_grows_with_the_weight_all_the_way():
+    found = lightness(Scale(0.0, 1.0, maps.SEQUENTIAL).of(torch.linspace(0, 1, 200)))
+    assert bool((found.diff() > 0).all())
+
+
+def test_all_maps_of_a_panel_share_a_scale_that_begins_at_zero():
+    scale = scale_of([made(FLAT), made(SHARP)])
+    assert (scale.low, scale.high, scale.colours) == (0, 1, maps.SEQUENTIAL)
+
+
+def test_weights_below_zero_have_a_scale_that_is_even_about_zero():
+    scale = scale_of([made([[-2.0] * 8, [1.0] * 8])])
+    assert (scale.low, scale.high, scale.colours) == (-2, 2, maps.DIVERGING)
+    grey = scale.of(torch.tensor(0.0))
+    assert grey.max() - grey.min() < 1
+
+
+@pytest.fixture
+def sheet(tmp_path):
+    picture = Image.new("RGB", (40, 20), "#808080")
+    panel = Panel("title", "subtitle", [("a.png", picture)], [made(FLAT), made(SHARP)], True)
+    draw([panel], tmp_path / "maps.png")
+    with Image.open(tmp_path / "maps.png") as image:
+        return image.convert("RGB")
+
+
+def key_colours(sheet, row, column):
+    """The colour in the middle of every key of a tile, (2, 4), a little off the query's ring."""
+    tall = maps.TILE // 2
+    head = maps.MARGIN + maps.TITLE + maps.LABEL + 2 * maps.GAP + maps.LABEL + maps.GAP // 2
+    left = maps.MARGIN + column * (maps.TILE + maps.GAP)
+    top = head + row * (tall + maps.LABEL + maps.GAP)
+    side = maps.TILE // 4
+    return [
+        [sheet.getpixel((left + side * x + 10, top + side * y + side - 10)) for x in range(4)]
+        for y in range(2)
+    ]
+
+
+def test_each_key_is_a_square_of_its_colour(sheet):
+    scale = Scale(0.0, 1.0, maps.SEQUENTIAL)
+    for row, rows in enumerate((FLAT, SHARP)):
+        for query in range(2):
+            found = key_colours(sheet, row, query + 1)
+            wanted = scale.of(torch.tensor(rows[query])) * (1 - maps.THROUGH) + 128 * maps.THROUGH
+            for colour, expected in zip([*found[0], *found[1]], wanted, strict=True):
+                assert colour == pytest.approx(expected.tolist(), abs=2)
+
+
+def test_the_query_is_marked_on_its_tile(sheet):
+    head = maps.MARGIN + maps.TITLE + maps.LABEL + 2 * maps.GAP + maps.LABEL + maps.GAP // 2
+    side = maps.TILE // 4
+    for tile, (row, column) in ((1, (0, 0)), (2, (1, 2))):
+        left = maps.MARGIN + tile * (maps.TILE + maps.GAP)
+        x, y = left + side * column + side // 2, head + side * row + side // 2
+        ring = [sheet.getpixel((x + dx, y)) for dx in range(7, 13)]
+        assert (255, 255, 255) in ring
+
+
+def test_queries_are_counted_or_named():
+    assert parse("1")((7, 9)) == ((3, 4),)
+    assert parse("2x8,0x0")((7, 9)) == ((2, 8), (0, 0))
+    # more than there are positions
+    assert parse("5")((1, 2)) == ((0, 0), (0, 1))
+
+
+@pytest.mark.parametrize("text", ["0", "13", "", "3x", "x3", "-1", "1x2;3x4", "1,2", "9" * 30])
+def test_other_queries_are_refused(text):
+    with pytest.raises(UsageError, match="--queries takes a number from 1 to 12, or"):
+        parse(text)
+
+
+def test_a_query_outside_the_map_is_refused():
+    with pytest.raises(UsageError, match=r"--queries 7x0 is outside the map of 7x9 .* 0x0 to 6x8"):
+        parse("7x0")((7, 9))
+
+
+def test_a_picture_that_cannot_be_written_is_told(tmp_path):
+    picture = Image.new("RGB", (40, 20))
+    with pytest.raises(UsageError, match="cannot write"):
+        draw([Panel("", "", [("", picture)], [made(FLAT)], True)], tmp_path / "no" / "maps.png")
