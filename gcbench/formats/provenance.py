@@ -36,8 +36,7 @@ def floor(rows: Sequence[Row]) -> tuple[float, float] | None:
     Where no baseline is among the rows, that of those that were held against one. Infinite where
     there were too few replicates for one; None where nothing was timed.
     """
-    against = [row for row in rows if row["verdict"] == "baseline"] or rows
-    copies = [(row["aa_lo"], row["aa_hi"]) for row in against if row["verdict"]]
+    copies = _copies(rows)
     known = [ends for ends in copies if None not in ends]
     if not copies:
         return None
@@ -45,9 +44,24 @@ def floor(rows: Sequence[Row]) -> tuple[float, float] | None:
 
 
 def floor_text(rows: Sequence[Row]) -> str | None:
-    """The A/A interval in a line."""
+    """The A/A interval in a line, and of how many it is the worst."""
     ends = floor(rows)
-    return ends and f"A/A (a baseline against its own copy): {interval_text(1.0, *ends)}"
+    if ends is None:
+        return None
+    number = len(_copies(rows))
+    worst = f", the worst of {number}" if number > 1 else ""
+    return f"A/A (a baseline against its own copy): {interval_text(1.0, *ends)}{worst}"
+
+
+def _copies(rows: Sequence[Row]) -> list[tuple[float, float]]:
+    """The A/A interval of each baseline of each comparison."""
+    against = [row for row in rows if row["verdict"] == "baseline"] or rows
+    found = {
+        (row["comparison"], row["baseline"]): (row["aa_lo"], row["aa_hi"])
+        for row in against
+        if row["verdict"]
+    }
+    return list(found.values())
 
 
 def carried(rows: Sequence[Row]) -> dict[str, Cell]:
