@@ -54,14 +54,14 @@ def floor_text(rows: Sequence[Row]) -> str | None:
 
 
 def _copies(rows: Sequence[Row]) -> list[tuple[float, float]]:
-    """The A/A interval of each baseline of each comparison."""
+    """The A/A intervals that the rows were held against, each once."""
     against = [row for row in rows if row["verdict"] == "baseline"] or rows
-    found = {
-        (row["comparison"], row["baseline"]): (row["aa_lo"], row["aa_hi"])
+    found = dict.fromkeys(
+        (row["comparison"], row["baseline"], row["aa_lo"], row["aa_hi"])
         for row in against
         if row["verdict"]
-    }
-    return list(found.values())
+    )
+    return [(lo, hi) for _, _, lo, hi in found]
 
 
 def carried(rows: Sequence[Row]) -> dict[str, Cell]:
