@@ -15,7 +15,7 @@ from gcbench.records import DEFAULT_EFFORT, Effort
 from gcbench.spec import Axes, Block, Case, Comparison, CounterName, Shape
 from gcbench.where import Where, parse_where
 
-EngineName = Literal["process", "inline"]
+EngineName = Literal["process", "inline", "ray"]
 OnOom = Literal["skip-larger", "continue", "stop"]
 Stages = Literal["resnet50", "resnet18"]
 # what a case may have come to that can be tried again
@@ -39,7 +39,7 @@ class Sweep:
     `channels` and `size`. Where `device` is empty the machine's default is meant, where `cache` is,
     the device's. `precision` and `max_time_s` of None are the device's default, `timeout_s` is the
     time that trying one case may take, `budget_s` that of the whole sweep. `pair` is as
-    `spec.parse_pair` reads it.
+    `spec.parse_pair` reads it. `per_device` and `cpus_per_comparison` are for the engine `ray`.
     """
 
     blocks: tuple[str, ...] = spec.DEFAULT_BLOCKS
@@ -71,6 +71,8 @@ class Sweep:
     memory_limit_bytes: int | None = None
     on_oom: OnOom = "skip-larger"
     budget_s: float | None = None
+    per_device: bool = False
+    cpus_per_comparison: int | None = None
 
     def effort(self, device: str) -> Effort:
         """How long to measure a comparison on a device."""

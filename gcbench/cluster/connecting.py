@@ -1,0 +1,201 @@
+"""Connect to a Ray cluster, or start one on this machine and leave nothing of it."""
+
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from gcbench import environment
+from gcbench.errors import UsageError
+from gcbench.offspring import end_marked
+
+# how long an address may take to answer
+ANSWER_S = 5.0
+# records are some ten kilobytes: the least that Ray takes
+OBJECT_STORE_BYTES = 80 * 2**20
+# the processes of a Ray that was started here
+MARK = "GCBENCH_RAY"
+# sockets of Ray lie below its folder, and the system cuts their names at 107 bytes
+LONGEST_FOLDER = 30
+
+_VARIABLES = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_USAGE_STATS_PROMPT_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+}
+
+
+def require_ray() -> None:
+    """Make sure that Ray is installed. Raises UsageError with the extra that installs it."""
+    if importlib.util.find_spec("ray") is None:
+        raise UsageError("--engine ray needs Ray, which is not installed: pip install gcbench[ray]")
+
+
+@contextmanager
+def connected(address: str | None, files: Path | None) -> Iterator[None]:
+    """Be connected to a cluster, or to one of this machine alone that ends with this.
+
+    `files` is a folder that workers are to find in their path. What Ray itself would print is not.
+    Raises UsageError where the cluster cannot be had.
+    """
+    require_ray()
+    with _variables(_VARIABLES), _own_thread_alone(), _own_handlers():
+        import ray
+
+        # names in tracebacks and logs of workers stay on their nodes
+        usual: dict[str, Any] = {"logging_level": "critical", "log_to_driver": False}
+        if files:
+            usual["runtime_env"] = {"working_dir": str(files)}
+        with _local(usual) if address is None else _remote(address, usual):
+            try:
+                yield
+            finally:
+                ray.shutdown()
+
+
+@contextmanager
+def _remote(address: str, usual: dict[str, Any]) -> Iterator[None]:
+    import ray
+
+    if address != "auto":
+        _require_answer(address)
+    handlers = _handlers()
+    try:
+        with _silent():
+            ray.init(address=address, **usual)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        why = str(error).strip().splitlines()
+        first = why[0] if why else type(error).__name__
+        raise UsageError(f"--ray-address {address}: cannot join that cluster: {first}") from error
+    _put_back(handlers)
+    yield
+
+
+@contextmanager
+def _local(usual: dict[str, Any]) -> Iterator[None]:
+    import ray
+
+    folder = _short_folder()
+    mark = secrets.token_hex(8)
+    handlers = _handlers()
+    try:
+        with _variables({MARK: mark}), _silent():
+            ray.init(
+                address="local",
+                num_cpus=environment.usable_cores(),
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                _temp_dir=str(folder),
+                **usual,
+            )
+            _put_back(handlers)
+        yield
+    finally:
+        ray.shutdown()
+        end_marked(mark, MARK)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _short_folder() -> Path:
+    usual = tempfile.gettempdir()
+    return Path(
+        tempfile.mkdtemp(prefix="gcb-", dir=usual if len(usual) <= LONGEST_FOLDER else "/tmp")
+    )
+
+
+def _require_answer(address: str) -> None:
+    """Make sure that something speaks Ray's protocol there: Ray itself would try for a minute."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal() and int(port) < 2**16):
+        raise UsageError(f"--ray-address takes HOST:PORT, ray://HOST:PORT or auto, not {address!r}")
+    if os.environ.get("RAY_USE_TLS", "0") != "0":
+        return  # only Ray has the certificates
+    import grpc
+
+    with grpc.insecure_channel(f"{host}:{port}") as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=ANSWER_S)
+        except grpc.FutureTimeoutError:
+            raise UsageError(
+                f"--ray-address {address}: no Ray cluster answers there within {ANSWER_S:g} s; "
+                "is it running (ray status), and is this the address that ray start printed?"
+            ) from None
+
+
+@contextmanager
+def _variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment, for Ray and what it starts; those set already stay."""
+    new = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)
+
+
+def _handlers() -> dict[int, Any]:
+    return {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+
+def _put_back(handlers: Mapping[int, Any]) -> None:
+    """Ray takes SIGTERM for itself, and would end this process with what it had to say."""
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _own_handlers() -> Iterator[None]:
+    handlers = _handlers()
+    try:
+        yield
+    finally:
+        _put_back(handlers)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Let nothing through to stderr: Ray's C++ warns there of what it then raises."""
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
+
+
+class _OwnThread:
+    """A stream on which one thread alone is heard: Ray's threads print what its daemons log."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        heard = threading.get_ident() == self._thread
+        return self._stream.write(text) if heard else len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _own_thread_alone() -> Iterator[None]:
+    before: tuple[Any, Any] = sys.stdout, sys.stderr
+    new: tuple[Any, Any] = (_OwnThread(before[0]), _OwnThread(before[1]))
+    sys.stdout, sys.stderr = new
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
