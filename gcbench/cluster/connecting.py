@@ -1,10 +1,11 @@
 """Connect to a Ray cluster, or start one on this machine and leave nothing of it."""
 
 import importlib.util
+import json
 import os
 import secrets
-import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -15,7 +16,6 @@ from typing import Any, TextIO
 
 from gcbench import environment
 from gcbench.errors import UsageError
-from gcbench.offspring import end_marked
 
 # how long an address may take to answer
 ANSWER_S = 5.0
@@ -25,6 +25,16 @@ OBJECT_STORE_BYTES = 80 * 2**20
 MARK = "GCBENCH_RAY"
 # sockets of Ray lie below its folder, and the system cuts their names at 107 bytes
 LONGEST_FOLDER = 30
+
+# it waits for the end of its stdin, which is that of this process at the latest
+_GUARD = f"""
+import json, shutil, sys
+sys.path[:] = json.loads(sys.argv[1])
+from gcbench.offspring import end_marked
+sys.stdin.buffer.read()
+end_marked(sys.argv[2], {MARK!r})
+shutil.rmtree(sys.argv[3], ignore_errors=True)
+"""
 
 _VARIABLES = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -87,7 +97,7 @@ def _local(usual: dict[str, Any]) -> Iterator[None]:
     folder = _short_folder()
     mark = secrets.token_hex(8)
     handlers = _handlers()
-    try:
+    with _guarded(mark, folder):
         with _variables({MARK: mark}), _silent():
             ray.init(
                 address="local",
@@ -97,12 +107,24 @@ def _local(usual: dict[str, Any]) -> Iterator[None]:
                 _temp_dir=str(folder),
                 **usual,
             )
-            _put_back(handlers)
-        yield
-    finally:
-        ray.shutdown()
-        end_marked(mark, MARK)
-        shutil.rmtree(folder, ignore_errors=True)
+        _put_back(handlers)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _guarded(mark: str, folder: Path) -> Iterator[None]:
+    """Leave no process that carries a mark, and no folder, also where this process is killed."""
+    command = [sys.executable, "-P", "-c", _GUARD, json.dumps(sys.path), mark, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as guard:
+        assert guard.stdin
+        try:
+            yield
+        finally:
+            guard.stdin.close()
+            guard.wait()
 
 
 def _short_folder() -> Path:
