@@ -131,7 +131,8 @@ class ComparisonRecord:
     `baselines` says for each case the position of the one that it is divided by; `peaks` are the
     ceilings of the devices and threads of its cases. `machine` is where it was measured, where that
     is another one than the run's manifest tells of; `kind` names the device in a run in which each
-    kind of device measures every comparison.
+    kind of device measures every comparison. `place` is its place in the grid, in a run whose
+    comparisons are not written in that order.
     """
 
     measurements: tuple[Measurement, ...]
@@ -142,6 +143,7 @@ class ComparisonRecord:
     peaks: tuple[Peaks, ...] = ()
     machine: "Manifest | None" = None
     kind: str | None = None
+    place: int = 0
 
 
 def identity(key: str, kind: str | None) -> str:
@@ -156,11 +158,12 @@ def identity(key: str, kind: str | None) -> str:
 class Outline(NamedTuple):
     """Which cases a comparison holds and what became of each, in their order; no samples.
 
-    `keys` are those of `identity`.
+    `keys` are those of `identity`, `place` is that of the record.
     """
 
     keys: tuple[str, ...]
     statuses: tuple[Status, ...]
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +235,7 @@ class Run:
             Outline(
                 tuple(identity(each.case.key, record.kind) for each in record.measurements),
                 tuple(each.status for each in record.measurements),
+                record.place,
             )
             for record in self.comparisons
         ]

@@ -106,9 +106,10 @@ def grid(place: Place) -> Iterator[Comparison]:
     blocks = tuple(_at_ratios(place.blocks, sweep.ratio))
     where = None if sweep.where is None else parse_where("--where", sweep.where)
     pair = None if sweep.pair is None else spec.parse_pair("--pair", sweep.pair, first_axes(sweep))
-    for axes in _points(sweep, place.devices):
+    for number, axes in enumerate(_points(sweep, place.devices)):
         assert axes.device
         whole = spec.compare(blocks, axes, axes.device, place.baseline, pair)
+        whole = replace(whole, place=number)
         kept = whole if where is None else _kept(whole, where, place.baseline)
         if kept.cases:
             yield kept
@@ -219,10 +220,10 @@ def part(whole: Comparison, positions: Sequence[int]) -> Comparison:
     for old in positions:
         usual = whole.baselines[old]
         stands_for.setdefault(usual, new.get(usual, new[old]))
-    return Comparison(
-        tuple(whole.cases[old] for old in positions),
-        tuple(stands_for[whole.baselines[old]] for old in positions),
-        whole.pair,
+    return replace(
+        whole,
+        cases=tuple(whole.cases[old] for old in positions),
+        baselines=tuple(stands_for[whole.baselines[old]] for old in positions),
     )
 
 

@@ -164,7 +164,7 @@ def test_harmful_blocks_are_the_same_rows_as_on_one_machine(nodes, folder):
     }
     assert of["Segfaults"]["reason"] == "its process ended with signal 11 (SIGSEGV)"
     assert "harmful_blocks.py:" in of["Raises"]["reason"]
-    assert "it took its lane with it" in of["Parricide"]["reason"]
+    assert "were lost with it, the last time when it was tried" in of["Parricide"]["reason"]
     assert float(of["se"]["relative"]) > 0
 
 

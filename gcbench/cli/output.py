@@ -103,7 +103,11 @@ def show(what: "Iterable[Row] | Pivot", manifest: "Manifest", shown: Entry) -> N
 
     console = Console(highlight=False)
     width = console.width
-    lines = coloured_pivot(what, width) if isinstance(what, Pivot) else coloured(what, width)
+    lines = (
+        coloured_pivot(what, width)
+        if isinstance(what, Pivot)
+        else coloured(what, manifest.node, width)
+    )
     for line in lines:
         console.print(line)
 

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from gcbench.cluster.spreading import Dealer, spread
 from gcbench.engines import sweeps
 from gcbench.engines.sweeps import Budget
 from gcbench.records import ComparisonRecord, Manifest, Status
+from gcbench.spec import Comparison
 from gcbench.sweep import Place, Sweep
 from gcbench.timing.replicates import Progress
 
@@ -96,7 +97,7 @@ def measure(
     asked = cluster.place.sweep
     budget = Budget(asked.budget_s, 0)
     for device in cluster.place.devices:
-        due = partial(sweeps.due, replace(cluster.place, devices=(device,)), statuses, retry)
+        due = partial(_due_on, device, cluster.place, statuses, retry)
         terms = Terms(device, 0, asked.seed, asked.timeout_s, asked.tf32, wait, watched)
         dealer = Dealer(asked, due, budget, tell)
         with RayPool(terms, asked.cpus_per_comparison, manifest, allow_mismatch, tell) as pool:
@@ -105,3 +106,15 @@ def measure(
                 on_view(View(dealer.total, dict(pool.steps)))
 
             yield from spread(dealer, pool, look)
+
+
+def _due_on(
+    device: str,
+    place: Place,
+    statuses: Mapping[str, Status],
+    retry: Collection[Status],
+    *,
+    kind: str | None,
+) -> Iterator[Comparison]:
+    due = sweeps.due(place, statuses, retry, kind)
+    return (comparison for comparison in due if comparison.cases[0].device == device)

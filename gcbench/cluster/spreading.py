@@ -98,6 +98,11 @@ class Turn:
         self._tested = False
 
     @property
+    def place(self) -> int:
+        """The comparison's place in the grid."""
+        return self._job.comparison.place
+
+    @property
     def job(self) -> Job:
         """What is to be done next."""
         if not self._suspects:
@@ -145,7 +150,7 @@ class Turn:
 
     def _blame(self, cases: Collection[int], event: Lost, when: str) -> None:
         nodes = " and ".join(dict.fromkeys(self._nodes))
-        reason = f"it took its lane with it, more than once, the last time {when} ({nodes}): "
+        reason = f"lanes on {nodes} were lost with it, the last time {when}: "
         rows = {
             i: Measurement(self._job.comparison.cases[i], "crashed", reason + event.why)
             for i in cases
@@ -193,7 +198,8 @@ class Dealer:
         usual = self._asked.effort(comparison.cases[0].device)
         effort = self._budget.share(usual, lanes)
         if effort is None:
-            return not_run(comparison, usual, self._asked.budget_s or 0)
+            spent = not_run(comparison, usual, self._asked.budget_s or 0)
+            return replace(spent, place=comparison.place)
         least = self._shortages[lane.node].least
         ran_out = dict(least) if self._asked.on_oom == "skip-larger" else {}
         bounds = Bounds(self._asked.memory_limit_bytes, ran_out)
@@ -295,7 +301,7 @@ def spread(
                 if record is None:
                     dealer.give_back(lane, turn)
                     continue
-                yield _named(record, lane, dealer)
+                yield _named(replace(record, place=turn.place), lane, dealer)
                 dealer.note(lane, event)
 
 

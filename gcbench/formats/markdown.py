@@ -12,7 +12,7 @@ from gcbench.tables import Row
 
 def render(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
     """Write a table for each comparison, what it rests on above and below it."""
-    for number, each in enumerate(comparisons(rows)):
+    for number, each in enumerate(comparisons(rows, manifest.node)):
         yield "\n" * bool(number) + _section(each)
 
 

@@ -31,7 +31,7 @@ _OPTIONAL = (
 
 def render(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
     """Write a table for each comparison as plain text, as wide as it is."""
-    for number, each in enumerate(comparisons(rows)):
+    for number, each in enumerate(comparisons(rows, manifest.node)):
         yield "\n" * bool(number) + "".join(f"{line.plain.rstrip()}\n" for line in _lines(each))
 
 
@@ -40,13 +40,13 @@ def pivoted(pivot: Pivot, manifest: Manifest) -> Iterator[str]:
     yield "".join(f"{line.plain.rstrip()}\n" for line in _lines(pivot.layout()))
 
 
-def coloured(rows: Iterable[Row], width: int) -> Iterator[Text]:
-    """Write the tables in colour for a terminal of so many columns.
+def coloured(rows: Iterable[Row], node: str, width: int) -> Iterator[Text]:
+    """Write the tables in colour for a terminal of so many columns; `node` is the run's own.
 
     Where the width does not hold all columns, the last ones are left out, and that is said: numbers
     are never cut.
     """
-    for number, each in enumerate(comparisons(rows)):
+    for number, each in enumerate(comparisons(rows, node)):
         yield from [Text()] * bool(number)
         yield from _lines(_narrowed(each, width))
 

@@ -63,7 +63,7 @@ def outline_of(line: bytes) -> Outline:
     """Read a comparison without its samples, far faster. Raises RunError with the reason alone."""
     lean = _decoded(line, _Lean, "comparison")
     keys = tuple(identity(each.case.key, lean.kind) for each in lean.measurements)
-    return Outline(keys, tuple(each.status for each in lean.measurements))
+    return Outline(keys, tuple(each.status for each in lean.measurements), lean.place)
 
 
 def _decoded(line: bytes, kind: type[Kind], what: str) -> Kind:
@@ -92,6 +92,7 @@ class _Lean(msgspec.Struct):
     measurements: tuple[_LeanMeasurement, ...]
     precision: float
     kind: str | None = None
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
