@@ -1,6 +1,7 @@
 """Connect to a Ray cluster, or start one on this machine and leave nothing of it."""
 
 import importlib.util
+import io
 import json
 import os
 import secrets
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,13 +27,19 @@ MARK = "GCBENCH_RAY"
 # sockets of Ray lie below its folder, and the system cuts their names at 107 bytes
 LONGEST_FOLDER = 30
 
+# what Ray raises where it cannot be had
+_REFUSALS = (ConnectionError, RuntimeError, ValueError, OSError)
+
 # it waits for the end of its stdin, which is that of this process at the latest
 _GUARD = f"""
-import json, shutil, sys
+import json, shutil, sys, time
 sys.path[:] = json.loads(sys.argv[1])
 from gcbench.offspring import end_marked
 sys.stdin.buffer.read()
-end_marked(sys.argv[2], {MARK!r})
+for _ in range(3):  # what is killed may have been about to start another
+    while not end_marked(sys.argv[2], {MARK!r}):
+        time.sleep(0.05)
+    time.sleep(0.1)
 shutil.rmtree(sys.argv[3], ignore_errors=True)
 """
 
@@ -61,8 +68,6 @@ def connected(address: str | None, files: Path | None) -> Iterator[None]:
     """
     require_ray()
     with _variables(_VARIABLES), _own_thread_alone(), _own_handlers():
-        import ray
-
         # names in tracebacks and logs of workers stay on their nodes
         usual: dict[str, Any] = {"logging_level": "critical", "log_to_driver": False}
         if files:
@@ -71,7 +76,7 @@ def connected(address: str | None, files: Path | None) -> Iterator[None]:
             try:
                 yield
             finally:
-                ray.shutdown()
+                _leave()
 
 
 @contextmanager
@@ -84,10 +89,10 @@ def _remote(address: str, usual: dict[str, Any]) -> Iterator[None]:
     try:
         with _silent():
             ray.init(address=address, **usual)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        why = str(error).strip().splitlines()
-        first = why[0] if why else type(error).__name__
-        raise UsageError(f"--ray-address {address}: cannot join that cluster: {first}") from error
+    except _REFUSALS as error:
+        raise UsageError(
+            f"--ray-address {address}: cannot join that cluster: {_first_line(error)}"
+        ) from error
     _put_back(handlers)
     yield
 
@@ -100,20 +105,22 @@ def _local(usual: dict[str, Any]) -> Iterator[None]:
     mark = secrets.token_hex(8)
     handlers = _handlers()
     with _guarded(mark, folder):
-        with _variables({MARK: mark}), _silent():
-            ray.init(
-                address="local",
-                num_cpus=environment.usable_cores(),
-                object_store_memory=OBJECT_STORE_BYTES,
-                include_dashboard=False,
-                _temp_dir=str(folder),
-                **usual,
-            )
-        _put_back(handlers)
         try:
-            yield
-        finally:
-            ray.shutdown()
+            with _variables({MARK: mark}), _silent():
+                ray.init(
+                    address="local",
+                    num_cpus=environment.usable_cores(),
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    include_dashboard=False,
+                    _temp_dir=str(folder),
+                    **usual,
+                )
+        except _REFUSALS as error:
+            raise UsageError(
+                f"--engine ray: cannot start Ray on this machine: {_first_line(error)}"
+            ) from error
+        _put_back(handlers)
+        yield
 
 
 @contextmanager
@@ -185,6 +192,19 @@ def _own_handlers() -> Iterator[None]:
         yield
     finally:
         _put_back(handlers)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _leave() -> None:
+    """Leave the cluster, without what Ray kept to be printed in the end."""
+    import ray
+
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        ray.shutdown()
 
 
 @contextmanager
