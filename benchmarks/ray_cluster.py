@@ -21,6 +21,7 @@ from ray.cluster_utils import Cluster
 
 from gcbench import environment, spelling
 from gcbench.cluster import lanes, pool, sessions
+from gcbench.engines.jobs import Job
 from gcbench.records import ComparisonRecord, Measurement
 from gcbench.sweep import Sweep
 
@@ -38,7 +39,7 @@ class Took:
 class Answering(lanes.Lane):
     """A lane that tries and times nothing, and tells the board as one that does."""
 
-    def measure(self, job: lanes.Job) -> lanes.Reply:
+    def measure(self, job: Job) -> lanes.Reply:
         self._told(self._board.begin, None)
         for case in [*range(len(job.comparison.cases)), None]:
             self._told(self._board.at, case)

@@ -78,7 +78,7 @@ def test_a_node_that_lacks_something_is_told_and_only_another_torch_can_be_allow
 @pytest.mark.parametrize(
     ("devices", "cpus", "words"),
     [
-        (["cuda"], None, "none of 2 nodes has a GPU and a CPU"),
+        (["cuda"], None, r"no node of the cluster \(2\) has a GPU and a CPU"),
         (["cpu"], 64, "--cpus-per-comparison 64: the largest of 2 nodes has 4 CPUs"),
         (["cuda:1"], None, "each comparison has a GPU for itself"),
     ],

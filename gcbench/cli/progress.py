@@ -101,7 +101,7 @@ class SweepBar:
         if not self._bar.disable:
             self._draw(f": {step.doing or f'replicate {step.replicates}'}", part=_share(step))
 
-    def spread(self, total: int, doing: "Mapping[str, Step]") -> None:
+    def spread(self, total: int, doing: "Mapping[str, tuple[Case, Step | None]]") -> None:
         """Hear how many comparisons there are by now, and how far each lane is with its own."""
         if total != self._total:
             self._total = total
@@ -111,11 +111,15 @@ class SweepBar:
         shown = dict(itertools.islice(doing.items(), self.MOST_LANES))
         for gone in self._lanes.keys() - shown.keys():
             self._bar.remove_task(self._lanes.pop(gone))
-        for lane, step in shown.items():
+        for lane, (case, step) in shown.items():
             if lane not in self._lanes:
                 self._lanes[lane] = self._bar.add_task("", total=1.0)
-            told = f"{lane}: {step.doing or f'replicate {step.replicates}'}"
-            self._bar.update(self._lanes[lane], completed=_share(step), description=told)
+            told = f": {step.doing or f'replicate {step.replicates}'}" if step else ""
+            self._bar.update(
+                self._lanes[lane],
+                completed=_share(step) if step else 0.0,
+                description=f"{lane}: {title(case)}{told}",
+            )
         more = len(doing) - len(shown)
         self._where = f"and {more} lanes more" if more else ""
         self._draw("")

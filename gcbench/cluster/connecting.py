@@ -85,14 +85,17 @@ def _remote(address: str, usual: dict[str, Any]) -> Iterator[None]:
 
     if address != "auto":
         _require_answer(address)
-    handlers = _handlers()
+    handlers, heard = _handlers(), list[str]()
     try:
-        with _silent():
+        with _overheard(heard):
             ray.init(address=address, **usual)
     except _REFUSALS as error:
-        raise UsageError(
-            f"--ray-address {address}: cannot join that cluster: {_first_line(error)}"
-        ) from error
+        if address == "auto" and isinstance(error, ConnectionError):
+            raise UsageError(
+                "--ray-address auto: no Ray cluster runs on this machine (ray start --head)"
+            ) from error
+        why = why_refused(_first_line(error), "".join(heard))
+        raise UsageError(f"--ray-address {address}: cannot join that cluster: {why}") from error
     _put_back(handlers)
     yield
 
@@ -106,7 +109,7 @@ def _local(usual: dict[str, Any]) -> Iterator[None]:
     handlers = _handlers()
     with _guarded(mark, folder):
         try:
-            with _variables({MARK: mark}), _silent():
+            with _variables({MARK: mark}), _overheard([]):
                 ray.init(
                     address="local",
                     num_cpus=environment.usable_cores(),
@@ -194,6 +197,17 @@ def _own_handlers() -> Iterator[None]:
         _put_back(handlers)
 
 
+def why_refused(raised: str, overheard: str) -> str:
+    """Say why a cluster was not joined, of what Ray raised and of what it printed before.
+
+    >>> why_refused("Failed to connect", "...: Unauthenticated: RPC error: ...")
+    'it asks for its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, as on its nodes'
+    """
+    if "Unauthenticated" in overheard or "authentication" in raised.lower():
+        return "it asks for its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, as on its nodes"
+    return raised
+
+
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
@@ -208,16 +222,18 @@ def _leave() -> None:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Let nothing through to stderr: Ray's C++ warns there of what it then raises."""
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
+def _overheard(heard: list[str]) -> Iterator[None]:
+    """Keep stderr from the terminal: Ray's C++ says there, alone, why it then raises."""
+    with tempfile.TemporaryFile() as file:
+        kept = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            heard.append(file.read().decode(errors="replace"))
 
 
 class _OwnThread:

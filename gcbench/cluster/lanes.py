@@ -72,6 +72,7 @@ class Board:
     def begin(self, lane: str, comparison: None) -> None:
         """Hear that a lane begins a comparison, and has tried nothing of it."""
         self._at.pop(lane, None)
+        self._steps.pop(lane, None)
 
     def step(self, lane: str, progress: "Progress") -> None:
         """Hear how far a lane is."""

@@ -100,7 +100,8 @@ def require_lanes(nodes: Sequence[Node], devices: Sequence[str], cpus: int | Non
             )
         if not any(node.lanes(device, cpus) for node in nodes):
             raise UsageError(
-                f"--device {device}: none of {len(nodes)} nodes has {_needed(device, cpus)} for Ray"
+                f"--device {device}: no node of the cluster ({len(nodes)}) has "
+                f"{_needed(device, cpus)} for Ray"
             )
 
 

@@ -14,6 +14,7 @@ from gcbench.cluster.spreading import Done, Event, LaneState, Lost, Ready
 from gcbench.engines.jobs import Job
 from gcbench.errors import GcbenchError
 from gcbench.records import Manifest
+from gcbench.spec import Case
 from gcbench.timing.replicates import Progress
 
 Tell = Callable[[str], None]
@@ -64,7 +65,8 @@ class RayPool:
         self._numbers = itertools.count(1)
         self._looked = -LOOK_S
         self._barren_since: float | None = None
-        self.steps: dict[str, Progress] = {}
+        self._steps: dict[str, Progress] = {}
+        self._jobs: dict[str, Case] = {}
 
     def __enter__(self) -> Self:
         """Put up the board, and look for nodes."""
@@ -95,8 +97,13 @@ class RayPool:
         """The name of a lane's node."""
         return self._names[self._places[lane].node.id] if lane in self._places else lane
 
+    def doing(self) -> dict[str, tuple[Case, Progress | None]]:
+        """The first case of what each lane measures, and how far that is, where it told."""
+        return {lane: (case, self._steps.get(lane)) for lane, case in self._jobs.items()}
+
     def start(self, lane: str, job: Job) -> None:
         """Have a lane that is ready do a job."""
+        self._jobs[lane] = job.comparison.cases[0]
         self._wait_for(self._places[lane].actor.measure.remote(job), lane, self._measured)
 
     def events(self) -> Iterator[Event]:
@@ -190,7 +197,7 @@ class RayPool:
         yield Ready(LaneState(name, machine, kind))
 
     def _measured(self, name: str, reply: Reply) -> Iterator[Event]:
-        self.steps.pop(name, None)
+        del self._jobs[name]
         place = self._places[name]
         if reply.record is None:
             self._leave_out(place.node.id, reply.refusal or "it cannot measure")
@@ -229,7 +236,7 @@ class RayPool:
         import ray
 
         place = self._places.pop(name)
-        self.steps.pop(name, None)
+        self._jobs.pop(name, None)
         # one that cannot be reached for now must not come back
         with suppress(ray.exceptions.RayError):
             ray.kill(place.actor)
@@ -279,7 +286,7 @@ class RayPool:
             steps, said = ray.get(self._board.read.remote(), timeout=ASK_S)
             for lane, text in said:
                 self._tell(f"{self.node_of(lane)}: {text}")
-            self.steps = {lane: step for lane, step in steps.items() if lane in self._places}
+            self._steps = steps
 
 
 def _on(node: Node) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from gcbench.cluster.spreading import Dealer, spread
 from gcbench.engines import sweeps
 from gcbench.engines.sweeps import Budget
 from gcbench.records import ComparisonRecord, Manifest, Status
-from gcbench.spec import Comparison
+from gcbench.spec import Case, Comparison
 from gcbench.sweep import Place, Sweep
 from gcbench.timing.replicates import Progress
 
@@ -27,10 +27,13 @@ __all__ = ["Cluster", "NoLaneError", "View", "measure", "opened"]
 
 @dataclass(frozen=True)
 class View:
-    """How far a sweep is: comparisons so far known of, and what lanes do, by their names."""
+    """How far a sweep is: comparisons so far known of, and what lanes do, by their names.
+
+    Of each the first case of its comparison, and how far that is, where it is known.
+    """
 
     total: int
-    doing: Mapping[str, Progress]
+    doing: Mapping[str, tuple[Case, Progress | None]]
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def measure(
         with RayPool(terms, asked.cpus_per_comparison, manifest, allow_mismatch, tell) as pool:
 
             def look(dealer: Dealer = dealer, pool: RayPool = pool) -> None:
-                on_view(View(dealer.total, dict(pool.steps)))
+                on_view(View(dealer.total, pool.doing()))
 
             yield from spread(dealer, pool, look)
 
