@@ -9,6 +9,7 @@ import platform
 import re
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -163,6 +164,11 @@ def device_id(device: str) -> str:
 
     # indices depend on what a process may see, identities do not
     return f"cuda-{torch.cuda.get_device_properties(device).uuid}"
+
+
+def lock_path(what: str) -> Path:
+    """The file that whoever measures on a device, or a part of one, locks on this machine."""
+    return Path(tempfile.gettempdir()) / f"gcbench-{what}.lock"
 
 
 def free_bytes(device: str) -> int | None:

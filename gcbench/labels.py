@@ -17,6 +17,8 @@ AXES: dict[str, Callable[[str], str]] = {
     "cache": "{} cache".format,
     "threads": "threads {}".format,
 }
+# beside them the kind of device, which differs within a run where a cluster has several
+TOLD: dict[str, Callable[[str], str]] = {**AXES, "device_name": str}
 
 
 def label(row: Mapping[str, Any]) -> str:
@@ -69,4 +71,4 @@ def axes_text(words: Mapping[str, str]) -> str:
     >>> axes_text({"batch": "1", "size": "7x7", "cache": "warm"})
     'batch 1 · 7x7 · warm cache'
     """
-    return " · ".join(AXES[axis](word) for axis, word in words.items())
+    return " · ".join(TOLD[axis](word) for axis, word in words.items())

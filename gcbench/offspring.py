@@ -15,15 +15,19 @@ MARK = "GCBENCH_WORKER"
 ROUNDS = 5
 
 
-def end_marked(mark: str) -> None:
-    """Kill every process that carries this mark, but for the one that asks."""
+def end_marked(mark: str, variable: str = MARK) -> bool:
+    """Kill every process that carries this mark in a variable, but for the one that asks.
+
+    Returns whether none was left when it was looked for last.
+    """
     for _ in range(ROUNDS):
-        found = list(_marked(f"{MARK}={mark}".encode()))
+        found = list(_marked(f"{variable}={mark}".encode()))
         for process in found:
             with suppress(OSError):
                 os.kill(process, signal.SIGKILL)
         if not found:
-            return
+            return True
+    return False
 
 
 def _marked(variable: bytes) -> Iterator[int]:

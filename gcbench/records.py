@@ -129,7 +129,10 @@ class ComparisonRecord:
     """A comparison as it was measured: one timing for each process, none where none was possible.
 
     `baselines` says for each case the position of the one that it is divided by; `peaks` are the
-    ceilings of the devices and threads of its cases.
+    ceilings of the devices and threads of its cases. `machine` is where it was measured, where that
+    is another one than the run's manifest tells of; `kind` names the device in a run in which each
+    kind of device measures every comparison. `place` is its place in the grid, in a run whose
+    comparisons are not written in that order.
     """
 
     measurements: tuple[Measurement, ...]
@@ -138,13 +141,29 @@ class ComparisonRecord:
     timings: tuple[Timing, ...]
     pair: str | None = None
     peaks: tuple[Peaks, ...] = ()
+    machine: "Manifest | None" = None
+    kind: str | None = None
+    place: int = 0
+
+
+def identity(key: str, kind: str | None) -> str:
+    """What a case is told apart by in its run: its key, and the kind of device if each has one.
+
+    >>> identity("gc|...", None), identity("gc|...", "NVIDIA L4")
+    ('gc|...', 'gc|... on NVIDIA L4')
+    """
+    return key if kind is None else f"{key} on {kind}"
 
 
 class Outline(NamedTuple):
-    """Which cases a comparison holds and what became of each, in their order; no samples."""
+    """Which cases a comparison holds and what became of each, in their order; no samples.
+
+    `keys` are those of `identity`, `place` is that of the record.
+    """
 
     keys: tuple[str, ...]
     statuses: tuple[Status, ...]
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +233,9 @@ class Run:
         """The outline of every comparison, in their order."""
         return [
             Outline(
-                tuple(each.case.key for each in record.measurements),
+                tuple(identity(each.case.key, record.kind) for each in record.measurements),
                 tuple(each.status for each in record.measurements),
+                record.place,
             )
             for record in self.comparisons
         ]

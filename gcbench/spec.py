@@ -172,11 +172,13 @@ class Comparison:
 
     A case that is its own baseline is divided by nothing. `pair` is the axis whose values stand
     side by side, where one was asked for: each block is then divided by itself at the first value.
+    `place` is its number in a grid, from 0 on.
     """
 
     cases: tuple[Case, ...]
     baselines: tuple[int, ...]
     pair: str | None = None
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)

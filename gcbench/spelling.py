@@ -157,6 +157,10 @@ def _whether(place: str, text: str) -> bool:
     return text == "true"
 
 
+def _cpus(place: str, text: str) -> int:
+    return spec.parse_count(place, text, most=spec.MOST_THREADS)
+
+
 def _require_upwards(place: str, item: str, start: int, stop: int) -> None:
     if start > stop:
         raise UsageError(f"{place}: the range {item!r} counts up, and {start} is above {stop}")
@@ -242,6 +246,8 @@ KEYS: dict[str, Key] = {
     "timeout": Key("engine", _one(parse_seconds), _seconds_written),
     "memory_limit": Key("engine", _one(parse_size_bytes)),
     "on_oom": Key("engine", _one(_choice(OnOom))),
+    "per_device": Key("engine", _one(_whether)),
+    "cpus_per_comparison": Key("engine", _one(_cpus)),
 }
 # names that carry no unit in text, where the text has one, and carry it here
 _FIELDS = {
@@ -261,8 +267,16 @@ def make(named: Mapping[str, Sequence[Given]]) -> Sweep:
         raise UsageError(
             "--baseline and --pair ask for different things: a pair divides every block by itself"
         )
+    _require_engine(sweep, named)
     _require_keys_differ(sweep)
     return sweep
+
+
+def _require_engine(sweep: Sweep, named: Mapping[str, Sequence[Given]]) -> None:
+    """What only a cluster can do goes with the engine that has one."""
+    for name in ("per_device", "cpus_per_comparison"):
+        if sweep.engine != "ray" and name in named:
+            raise UsageError(f"{named[name][0][0]} goes with --engine ray")
 
 
 def _require_one_way(named: Mapping[str, Sequence[Given]]) -> None:

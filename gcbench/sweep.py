@@ -15,7 +15,7 @@ from gcbench.records import DEFAULT_EFFORT, Effort
 from gcbench.spec import Axes, Block, Case, Comparison, CounterName, Shape
 from gcbench.where import Where, parse_where
 
-EngineName = Literal["process", "inline"]
+EngineName = Literal["process", "inline", "ray"]
 OnOom = Literal["skip-larger", "continue", "stop"]
 Stages = Literal["resnet50", "resnet18"]
 # what a case may have come to that can be tried again
@@ -39,7 +39,7 @@ class Sweep:
     `channels` and `size`. Where `device` is empty the machine's default is meant, where `cache` is,
     the device's. `precision` and `max_time_s` of None are the device's default, `timeout_s` is the
     time that trying one case may take, `budget_s` that of the whole sweep. `pair` is as
-    `spec.parse_pair` reads it.
+    `spec.parse_pair` reads it. `per_device` and `cpus_per_comparison` are for the engine `ray`.
     """
 
     blocks: tuple[str, ...] = spec.DEFAULT_BLOCKS
@@ -71,6 +71,8 @@ class Sweep:
     memory_limit_bytes: int | None = None
     on_oom: OnOom = "skip-larger"
     budget_s: float | None = None
+    per_device: bool = False
+    cpus_per_comparison: int | None = None
 
     def effort(self, device: str) -> Effort:
         """How long to measure a comparison on a device."""
@@ -104,9 +106,10 @@ def grid(place: Place) -> Iterator[Comparison]:
     blocks = tuple(_at_ratios(place.blocks, sweep.ratio))
     where = None if sweep.where is None else parse_where("--where", sweep.where)
     pair = None if sweep.pair is None else spec.parse_pair("--pair", sweep.pair, first_axes(sweep))
-    for axes in _points(sweep, place.devices):
+    for number, axes in enumerate(_points(sweep, place.devices)):
         assert axes.device
         whole = spec.compare(blocks, axes, axes.device, place.baseline, pair)
+        whole = replace(whole, place=number)
         kept = whole if where is None else _kept(whole, where, place.baseline)
         if kept.cases:
             yield kept
@@ -217,10 +220,10 @@ def part(whole: Comparison, positions: Sequence[int]) -> Comparison:
     for old in positions:
         usual = whole.baselines[old]
         stands_for.setdefault(usual, new.get(usual, new[old]))
-    return Comparison(
-        tuple(whole.cases[old] for old in positions),
-        tuple(stands_for[whole.baselines[old]] for old in positions),
-        whole.pair,
+    return replace(
+        whole,
+        cases=tuple(whole.cases[old] for old in positions),
+        baselines=tuple(stands_for[whole.baselines[old]] for old in positions),
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gcbench import roofline
@@ -134,7 +135,11 @@ def network_first(rows: Iterable[Row]) -> list[Row]:
 
 
 def rows_of(record: ComparisonRecord, manifest: Manifest) -> Iterator[dict[str, Any]]:
-    """Make the rows of one comparison, one for each case, in the order of the cases."""
+    """Make the rows of one comparison, one for each case, in the order of the cases.
+
+    Where it was measured elsewhere than the manifest tells, they are about that machine.
+    """
+    manifest = _where(record, manifest)
     summaries = summarise(record)
     disturbed = machine_flags(record, summaries)
     if was_loaded(manifest):
@@ -161,6 +166,10 @@ def rows_of(record: ComparisonRecord, manifest: Manifest) -> Iterator[dict[str, 
             "pair": record.pair,
             "flags": " ".join(flags) or None,
         }
+
+
+def _where(record: ComparisonRecord, manifest: Manifest) -> Manifest:
+    return replace(record.machine, run=manifest.run) if record.machine else manifest
 
 
 def _identity(measurement: Measurement, manifest: Manifest) -> dict[str, Any]:

@@ -62,6 +62,12 @@ def comparison(
     )
 
 
+def on_device(name: str, record: ComparisonRecord, kind: bool = False) -> ComparisonRecord:
+    """The comparison as another device measured it: of a cluster, or of each kind that it has."""
+    elsewhere = manifest(node=f"node of {name}", devices={"cpu": name})
+    return replace(record, machine=elsewhere, kind=name if kind else None)
+
+
 def kept(path: Path, *comparisons: ComparisonRecord, **changes) -> Path:
     """Write a run."""
     with store.create(path, manifest(**changes)) as file:

@@ -52,7 +52,7 @@ def swept(*arguments, **more):
         (["--where", "channels"], ["is no condition"]),
         (["--pair", "dtype", "--dtype", "float16,float32"], ["name them in the pair"]),
         (["gc", "--baseline", "se"], ["--baseline 'se' is not among the blocks"]),
-        (["--engine", "ray"], ["--engine 'ray' is unknown"]),
+        (["--engine", "rya"], ["--engine 'rya' is unknown", "did you mean 'ray'"]),
         (["--on-oom", "cry"], ["--on-oom 'cry' is unknown", "skip-larger"]),
         (["--memory-limit", "much"], ["--memory-limit takes a size"]),
         (["--timeout", "0"], ["--timeout takes a time above zero"]),

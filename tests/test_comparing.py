@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from runs import GC, NL, SE, SNL, comparison, kept, manifest, swept
+from runs import GC, NL, SE, SNL, comparison, kept, manifest, on_device, swept
 
 from gcbench import store, tables
 from gcbench.comparing import compare
@@ -254,3 +254,19 @@ def test_a_stored_run_is_read_one_comparison_at_a_time(tmp_path, monkeypatch):
     found = compare(*(store.open_run(path, pytest.fail) for path in paths))
     assert read == [(f"{name}.jsonl", number) for name in "ab" for number in range(3)]
     assert found.all == compared(swept(0, sizes=sizes), swept(1, sizes=sizes)).all
+
+
+def test_cases_that_another_kind_of_device_of_a_cluster_measured_are_named():
+    ours = swept(0, sizes=(7, 8))
+    a = [on_device("Xeon", record) for record in ours]
+    b = [on_device("Xeon", ours[0]), on_device("Ampere", ours[1])]
+    assert compared(a, a).mismatches == []
+    assert compared(a, b).mismatches == ["device of 4 cases: Xeon in A, Ampere in B"]
+
+
+def test_each_kind_of_device_is_compared_with_itself_where_each_measured_all():
+    ours = swept(0, sizes=(7,))
+    both = [on_device(name, each, True) for name in ("Xeon", "Ampere") for each in ours]
+    found = compared(both, both[:1])
+    assert found.mismatches == []
+    assert Counter(pair.verdict == "missing" for pair in found.pairs) == {True: 4, False: 4}

@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import combinations
 
 import pytest
-from runs import GC, NL, SE, comparison, manifest
+from runs import GC, NL, SE, comparison, manifest, on_device
 
 from gcbench import tables
 from gcbench.findings import Watch
@@ -248,3 +248,18 @@ def test_an_inversion_in_favour_of_the_baseline_has_the_inverse_of_the_table_s_r
     worst = findings(timed(7, (100, 200, 900), (5000, 1000, 9000))).as_json()["ranking"]
     assert worst["worst_inversion"]["block"] == "gc r16"
     assert worst["worst_inversion"]["relative"] == pytest.approx(0.5, rel=1e-3)
+
+
+def test_nothing_grows_across_kinds_of_devices():
+    sizes = {"Xeon": (7, 14, 28, 56), "Ampere": (8, 16, 32, 64)}
+    factor = {"Xeon": 1, "Ampere": 50}
+    found = findings(
+        *(
+            on_device(device, timed(s, [factor[device] * cost * s**2 for cost in (1, 2, 3)]))
+            for device, ours in sizes.items()
+            for s in ours
+        )
+    )
+    grown = [g for g in found.as_json()["growth"] if g["quantity"] == "latency_us"]
+    assert {g["axes"]["device_name"] for g in grown} == set(sizes)
+    assert [g["exponent"] for g in grown] == pytest.approx([1] * 6, abs=0.01)

@@ -101,7 +101,7 @@ def test_no_cell_of_markdown_ends_early_or_is_more_than_text(text):
 def test_a_terminal_shows_the_text_itself_and_takes_no_markup_from_it(text):
     run = run_of(text)
     rows = list(tables.rows(run))
-    for lines in (coloured(rows, 400), coloured_pivot(pivot(rows), 400)):
+    for lines in (coloured(rows, "", 400), coloured_pivot(pivot(rows), 400)):
         shown = "\n".join(line.plain for line in lines)
         assert shown.replace("\n", "").isprintable()
         if text.isprintable():
@@ -145,7 +145,7 @@ def test_a_run_of_failures_alone_tells_each_of_them():
 
 def test_a_narrow_terminal_gets_fewer_columns_and_a_word_never_cut_numbers():
     rows = list(tables.rows(Run(manifest(), (comparison(GC, SE, NL),))))
-    lines = [line.plain for line in coloured(rows, 70)]
+    lines = [line.plain for line in coloured(rows, "", 70)]
     table = [line for line in lines if line.startswith(("block", "gc", "nl"))]
     assert all(len(line) <= 70 for line in table)
     assert "MACs" not in table[0]

@@ -414,7 +414,7 @@ def test_a_file_takes_ranges_and_lists_and_single_values():
         ("seed = [1, 2]", "x.toml: seed[0] takes one value, not 2"),
         ("[effort]\nmax_time = 'soon'", "x.toml: effort.max_time takes a time"),
         ("[effort]\nprecision = 2", "x.toml: effort.precision takes a share"),
-        ("[engine]\nengine = 'ray'", "x.toml: engine.engine 'ray' is unknown"),
+        ("[engine]\nengine = 'rya'", "x.toml: engine.engine 'rya' is unknown"),
         ("[engine]\nmemory_limit = 'much'", "x.toml: engine.memory_limit takes a size"),
         ("[axes]\nsize = 7\nshape = '1x2x3x4'", "x.toml: axes.size and x.toml: axes.shape both"),
         ("a = " + "[" * 5000, "x.toml is not TOML"),

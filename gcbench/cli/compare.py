@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,11 +81,13 @@ def compare(
     require_apart({"A": a, "--output": output})
     require_apart({"B": b, "--output": output})
     require_writable("--output", output)
-    _require_alike(a, b, allow_mismatch)
+    differences = comparing.mismatches(store.manifest(a), store.manifest(b))
+    _require_alike(a, b, differences, allow_mismatch)
     first, second = (
         store.open_run(run, lambda damage: faults.say(f"left out: {damage}")) for run in (a, b)
     )
     found = comparing.compare(first, second, keeps)
+    _require_alike(a, b, found.mismatches, allow_mismatch)
     if output:
         write_whole(output, shown.load()(found))
     else:
@@ -92,12 +95,10 @@ def compare(
     raise typer.Exit(_code(found, conditions))
 
 
-def _require_alike(a: Path, b: Path, allowed: bool) -> None:
+def _require_alike(a: Path, b: Path, differences: Sequence[str], allowed: bool) -> None:
     """Make sure that latencies of two runs compare. Raises RunError, which names what differs."""
-    from gcbench import comparing, store
     from gcbench.errors import RunError
 
-    differences = comparing.mismatches(store.manifest(a), store.manifest(b))
     if differences and not allowed:
         raise RunError(
             f"{a} and {b} were not measured alike: {'; '.join(differences)} "

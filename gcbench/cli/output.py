@@ -117,7 +117,7 @@ def show(
     lines = (
         coloured_pivot(what, width, watch)
         if isinstance(what, Pivot)
-        else coloured(what, width, watch)
+        else coloured(what, manifest.node, width, watch)
     )
     for line in lines:
         console.print(line)

@@ -1,15 +1,16 @@
 """How far a measurement is, on stderr: a bar on a terminal or in a notebook, else nothing moves."""
 
 import importlib.util
+import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from gcbench.cli.faults import say
 from gcbench.spec import Axes
@@ -76,6 +77,8 @@ class SweepBar:
 
     # a bar is drawn, and a line printed, no more often: drawing takes time from what is timed
     DRAW_S, LINE_S = 0.5, 1.0
+    # a terminal has some lines only
+    MOST_LANES = 12
 
     def __init__(self, bar: Progress, total: int) -> None:
         """Begin with nothing done of so many comparisons."""
@@ -84,6 +87,12 @@ class SweepBar:
         self._began = self._drawn = self._told = time.monotonic()
         self._done, self._statuses = 0, Counter[str]()
         self._where = ""
+        self._lanes: dict[str, TaskID] = {}
+
+    @property
+    def moves(self) -> bool:
+        """Whether somebody sees how far a comparison is before it is done."""
+        return not self._bar.disable
 
     def watched(self, comparisons: Iterable["Comparison"]) -> Iterator["Comparison"]:
         """Yield comparisons; each is the current one until the next."""
@@ -94,6 +103,7 @@ class SweepBar:
     def done(self, record: "ComparisonRecord") -> None:
         """Enter a finished comparison."""
         self._done += 1
+        self._where = title(record.measurements[0].case)
         self._statuses.update(measurement.status for measurement in record.measurements)
         if self._bar.disable:
             self._say(record)
@@ -105,6 +115,29 @@ class SweepBar:
         if not self._bar.disable:
             self._draw(f": {step.doing or f'replicate {step.replicates}'}", part=_share(step))
 
+    def spread(self, total: int, doing: "Mapping[str, tuple[Case, Step | None]]") -> None:
+        """Hear how many comparisons there are by now, and how far each lane is with its own."""
+        if total != self._total:
+            self._total = total
+            self._bar.update(self._task, total=total)
+        if self._bar.disable or time.monotonic() - self._drawn < self.DRAW_S:
+            return
+        shown = dict(itertools.islice(doing.items(), self.MOST_LANES))
+        for gone in self._lanes.keys() - shown.keys():
+            self._bar.remove_task(self._lanes.pop(gone))
+        for lane, (case, step) in shown.items():
+            if lane not in self._lanes:
+                self._lanes[lane] = self._bar.add_task("", total=1.0)
+            told = f": {step.doing or f'replicate {step.replicates}'}" if step else ""
+            self._bar.update(
+                self._lanes[lane],
+                completed=_share(step) if step else 0.0,
+                description=f"{lane}: {title(case)}{told}",
+            )
+        more = len(doing) - len(shown)
+        self._where = f"and {more} lanes more" if more else ""
+        self._draw("")
+
     def _draw(self, doing: str, part: float = 0.0, last: bool = False) -> None:
         now = time.monotonic()
         if not last and now - self._drawn < self.DRAW_S:
@@ -115,7 +148,7 @@ class SweepBar:
         self._bar.update(
             self._task,
             completed=self._done + part,
-            description=f"{told} · {self._where}{doing}",
+            description=" · ".join(filter(None, [told, f"{self._where}{doing}"])),
         )
         self._bar.refresh()
 
@@ -128,7 +161,8 @@ class SweepBar:
         each = Counter(measurement.status for measurement in record.measurements)
         said = ", ".join(f"{count} {status}" for status, count in each.items())
         left = f"; about {span_text(left_s)} left" if self._done < self._total else ""
-        say(f"{self._done} of {self._total}: {self._where}: {said}{left}")
+        node = f"{record.machine.node}: " if record.machine else ""
+        say(f"{self._done} of {self._total}: {node}{self._where}: {said}{left}")
 
 
 @contextmanager

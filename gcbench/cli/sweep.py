@@ -1,8 +1,5 @@
 """`gcbench sweep`: a grid of axes, into a run that can be gone on with."""
 
-import sys
-from contextlib import redirect_stdout
-
 import typer
 
 from gcbench import spelling
@@ -10,6 +7,7 @@ from gcbench.cli import faults, options
 from gcbench.cli import sweep_options as lists
 from gcbench.cli.output import require_apart, require_writable, write_whole
 from gcbench.cli.sweeping import (
+    How,
     counts,
     due_in,
     foreseen,
@@ -17,6 +15,7 @@ from gcbench.cli.sweeping import (
     leave,
     measure_into,
     new_run,
+    prepared,
     require_new,
     start,
 )
@@ -61,6 +60,9 @@ def sweep(
     resume: lists.Resume = None,
     retry: lists.Retry = None,
     allow_mismatch: lists.AllowMismatch = False,
+    ray_address: lists.RayAddress = None,
+    cpus_per_comparison: lists.CpusPerComparison = None,
+    per_device: lists.PerDevice = False,
     csv: options.Csv = None,
     output: options.Output = None,
     traceback: faults.Traceback = False,
@@ -96,6 +98,8 @@ def sweep(
             "baseline": baseline,
             "pair": pair,
             "counter": counter,
+            "per_device": per_device,
+            "cpus_per_comparison": cpus_per_comparison,
         }
     )
     again = lists.read_retry(retry)
@@ -103,7 +107,7 @@ def sweep(
         lists.require_alone(
             given, file=file, dump_file=dump_file, output=output, quick=quick, rigorous=rigorous
         )
-    elif retry or allow_mismatch:
+    elif retry:
         raise UsageError("--retry and --allow-mismatch go with --resume RUN")
     require_writable("--csv", csv)
     require_new(output)
@@ -113,30 +117,21 @@ def sweep(
         if resume
         else lists.read_new(given, file, quick, rigorous)
     )
+    lists.require_cluster(asked, bool(resume), ray_address, allow_mismatch)
     if dump_file:
         require_writable("--dump-file", dump_file)
         write_whole(dump_file, spelling.to_toml(asked))
         faults.say(f"wrote {dump_file}; measure it with: gcbench sweep --file {dump_file}")
         return
     faults.say("loading torch")
-
-    from gcbench import environment
-    from gcbench.engines import sweeps
-
-    # stdout is the result alone, whatever a block of the user's own prints
-    with redirect_stdout(sys.stderr):
-        place = sweeps.place(asked)
-    if dry_run:
-        with redirect_stdout(sys.stderr):
-            lines = foreseen(place, resume, again)
-        print(*lines, sep="\n")
-        return
-    extent = due_in(place, resume, again)
-    run = resume or output or new_run()
-    with (
-        environment.tf32(asked.tf32),
-        go_on(place, run, allow_mismatch) if resume else start(place, run) as kept,
-    ):
-        measure_into(kept, place, run, again, extent, not no_wait, csv)
+    with prepared(asked, ray_address) as ground:
+        if dry_run:
+            print(*foreseen(ground, resume, again), sep="\n")
+            return
+        extent = due_in(ground.place, resume, again)
+        run = resume or output or new_run()
+        how = How(again, not no_wait, allow_mismatch, csv, ray_address)
+        with go_on(ground, run, allow_mismatch) if resume else start(ground, run) as kept:
+            measure_into(kept, ground, run, extent, how)
     leave(run, csv)
     raise typer.Exit(faults.code_of_statuses(counts(run)))

@@ -15,7 +15,7 @@ from gcbench.spelling import Given, from_toml, make
 from gcbench.sweep import EngineName, OnOom, Retriable, Stages, Sweep
 from gcbench.units import size_text
 
-TROUBLE, RESUMING, FILES = "Trouble", "Going on", "Files"
+TROUBLE, CLUSTER, RESUMING, FILES = "Trouble", "Cluster", "Going on", "Files"
 # a sweep in TOML is some hundred bytes; a device may have no end
 LARGEST_FILE = 2**20
 
@@ -148,9 +148,37 @@ Engine = Annotated[
     option(
         "--engine",
         help="process: in a worker, so that a case can end only itself; inline: in this process, "
-        "for debugging. Default: process.",
+        "for debugging; ray: on all nodes of a cluster. Default: process.",
         metavar=words(EngineName),
         panel=TROUBLE,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    option(
+        "--ray-address",
+        help="With --engine ray: the cluster; auto is the one of this machine. Default: Ray is "
+        "started on this machine, and ended with the sweep.",
+        metavar="HOST:PORT",
+        panel=CLUSTER,
+    ),
+]
+CpusPerComparison = Annotated[
+    str | None,
+    option(
+        "--cpus-per-comparison",
+        help="With --engine ray: CPUs that a comparison has for itself. Default: all of a node; "
+        "beside a GPU, one.",
+        metavar="N",
+        panel=CLUSTER,
+    ),
+]
+PerDevice = Annotated[
+    bool,
+    option(
+        "--per-device",
+        help="With --engine ray: measure every comparison on each kind of device.",
+        panel=CLUSTER,
     ),
 ]
 WhenOom = Annotated[
@@ -185,7 +213,8 @@ AllowMismatch = Annotated[
     bool,
     option(
         "--allow-mismatch",
-        help="With --resume: go on although machine or versions have changed.",
+        help="With --resume: go on although machine or versions have changed. With --engine "
+        "ray: also use nodes with another torch.",
         panel=RESUMING,
     ),
 ]
@@ -260,6 +289,20 @@ def require_alone(given: Mapping[str, Sequence[Given]], **others: object) -> Non
             f"--resume goes on with the sweep as the run has it: leave out {named} "
             f"(it takes {', '.join(map(_option_of, GUARDS))}, --retry, --csv and --dry-run)"
         )
+
+
+def require_cluster(
+    asked: Sweep, resumed: bool, ray_address: str | None, allow_mismatch: bool
+) -> None:
+    """Make sure that what is said of a cluster goes with the engine that has one.
+
+    The address is not part of a sweep: it belongs to where one sits today. Raises UsageError.
+    """
+    spread = asked.engine == "ray"
+    if ray_address is not None and not spread:
+        raise UsageError("--ray-address goes with --engine ray")
+    if allow_mismatch and not (resumed or spread):
+        raise UsageError("--allow-mismatch goes with --resume RUN, or with --engine ray")
 
 
 def read_retry(text: str | None) -> tuple[Retriable, ...]:

@@ -2,9 +2,9 @@
 
 import sys
 from collections import Counter
-from collections.abc import Collection
-from contextlib import redirect_stdout
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 from gcbench import spelling, store
 from gcbench.cli import faults
 from gcbench.cli.output import require_writable, show, write_whole
-from gcbench.cli.progress import sweep_bar
+from gcbench.cli.progress import SweepBar, sweep_bar
 from gcbench.errors import RunError, StoppedError, UsageError
 from gcbench.units import counted
 
 if TYPE_CHECKING:
+    from gcbench.cluster.sessions import Cluster
     from gcbench.engines.sweeps import Extent
-    from gcbench.records import Manifest, Status
+    from gcbench.records import ComparisonRecord, Manifest, Status
     from gcbench.store import RunFile
-    from gcbench.sweep import Place
+    from gcbench.sweep import Place, Sweep
 
 RESULTS = Path("results")
 # more cases than this are for a file
@@ -36,13 +37,78 @@ def new_run() -> Path:
     return store.path_in(RESULTS, f"sweep-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
 
 
-def foreseen(place: "Place", run: Path | None, retry: "Collection[Status]") -> list[str]:
+@dataclass(frozen=True)
+class Ground:
+    """Where a sweep measures: what it names, and the cluster, if it is not this machine."""
+
+    place: "Place"
+    cluster: "Cluster | None" = None
+
+
+@dataclass(frozen=True)
+class How:
+    """What was said of how to go through a sweep, beside what it measures.
+
+    `csv` is what the rows go to in the end, `ray_address` the cluster: both are named in the line
+    that goes on.
+    """
+
+    retry: "Collection[Status]"
+    wait: bool
+    allow_mismatch: bool
+    csv: Path | None
+    ray_address: str | None
+
+    def going_on(self, run: Path) -> str:
+        """The line that goes on."""
+        options = {"--ray-address": self.ray_address, "--csv": self.csv}
+        more = "".join(f" {name} {value}" for name, value in options.items() if value)
+        return f"gcbench sweep --resume {run}{more}"
+
+
+@contextmanager
+def prepared(asked: "Sweep", ray_address: str | None) -> Iterator[Ground]:
+    """Look at what a sweep names; be connected to its cluster, where it has one.
+
+    Raises UsageError where something of it cannot be had.
+    """
+    from gcbench import environment
+    from gcbench.engines import sweeps
+
+    with environment.tf32(asked.tf32):
+        if asked.engine != "ray" or asked.static:
+            # stdout is the result alone, whatever a block of the user's own prints
+            with redirect_stdout(sys.stderr):
+                place = sweeps.place(asked)
+            yield Ground(place)
+            return
+        from gcbench.cluster import connecting, sessions
+
+        connecting.require_ray()
+        with redirect_stdout(sys.stderr):
+            sweeps.place_on(asked, asked.device or ("cpu",))
+        faults.say(
+            f"joining Ray at {ray_address}" if ray_address else "starting Ray on this machine"
+        )
+        with sessions.opened(asked, ray_address) as cluster:
+            yield Ground(cluster.place, cluster)
+
+
+def foreseen(ground: Ground, run: Path | None, retry: "Collection[Status]") -> list[str]:
     """Say what a sweep would be, or what is left of a run, in lines."""
     from gcbench.engines import forecasts, sweeps
 
+    place, cluster = ground.place, ground.cluster
     statuses = store.statuses(run) if run else {}
-    found = forecasts.forecast(place.sweep, sweeps.due(place, statuses, retry))
-    return list(forecasts.lines(place.sweep, found))
+    with redirect_stdout(sys.stderr):
+        if cluster is None:
+            found = forecasts.forecast(place.sweep, sweeps.due(place, statuses, retry))
+            return list(forecasts.lines(place.sweep, found))
+        # nodes have memory of their own, which is not looked at
+        found = forecasts.forecast(
+            place.sweep, sweeps.due(place, statuses, retry), forecasts.limit_alone, cluster.lanes
+        )
+        return [*forecasts.lines(place.sweep, found), *cluster.lines()]
 
 
 def require_new(run: Path | None) -> None:
@@ -67,14 +133,15 @@ def due_in(place: "Place", run: Path | None, retry: "Collection[Status]") -> "Ex
     return extent
 
 
-def start(place: "Place", run: Path) -> "RunFile":
+def start(ground: Ground, run: Path) -> "RunFile":
     """Begin a run. Raises RunError where it is there already, or cannot be written."""
-    return store.create(run, _manifest(place, run))
+    return store.create(run, _manifest(ground.place, run))
 
 
-def go_on(place: "Place", run: Path, allow_mismatch: bool) -> "RunFile":
+def go_on(ground: Ground, run: Path, allow_mismatch: bool) -> "RunFile":
     """Open a run to go on with it. Raises RunError where machine or versions have changed."""
-    changed = store.mismatches(store.manifest(run), _manifest(place, run))
+    now = _manifest(ground.place, run)
+    changed = store.mismatches(store.manifest(run), now, elsewhere=ground.cluster is not None)
     if changed and not allow_mismatch:
         raise RunError(
             f"{run} was begun elsewhere or otherwise, and its rows would not compare: "
@@ -85,43 +152,73 @@ def go_on(place: "Place", run: Path, allow_mismatch: bool) -> "RunFile":
     return store.resume(run, faults.say)
 
 
-def measure_into(
-    kept: "RunFile",
-    place: "Place",
-    run: Path,
-    retry: "Collection[Status]",
-    extent: "Extent",
-    wait: bool,
-    csv: Path | None,
-) -> None:
-    """Measure what is due into a run. Raises StoppedError where the person ends it.
+def measure_into(kept: "RunFile", ground: Ground, run: Path, extent: "Extent", how: How) -> None:
+    """Measure what is due into a run.
 
-    `csv` is what the rows go to in the end, and is named in the line that goes on.
+    Raises StoppedError where the person ends it, and GcbenchError where a cluster has no node left.
     """
-    from gcbench.engines import sweeps
-    from gcbench.engines.jobs import Listener
-
+    each = ", on each kind of device," if ground.place.sweep.per_device else ""
     try:
         with redirect_stdout(sys.stderr):
             statuses = store.statuses(run)
             faults.say(
                 f"{counted(extent.cases, 'case')} in "
-                f"{counted(extent.comparisons, 'comparison')} into {run}"
+                f"{counted(extent.comparisons, 'comparison')}{each} into {run}"
                 + (f"; {len(statuses):,} are there already" if statuses else "")
             )
-            with (
-                sweeps.Session(place, store.manifest(run), wait, faults.say) as session,
-                sweep_bar(extent.comparisons) as bar,
-            ):
-                comparisons = bar.watched(sweeps.due(place, statuses, retry))
-                for record in session.measure(comparisons, extent.comparisons, Listener(bar.moved)):
+            with sweep_bar(extent.comparisons) as bar:
+                through = _spread if ground.cluster else _here
+                for record in through(ground, store.manifest(run), statuses, how, bar):
                     kept.append(record)
                     bar.done(record)
     except KeyboardInterrupt:
         raise StoppedError(
-            f"interrupted: what was measured is kept; go on with: gcbench sweep --resume {run}"
-            + (f" --csv {csv}" if csv else "")
+            f"interrupted: what was measured is kept; go on with: {how.going_on(run)}"
         ) from None
+
+
+def _here(
+    ground: Ground,
+    manifest: "Manifest",
+    statuses: "Mapping[str, Status]",
+    how: How,
+    bar: "SweepBar",
+) -> "Iterator[ComparisonRecord]":
+    from gcbench.engines import sweeps
+    from gcbench.engines.jobs import Listener
+
+    due = sweeps.due(ground.place, statuses, how.retry)
+    total = sweeps.extent(sweeps.due(ground.place, statuses, how.retry)).comparisons
+    with sweeps.Session(ground.place, manifest, how.wait, faults.say) as session:
+        yield from session.measure(bar.watched(due), total, Listener(bar.moved))
+
+
+def _spread(
+    ground: Ground,
+    manifest: "Manifest",
+    statuses: "Mapping[str, Status]",
+    how: How,
+    bar: "SweepBar",
+) -> "Iterator[ComparisonRecord]":
+    from gcbench.cluster import sessions
+
+    assert ground.cluster
+    try:
+        yield from sessions.measure(
+            ground.cluster,
+            manifest,
+            statuses,
+            how.retry,
+            wait=how.wait,
+            allow_mismatch=how.allow_mismatch,
+            tell=faults.say,
+            watched=bar.moves,
+            on_view=lambda view: bar.spread(view.total, view.doing),
+        )
+    except sessions.NoLaneError as error:
+        raise sessions.NoLaneError(
+            f"{error}: what was measured is kept; go on with: {how.going_on(Path(manifest.run))}"
+        ) from error
 
 
 def leave(run: Path, csv: Path | None) -> None:

@@ -4,7 +4,8 @@ Runs are read one comparison at a time; of each case only a few numbers are kept
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
@@ -13,10 +14,11 @@ from gcbench import store
 from gcbench.comparing.judging import Judgement, Timed, Whole, clones_of, judge
 from gcbench.comparing.movement import Arm, together
 from gcbench.disturbance import machine_flags
-from gcbench.records import Cell, ComparisonRecord, Manifest, Run, Status
+from gcbench.records import Cell, ComparisonRecord, Manifest, Run, Status, identity
 from gcbench.spec import Case
 from gcbench.statistics import Absolute, Interval, Noise, Verdict, absolutes
 from gcbench.store import Stored, chosen
+from gcbench.units import counted
 
 Standing = Verdict | Literal["missing", "failed"]
 
@@ -29,9 +31,11 @@ COUNTS = {"params": None, "macs": "macs_counter", "peak_memory_bytes": "memory_s
 class Side:
     """What one run says of one case. `record` is the comparison that it was read from.
 
-    `flags` name what the machine did beside it.
+    `key` is what the case is told apart by in its run; `flags` name what the machine did beside it.
     """
 
+    key: str
+    device_name: str | None
     case: Case
     status: Status
     reason: str | None
@@ -162,13 +166,28 @@ def compare(
     return Compared(
         a.manifest,
         b.manifest,
-        mismatches(a.manifest, b.manifest),
+        [*mismatches(a.manifest, b.manifest), *_moved(pairs, a.manifest, b.manifest)],
         [Pair(each.key, each.a, each.b, judged.get(each.key)) for each in pairs],
         blocks,
         _mean([each.arm for each in found]),
         _mean([each.arm for each in found if each.block not in changed]),
         _mean(clones),
     )
+
+
+def _moved(pairs: Iterable[Pair], a: Manifest, b: Manifest) -> list[str]:
+    """Say which cases a cluster gave to another kind of device in B than in A."""
+    moved = Counter(
+        (pair.a.device_name, pair.b.device_name)
+        for pair in pairs
+        if pair.a and pair.b and pair.a.device_name != pair.b.device_name
+    )
+    own = {(a.device_name(device), b.device_name(device)) for device in (*a.devices, *b.devices)}
+    return [
+        f"device of {counted(times, 'case')}: {then} in A, {now} in B"
+        for (then, now), times in moved.items()
+        if (then, now) not in own
+    ]
 
 
 def _mean(arms: Sequence[Arm]) -> Interval | None:
@@ -186,14 +205,15 @@ def sides(run: Run | Stored, keeps: Callable[[Case], bool]) -> dict[str, Side]:
             latencies = absolutes(record)
             flags = tuple(machine_flags(record, {}))
             for position in (position for of, position in places if of == number):
-                side = _side(record, number, position, latencies.get(position), flags)
+                side = _side(record, run.manifest, number, position, latencies.get(position), flags)
                 if keeps(side.case):
-                    found[side.case.key] = side
+                    found[side.key] = side
     return found
 
 
 def _side(
     record: ComparisonRecord,
+    manifest: Manifest,
     number: int,
     position: int,
     absolute: Absolute | None,
@@ -201,8 +221,11 @@ def _side(
 ) -> Side:
     measurement = record.measurements[position]
     names = (name for pair in COUNTS.items() for name in pair if name)
+    case = measurement.case
     return Side(
-        measurement.case,
+        identity(case.key, record.kind),
+        (record.machine or manifest).device_name(case.device),
+        case,
         measurement.status,
         measurement.reason,
         {name: measurement.metrics.get(name) for name in names},
@@ -219,7 +242,7 @@ def _timed(a: Side, b: Side) -> Iterator[Timed]:
     if then and now:
         before, after = then.latency.log(), now.latency.log()
         yield Timed(
-            a.case.key,
+            a.key,
             a.case.block,
             (a.record, b.record),
             a.case.input,

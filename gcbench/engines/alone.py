@@ -1,14 +1,13 @@
 """One measurement at a time on each device, among all that run gcbench on a machine."""
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from gcbench.environment import device_id
+from gcbench.environment import device_id, lock_path
 
 Tell = Callable[[str], None]
 
@@ -21,7 +20,7 @@ def alone_on(device: str, wait: bool, tell: Tell) -> Iterator[bool]:
     free. The system frees the lock of a process that dies. Where no lock can be had, the device
     counts as free.
     """
-    path = Path(tempfile.gettempdir()) / f"gcbench-{device_id(device)}.lock"
+    path = lock_path(device_id(device))
     lock, holder = FileLock(path, mode=0o666), path.with_suffix(".pid")
     try:
         alone = _acquired(lock, wait, tell, f"{device}{_who(holder)}")

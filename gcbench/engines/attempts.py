@@ -24,9 +24,16 @@ class Bounds:
     def room(self, device: str) -> tuple[int, str] | None:
         """The memory that may be taken on a device, and in words whose limit that is."""
         free = environment.free_bytes(device)
-        if self.memory_bytes is not None and (free is None or self.memory_bytes <= free):
-            return self.memory_bytes, f"--memory-limit is {size_text(self.memory_bytes)}"
+        limit = self.limit()
+        if limit and (free is None or limit[0] <= free):
+            return limit
         return None if free is None else (free, f"{size_text(free)} are free on {device}")
+
+    def limit(self) -> tuple[int, str] | None:
+        """The limit that was asked for, and that in words."""
+        if self.memory_bytes is None:
+            return None
+        return self.memory_bytes, f"--memory-limit is {size_text(self.memory_bytes)}"
 
     def shortage(self, case: Case, needed_bytes: int) -> str | None:
         """Say what a case needs, where that is more than it may have."""

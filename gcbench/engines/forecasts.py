@@ -1,7 +1,7 @@
 """What a sweep would be, before it is measured: how much, how long, how large, and what is lost."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from gcbench import runtimes
@@ -33,8 +33,22 @@ class Forecast:
     losses: dict[str, tuple[int, Case]] = field(default_factory=dict)
 
 
-def forecast(asked: Sweep, comparisons: Iterable[Comparison]) -> Forecast:
-    """Go through comparisons on paper."""
+# the memory that a comparison may take under bounds on a device, and in words whose limit that is
+Room = Callable[[Bounds, str], tuple[int, str] | None]
+
+
+def limit_alone(bounds: Bounds, device: str) -> tuple[int, str] | None:
+    """The limit that was asked for, wherever that is: what machines have free is not known here."""
+    return bounds.limit()
+
+
+def forecast(
+    asked: Sweep,
+    comparisons: Iterable[Comparison],
+    room: Room = Bounds.room,
+    lanes: int = 1,
+) -> Forecast:
+    """Go through comparisons on paper, of which `lanes` are measured at once."""
     found = Forecast()
     paper = Static()
     bounds = Bounds(asked.memory_limit_bytes)
@@ -42,12 +56,13 @@ def forecast(asked: Sweep, comparisons: Iterable[Comparison]) -> Forecast:
     for comparison in comparisons:
         device = comparison.cases[0].device
         if device not in rooms:
-            rooms[device] = bounds.room(device)
+            rooms[device] = room(bounds, device)
         effort = asked.effort(device)
         found.comparisons += 1
         found.timed_s += 0.0 if asked.static else effort.max_time_s
         for measurement in paper.measure(Job(comparison, effort, asked.seed)).measurements:
             _enter(found, measurement, rooms[device], asked.static)
+    found.timed_s /= max(lanes, 1)
     if asked.budget_s is not None:
         found.timed_s = min(found.timed_s, asked.budget_s)
     return found

@@ -16,7 +16,7 @@ from gcbench.engines.isolated import Isolated
 from gcbench.engines.jobs import SILENT, Engine, Job, Listener
 from gcbench.engines.static import Static
 from gcbench.peaks import Ceilings
-from gcbench.records import ComparisonRecord, Effort, Manifest, Measurement, Status
+from gcbench.records import ComparisonRecord, Effort, Manifest, Measurement, Status, identity
 from gcbench.spec import Comparison
 from gcbench.sweep import Place, Sweep
 from gcbench.timing.replicates import Progress
@@ -37,6 +37,11 @@ def place(asked: Sweep) -> Place:
         environment.require_device(device)
         if "cold" in asked.cache or (not asked.cache and device != "cpu"):
             environment.require_cache_bytes(device)
+    return place_on(asked, devices)
+
+
+def place_on(asked: Sweep, devices: tuple[str, ...]) -> Place:
+    """Look at what a sweep names, for devices that are known to be there; raises as `place`."""
     found = Place(
         asked,
         tuple(blocks.resolve(name) for name in asked.blocks),
@@ -48,18 +53,19 @@ def place(asked: Sweep) -> Place:
 
 
 def due(
-    place: Place, statuses: Mapping[str, Status], retry: Collection[Status] = ()
+    place: Place,
+    statuses: Mapping[str, Status],
+    retry: Collection[Status] = (),
+    kind: str | None = None,
 ) -> Iterator[Comparison]:
-    """Yield what of a grid is still to be measured, given what became of cases, by their keys.
+    """Yield what of a grid is still to be measured, given what became of cases.
 
-    A comparison of which some cases are due holds those, and their baselines.
+    `statuses` go by what `records.identity` makes of a key and the `kind` of device, where each
+    kind measures all. A comparison of which some cases are due holds those, and their baselines.
     """
     for whole in sweep.grid(place):
-        positions = [
-            position
-            for position, case in enumerate(whole.cases)
-            if statuses.get(case.key) is None or statuses[case.key] in retry
-        ]
+        known = [statuses.get(identity(case.key, kind)) for case in whole.cases]
+        positions = [i for i, status in enumerate(known) if status is None or status in retry]
         if len(positions) == len(whole.cases):
             yield whole
         elif positions:
@@ -95,16 +101,21 @@ class Budget:
         self._timed_s = 0.0
         self._done = 0
 
-    def share(self, effort: Effort) -> Effort | None:
-        """The effort of the next comparison; None where nothing is left for it.
+    def expect(self, comparisons: int) -> None:
+        """Hear of comparisons more that are to come."""
+        self._left += comparisons
 
-        What comparisons took so far beside being timed is taken from the share of the next one.
+    def share(self, effort: Effort, lanes: int = 1) -> Effort | None:
+        """The effort of the next comparison, of so many that are measured at once.
+
+        None where nothing is left for it. What comparisons took so far beside being timed is taken
+        from the share of the next one.
         """
         spent_s = self._now() - self._began
         if spent_s >= self._budget_s:
             return None
-        share_s = (self._budget_s - spent_s) / max(self._left, 1)
-        beside_s = max(0.0, spent_s - self._timed_s) / self._done if self._done else 0.0
+        share_s = lanes * (self._budget_s - spent_s) / max(self._left, lanes)
+        beside_s = max(0.0, lanes * spent_s - self._timed_s) / self._done if self._done else 0.0
         given_s = min(effort.max_time_s, max(share_s - beside_s, LEAST_TIMED_S))
         self._left -= 1
         self._done += 1
@@ -153,7 +164,7 @@ def measure(
         usual = asked.effort(comparison.cases[0].device)
         effort = budget.share(usual)
         if effort is None:
-            yield _not_run(comparison, usual, asked.budget_s or 0)
+            yield not_run(comparison, usual, asked.budget_s or 0)
             continue
         needs: dict[int, int] = {}
 
@@ -172,7 +183,8 @@ def measure(
             return
 
 
-def _not_run(comparison: Comparison, effort: Effort, budget_s: float) -> ComparisonRecord:
+def not_run(comparison: Comparison, effort: Effort, budget_s: float) -> ComparisonRecord:
+    """The record of a comparison that did not get its turn within a budget."""
     reason = (
         f"--budget {span_text(budget_s)} was spent before its turn (--retry skipped measures it)"
     )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gcbench.labels import AXES, axes_text, axis_word, full_label
+from gcbench.labels import AXES, TOLD, axes_text, axis_word, full_label
 from gcbench.tables import Place, Row
 
 # of the 95 % interval of a latency to its standard error
@@ -16,8 +16,9 @@ Context = tuple[tuple[str, str], ...]
 class Point(NamedTuple):
     """One case: its name, where it stands in the run and on the axes, and what it costs.
 
-    `axes` are the words of all axes but block, ratio and a paired one, and the network; `error` is
-    the standard error of the logarithm of the latency (in microseconds), 0 where it is not known.
+    `axes` are the words of all axes but block, ratio and a paired one, the network and the device;
+    `error` is the standard error of the logarithm of the latency (in microseconds), 0 where it is
+    not known.
     """
 
     label: str
@@ -63,7 +64,7 @@ class Line(NamedTuple):
 
 def point_of(row: Row, place: Place, kept: dict[Any, Any]) -> Point:
     """Make the projection of a row. Texts that many rows share are kept once, in `kept`."""
-    axes = tuple((axis, axis_word(row, axis)) for axis in AXES if axis != row["pair"])
+    axes = tuple((axis, axis_word(row, axis)) for axis in TOLD if axis != row["pair"])
     axes = (("network", row["network"] or ""), *axes)
     label = full_label(row)
     return Point(

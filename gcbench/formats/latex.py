@@ -55,7 +55,7 @@ _HEAD = "% needs \\usepackage{booktabs}\n"
 def render(rows: Iterable[Row], manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
     """Write a table for each comparison, what it rests on above and below it."""
     yield _HEAD
-    for each in comparisons(rows):
+    for each in comparisons(rows, manifest.node):
         yield from _section(each)
     yield _findings(watch)
 

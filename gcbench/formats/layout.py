@@ -42,17 +42,20 @@ class Layout:
         return column < self.labels or self.header[column] == "verdict"
 
 
-def comparisons(rows: Iterable[Row]) -> Iterator[Layout]:
-    """Lay out each comparison of a run; rows in an order across comparisons as one table."""
+def comparisons(rows: Iterable[Row], node: str) -> Iterator[Layout]:
+    """Lay out each comparison of a run; rows in an order across comparisons as one table.
+
+    What was not measured on the run's own node says where.
+    """
     if isinstance(rows, Ordered) and len({row["comparison"] for row in rows}) > 1:
         yield listed(rows)
         return
     for _, group in groupby(rows, lambda row: row["comparison"]):
-        yield laid_out(list(group))
+        yield laid_out(list(group), node)
 
 
-def laid_out(rows: Sequence[Row]) -> Layout:
-    """Lay out the rows of one comparison."""
+def laid_out(rows: Sequence[Row], node: str | None = None) -> Layout:
+    """Lay out the rows of one comparison; its node is named where it is another than `node`."""
     pair = rows[0]["pair"]
     lines = [_cells(row, pair) for row in rows]
     timed = any(line["latency"] for line in lines)
@@ -60,7 +63,7 @@ def laid_out(rows: Sequence[Row]) -> Layout:
     # a column that no row fills is none
     names = [name for name in lines[0] if name in always or any(line[name] for line in lines)]
     return Layout(
-        heading=_heading(rows),
+        heading=_heading(rows, node),
         header=[f"vs {_against(rows)}" if name == "relative" else name for name in names],
         labels=2 if pair else 1,
         lines=[[line[name] for name in names] for line in lines],
@@ -145,7 +148,7 @@ def chosen(layout: Layout, columns: Sequence[int]) -> Layout:
     )
 
 
-def _heading(rows: Sequence[Row]) -> list[str]:
+def _heading(rows: Sequence[Row], node: str | None) -> list[str]:
     first = rows[0]
     shape = "x".join(str(first[axis]) for axis in ("batch", "channels", "height", "width"))
     if first["network"]:
@@ -159,7 +162,8 @@ def _heading(rows: Sequence[Row]) -> list[str]:
         where += f", {processes} fresh processes (intervals hold the median of each)"
     lines = [
         " · ".join([shape, *axes[:-1], f"{axes[-1]} cache"]),
-        f"{where} · {made_with(rows)}",
+        f"{where} · {made_with(rows)}"
+        + ("" if node in (None, first["node"]) else f" · node {first['node']}"),
     ]
     copies = floor_text(rows)
     return [*lines, copies] if copies else lines

@@ -13,7 +13,7 @@ from gcbench.tables import Row
 
 def render(rows: Iterable[Row], manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
     """Write a table for each comparison, what it rests on above and below it."""
-    yield from sections(comparisons(rows))
+    yield from sections(comparisons(rows, manifest.node))
     yield from _findings(watch)
 
 

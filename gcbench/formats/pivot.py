@@ -129,7 +129,11 @@ def _telling(rows: Sequence[Row]) -> str:
 
 
 def _left_over(rows: Sequence[Row], named: Sequence[str]) -> list[str]:
-    """The axes that differ among rows alike in all that was named, and the block if that varies."""
+    """What else has to be named, so that a place holds one case of one machine.
+
+    The axes that differ among rows alike in all that was named, the block and the node if those
+    vary, and the device's own name where rows are still alike.
+    """
     first: dict[tuple[str, ...], list[str]] = {}
     left: set[str] = set()
     for row in rows:
@@ -139,7 +143,16 @@ def _left_over(rows: Sequence[Row], named: Sequence[str]) -> list[str]:
             left.update(a for a, one, two in zip(AXES, words, others, strict=True) if one != two)
     unnamed = not {"block", "spec", "key"}.intersection(named)
     blocks = {_word(row, "block", named) for row in rows} if unnamed else ()
-    return [*(axis for axis in AXES if axis in left), *(["block"] if len(blocks) > 1 else [])]
+    found = [*(axis for axis in AXES if axis in left), *(["block"] if len(blocks) > 1 else [])]
+    if "node" not in named and len({row["node"] for row in rows}) > 1:
+        found.append("node")
+    devices: dict[tuple[str, ...], set[str]] = {}
+    for row in rows:
+        alike = tuple(_word(row, name, named) for name in (*named, *found))
+        devices.setdefault(alike, set()).add(row["device_name"])
+    if "device_name" not in named and any(len(names) > 1 for names in devices.values()):
+        found.append("device_name")
+    return found
 
 
 def _word(row: Row, name: str, named: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ _OPTIONAL = (
 
 def render(rows: Iterable[Row], manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
     """Write a table for each comparison as plain text, as wide as it is."""
-    yield from written(comparisons(rows))
+    yield from written(comparisons(rows, manifest.node))
     yield _plain(_findings(watch))
 
 
@@ -50,13 +50,15 @@ def written(layouts: Iterable[Layout]) -> Iterator[str]:
         yield "\n" * bool(number) + _plain(_lines(each))
 
 
-def coloured(rows: Iterable[Row], width: int, watch: Watch | None = None) -> Iterator[Text]:
-    """Write the tables in colour for a terminal of so many columns.
+def coloured(
+    rows: Iterable[Row], node: str, width: int, watch: Watch | None = None
+) -> Iterator[Text]:
+    """Write the tables in colour for a terminal of so many columns; `node` is the run's own.
 
     Where the width does not hold all columns, the last ones are left out, and that is said: numbers
     are never cut.
     """
-    yield from coloured_layouts(comparisons(rows), width)
+    yield from coloured_layouts(comparisons(rows, node), width)
     yield from _findings(watch)
 
 

@@ -96,4 +96,7 @@ def _facts(manifest: Manifest, device: str) -> dict[str, object]:
 def _path(manifest: Manifest, device_id: str, threads: int | None) -> Path:
     # a cache folder may be shared by many machines
     name = f"{manifest.node}-{device_id}" + ("" if threads is None else f"-{threads}t")
+    # whoever is kept to some of the cores has ceilings of its own
+    if manifest.usable_cores < manifest.cores:
+        name += f"-{manifest.usable_cores}of{manifest.cores}"
     return folder() / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.json"

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gcbench.errors import UsageError
-from gcbench.labels import AXES as SHARED
-from gcbench.labels import label
+from gcbench.labels import TOLD, label
 from gcbench.tables import Row
 from gcbench.units import counted
 
@@ -21,7 +20,7 @@ _TOGETHER = (
     ("batch", "size"),
 )
 # every axis but block and ratio, and how a value of it is said
-AXES: dict[str, Callable[[str], str]] = {"network": str, **SHARED}
+AXES: dict[str, Callable[[str], str]] = {"network": str, **TOLD}
 _TITLES = {"batch": "batch size", "ratio": "ratio r"}
 
 

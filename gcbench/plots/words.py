@@ -28,7 +28,7 @@ def subtitle(rows: Sequence[Row], manifest: Manifest) -> list[str]:
     shared = [
         say(value(first, axis))
         for axis, say in AXES.items()
-        if axis not in (*many, "batch", "channels", "size", "device", "threads")
+        if axis not in (*many, "batch", "channels", "size", "device", "device_name", "threads")
         and first[axis] is not None
     ]
     network = [shared.pop(0)] if first["network"] and "network" not in many else []
@@ -40,7 +40,7 @@ def subtitle(rows: Sequence[Row], manifest: Manifest) -> list[str]:
 
 
 def _where(first: Row, manifest: Manifest, many: dict[str, list[str]]) -> Iterator[str]:
-    if "device" in many:
+    if "device" in many or "device_name" in many:
         yield manifest.cpu
     else:
         told = first["device"] == "cpu" and "threads" not in many

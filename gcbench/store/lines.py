@@ -22,6 +22,7 @@ from gcbench.records import (
     Status,
     StoppedBy,
     Timing,
+    identity,
 )
 from gcbench.spec import Case
 from gcbench.store.soundness import is_sound
@@ -60,8 +61,9 @@ def record_of(line: bytes, schema: int) -> ComparisonRecord:
 
 def outline_of(line: bytes) -> Outline:
     """Read a comparison without its samples, far faster. Raises RunError with the reason alone."""
-    cases = _decoded(line, _Lean, "comparison").measurements
-    return Outline(tuple(c.case.key for c in cases), tuple(c.status for c in cases))
+    lean = _decoded(line, _Lean, "comparison")
+    keys = tuple(identity(each.case.key, lean.kind) for each in lean.measurements)
+    return Outline(keys, tuple(each.status for each in lean.measurements), lean.place)
 
 
 def _decoded(line: bytes, kind: type[Kind], what: str) -> Kind:
@@ -89,6 +91,8 @@ class _Lean(msgspec.Struct):
 
     measurements: tuple[_LeanMeasurement, ...]
     precision: float
+    kind: str | None = None
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,10 @@ _FREE_VARIABLES = ("TORCHINDUCTOR_CACHE_DIR",)
 _NAMED = {"versions": "", "devices": "device ", "flags": "flag ", "variables": "variable "}
 
 
+# of all that, what a cluster shares with the machine from which it is asked
+_EVERYWHERE = ("gcbench version", "torch", "seed")
+
+
 def to_json(record: Manifest) -> str:
     """Write a manifest as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(record), indent=2).decode()
@@ -33,14 +37,20 @@ def lines_of(record: Manifest) -> Iterator[tuple[str, str]]:
 
 
 def mismatches(
-    old: Manifest, new: Manifest, words: tuple[str, str] = ("{} then", "{} now")
+    old: Manifest,
+    new: Manifest,
+    words: tuple[str, str] = ("{} then", "{} now"),
+    elsewhere: bool = False,
 ) -> list[str]:
     """Say in words what makes measurements under two manifests incomparable; empty where nothing.
 
     That is a change of the machine, its devices, the versions, the settings or the seed; not of the
-    time, the command or the load. `words` say whose value is whose.
+    time, the command or the load. `words` say whose value is whose. Where it is measured
+    `elsewhere`, on a cluster, what this machine is does not matter.
     """
     before, after = dict(_conditions(old)), dict(_conditions(new))
+    if elsewhere:
+        before, after = ({n: c[n] for n in _EVERYWHERE} for c in (before, after))
     return [
         f"{name}: {words[0].format(_word(before.get(name)))}, "
         f"{words[1].format(_word(after.get(name)))}"

@@ -91,7 +91,7 @@ def open_run(path: Path, tell: Tell) -> Stored:
 
 
 def statuses(path: Path, tell: Tell = ignore) -> dict[str, Status]:
-    """Say what became of each case so far, by its key: ok once it was, else as last tried.
+    """Say what became of each case so far, by its `identity`: ok once it was, else as last tried.
 
     Fast, since samples are passed over. Raises RunError where the file is no run.
     """

@@ -1,0 +1,113 @@
+"""Cores of this machine for one lane alone, beside other lanes that hold others.
+
+A gcbench on one machine holds the whole CPU: an exclusive lock. A lane holds a shared lock on it,
+so that it keeps such a gcbench out and not other lanes, and an exclusive one on each of its cores.
+"""
+
+import fcntl
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from gcbench.environment import lock_path
+
+Tell = Callable[[str], None]
+
+# how often cores are looked for that another lane may let go, about
+LOOK_S = 0.5
+TOPOLOGY = Path("/sys/devices/system/cpu")
+
+
+@contextmanager
+def own_cores(count: int, wait: bool, tell: Tell) -> Iterator[bool]:
+    """Hold so many cores and keep this thread on them, and what it starts.
+
+    Yields whether nobody else of gcbench is on them. Where they are taken, `tell` gets a sentence;
+    with `wait` this returns when there are enough. Linux only.
+    """
+    before = os.sched_getaffinity(0)
+    with ExitStack() as held:
+        alone = _held(held, lock_path("cpu"), fcntl.LOCK_SH, "the CPU", wait, tell)
+        cores = _enough(held, count, wait, tell) if alone else ()
+        if not cores:
+            yield False
+            return
+        os.sched_setaffinity(0, cores)
+        try:
+            yield True
+        finally:
+            os.sched_setaffinity(0, before)
+
+
+def in_order(cores: Sequence[int], siblings: Callable[[int], tuple[int, ...]]) -> list[int]:
+    """Put cores in order so that the threads of one physical core are neighbours.
+
+    >>> in_order([0, 1, 2, 3], lambda core: (core % 2, core % 2 + 2))
+    [0, 2, 1, 3]
+    """
+    return sorted(cores, key=lambda core: (siblings(core), core))
+
+
+def siblings(core: int) -> tuple[int, ...]:
+    """The hardware threads of a core's physical core, itself among them."""
+    try:
+        text = (TOPOLOGY / f"cpu{core}/topology/thread_siblings_list").read_text()
+        spans = [span.split("-") for span in text.strip().split(",")]
+        return tuple(i for span in spans for i in range(int(span[0]), int(span[-1]) + 1))
+    except (OSError, ValueError):
+        return (core,)
+
+
+def _enough(held: ExitStack, count: int, wait: bool, tell: Tell) -> list[int]:
+    """Lock so many cores, all at once or none."""
+    usable = in_order(sorted(os.sched_getaffinity(0)), siblings)
+    told = False
+    while True:
+        with ExitStack() as taken:
+            cores: list[int] = []
+            for core in usable:
+                if len(cores) < count and _locked(
+                    taken, lock_path(f"cpu-core-{core}"), fcntl.LOCK_EX
+                ):
+                    cores.append(core)
+            if len(cores) == count:
+                held.push(taken.pop_all())
+                return cores
+        if not told:
+            tell(f"{count} of {len(usable)} cores are asked for, and others of gcbench hold some")
+            told = True
+        if not wait:
+            return []
+        # two that look at the same moments would each see what the other tries
+        time.sleep(LOOK_S * (0.5 + random.random()))
+
+
+def _held(held: ExitStack, path: Path, kind: int, what: str, wait: bool, tell: Tell) -> bool:
+    if _locked(held, path, kind):
+        return True
+    if not wait:
+        tell(f"warning: another gcbench measures on {what}: both disturb each other")
+        return False
+    tell(f"another gcbench measures on {what}: waiting for it (--no-wait does not)")
+    held.callback(os.close, descriptor := _opened(path))
+    fcntl.flock(descriptor, kind)
+    return True
+
+
+def _locked(held: ExitStack, path: Path, kind: int) -> bool:
+    """Lock a file as long as the stack lives, unless somebody else holds it."""
+    descriptor = _opened(path)
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    held.callback(os.close, descriptor)
+    return True
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)

@@ -1,0 +1,123 @@
+"""A sweep on a cluster, from the connection to the last record."""
+
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from gcbench.cluster import shipping
+from gcbench.cluster.connecting import connected
+from gcbench.cluster.lanes import Terms
+from gcbench.cluster.nodes import Node, alive, default_device, require_lanes
+from gcbench.cluster.pool import NoLaneError, RayPool
+from gcbench.cluster.spreading import Dealer, spread
+from gcbench.engines import sweeps
+from gcbench.engines.sweeps import Budget
+from gcbench.records import ComparisonRecord, Manifest, Status
+from gcbench.spec import Case, Comparison
+from gcbench.sweep import Place, Sweep
+from gcbench.timing.replicates import Progress
+
+Tell = Callable[[str], None]
+
+__all__ = ["Cluster", "NoLaneError", "View", "measure", "opened"]
+
+
+@dataclass(frozen=True)
+class View:
+    """How far a sweep is: comparisons so far known of, and what lanes do, by their names.
+
+    Of each the first case of its comparison, and how far that is, where it is known.
+    """
+
+    total: int
+    doing: Mapping[str, tuple[Case, Progress | None]]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that this process is connected to, and what a sweep is on it."""
+
+    place: Place
+    nodes: tuple[Node, ...]
+
+    @property
+    def lanes(self) -> int:
+        """How many comparisons are measured at once, where all nodes are free and fit."""
+        asked = self.place.sweep
+        device = self.place.devices[0]
+        return sum(node.lanes(device, asked.cpus_per_comparison) for node in self.nodes)
+
+    def lines(self) -> Iterator[str]:
+        """Say of each node what it would measure at once, in words."""
+        cpus = self.place.sweep.cpus_per_comparison
+        for node in self.nodes:
+            each = [f"{node.lanes(d, cpus)} at once on {d}" for d in self.place.devices]
+            yield (
+                f"node         {node.host}: {', '.join(each)}; {node.cpus} CPUs, {node.gpus} GPUs"
+            )
+
+
+@contextmanager
+def opened(asked: Sweep, address: str | None) -> Iterator[Cluster]:
+    """Look at what a sweep names, and connect to the cluster that is to measure it.
+
+    Raises UsageError where a block cannot be imported, the cluster cannot be had, or none of its
+    nodes has what the sweep asks for.
+    """
+    sweeps.place_on(asked, asked.device or ("cpu",))
+    named = [name for name in (*asked.blocks, asked.baseline) if name is not None]
+    with tempfile.TemporaryDirectory(prefix="gcbench-") as folder:
+        files = Path(folder) if shipping.ship(named, Path(folder)) else None
+        with connected(address, files):
+            import ray
+
+            nodes = tuple(alive(ray.nodes()))
+            devices = asked.device or (default_device(nodes),)
+            require_lanes(nodes, devices, asked.cpus_per_comparison)
+            yield Cluster(sweeps.place_on(asked, devices), nodes)
+
+
+def measure(
+    cluster: Cluster,
+    manifest: Manifest,
+    statuses: Mapping[str, Status],
+    retry: Collection[Status],
+    *,
+    wait: bool,
+    allow_mismatch: bool,
+    tell: Tell,
+    watched: bool,
+    on_view: Callable[[View], None],
+) -> Iterator[ComparisonRecord]:
+    """Measure what is due on a cluster, one device after the other; yield records as they come.
+
+    `on_view` hears now and then how far lanes are, in detail where that is `watched`. Raises
+    NoLaneError where no lane is left.
+    """
+    asked = cluster.place.sweep
+    budget = Budget(asked.budget_s, 0)
+    for device in cluster.place.devices:
+        due = partial(_due_on, device, cluster.place, statuses, retry)
+        terms = Terms(device, 0, asked.seed, asked.timeout_s, asked.tf32, wait, watched)
+        dealer = Dealer(asked, due, budget, tell)
+        with RayPool(terms, asked.cpus_per_comparison, manifest, allow_mismatch, tell) as pool:
+
+            def look(dealer: Dealer = dealer, pool: RayPool = pool) -> None:
+                on_view(View(dealer.total, pool.doing()))
+
+            yield from spread(dealer, pool, look)
+
+
+def _due_on(
+    device: str,
+    place: Place,
+    statuses: Mapping[str, Status],
+    retry: Collection[Status],
+    *,
+    kind: str | None,
+) -> Iterator[Comparison]:
+    due = sweeps.due(place, statuses, retry, kind)
+    return (comparison for comparison in due if comparison.cases[0].device == device)
