@@ -5,11 +5,11 @@ import io
 import json
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
+from importing import assert_light
 from runs import DATA, GC, NL, SE, comparison, kept, manifest, swept
 from test_cli import assert_refused, ran
 
@@ -287,18 +287,8 @@ def test_text_from_outside_is_harmless(name, folder, capsys):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_comparing_imports_neither_torch_nor_pandas(name):
-    program = (
-        "import sys\n"
-        "from gcbench.cli.app import main\n"
-        "try:\n"
-        "    main(sys.argv[1:])\n"
-        "finally:\n"
-        "    print(sorted({'torch', 'pandas', 'fvcore'} & set(sys.modules)), file=sys.stderr)\n"
-    )
     run = str(DATA / "run-schema3.jsonl")
-    command = [sys.executable, "-c", program, "compare", run, run, "--format", name]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stderr == "[]\n"
+    assert assert_light("compare", run, run, "--format", name)[1] == []
 
 
 def test_help_names_every_condition_and_the_exit_code(capsys):

@@ -1,11 +1,11 @@
 """gcbench plot: files as a person asks for them, and what becomes of bad input."""
 
 import re
-import subprocess
 import sys
 from xml.etree import ElementTree
 
 import pytest
+from importing import assert_light
 from pictures import growing, words
 from runs import DATA, GC, NL, SE, comparison, kept
 from test_cli import assert_refused, ran
@@ -157,15 +157,5 @@ def test_where_what_draws_is_missing_that_is_said(name, folder, capsys, monkeypa
 
 @pytest.mark.slow
 def test_a_picture_imports_neither_torch_nor_pandas(tmp_path):
-    program = (
-        "import sys\n"
-        "from gcbench.cli.app import main\n"
-        "try:\n"
-        "    main(sys.argv[1:])\n"
-        "finally:\n"
-        "    print(sorted({'torch', 'pandas', 'fvcore'} & set(sys.modules)), file=sys.stderr)\n"
-    )
     run, picture = str(DATA / "run-schema3.jsonl"), str(tmp_path / "a.svg")
-    command = [sys.executable, "-c", program, "plot", run, "-o", picture]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stderr == f"gcbench: wrote {picture}\n[]\n"
+    assert assert_light("plot", run, "-o", picture) == ("", [f"gcbench: wrote {picture}"])

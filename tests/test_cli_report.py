@@ -5,11 +5,10 @@ import io
 import json
 import os
 import re
-import subprocess
-import sys
 from itertools import islice
 
 import pytest
+from importing import assert_light
 from runs import DATA, GC, NL, SE, comparison, kept
 from test_cli import assert_refused, ran
 
@@ -155,18 +154,9 @@ def test_rows_are_made_one_comparison_at_a_time(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", [entry.name for entry in FORMATS])
 def test_a_report_imports_neither_torch_nor_pandas(name):
-    program = (
-        "import sys\n"
-        "from gcbench.cli.app import main\n"
-        "try:\n"
-        "    main(sys.argv[1:])\n"
-        "finally:\n"
-        "    print(sorted({'torch', 'pandas', 'fvcore'} & set(sys.modules)), file=sys.stderr)\n"
-    )
-    command = [sys.executable, "-c", program, "report", str(DATA / "run-schema3.jsonl")]
-    done = subprocess.run([*command, "--format", name], capture_output=True, text=True, check=True)
-    assert done.stderr == "[]\n"
-    assert "gc" in done.stdout
+    out, told = assert_light("report", str(DATA / "run-schema3.jsonl"), "--format", name)
+    assert told == []
+    assert "gc" in out
 
 
 def csv_rows(*arguments, capsys):

@@ -14,13 +14,10 @@ from gcbench.findings.power_law import (
     local_exponents,
     measured_law,
     polynomial,
-    t_quantile,
 )
 
 SIDES = np.array([7, 10, 14, 20, 28, 40, 56, 72, 96, 112])
 N = SIDES.astype(float) ** 2
-# Student's t at 95 %, from a printed table
-T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 8: 2.306, 30: 2.042}
 
 
 def drawn(times, rng, own, lack):
@@ -139,8 +136,3 @@ def test_a_polynomial_is_found_exactly_or_not_at_all():
     assert polynomial(sizes, off) is None
     # as many coefficients as points would fit anything
     assert polynomial([1, 2, 3], [1, 5, 2]) is None
-
-
-@pytest.mark.parametrize("degrees", T)
-def test_student_s_t_is_that_of_the_tables(degrees):
-    assert t_quantile(degrees) == pytest.approx(T[degrees], abs=6e-4)

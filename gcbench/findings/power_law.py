@@ -10,11 +10,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gcbench.student import student
 
 Vector = NDArray[np.floating[Any]]
 
@@ -125,38 +126,12 @@ def polynomial(x: Sequence[int], y: Sequence[int]) -> tuple[Fraction, ...] | Non
     return None
 
 
-@lru_cache
-def t_quantile(degrees: int, confidence: float = 0.95) -> float:
-    """The number that |t| of Student's distribution stays below with this probability.
-
-    >>> [round(t_quantile(degrees), 3) for degrees in (1, 2, 8)]
-    [12.706, 4.303, 2.306]
-    """
-    low, high = 0.0, 1e6
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _within(middle, degrees) < confidence else (low, middle)
-    return (low + high) / 2
-
-
-def _within(t: float, degrees: int) -> float:
-    """P(|T| < t) for whole degrees of freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
-    angle = math.atan(t / math.sqrt(degrees))
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = degrees % 2
-    term, total = (cosine, 0.0) if odd else (1.0, 0.0)
-    for step in range(1 + odd, degrees, 2):
-        total += term
-        term *= cosine**2 * step / (step + 1)
-    return 2 / math.pi * (angle + sine * total) if odd else sine * total
-
-
 def _holds(x: Vector, y: Vector, errors: Vector) -> bool:
     if len(x) < FEWEST_IN_RANGE:
         return True
     curve = _fitted(_powers(x, 3), y, errors)
     bend, error = curve.coefficients[2], math.sqrt(curve.covariance[2, 2])
-    if abs(bend) > t_quantile(len(x) - 3, 1 - SIGNIFICANCE) * error:
+    if abs(bend) > student(len(x) - 3, SIGNIFICANCE) * error:
         return False
     return _line(x, y, errors).lack <= MOST_LACK
 
@@ -164,7 +139,7 @@ def _holds(x: Vector, y: Vector, errors: Vector) -> bool:
 def _interval(fit: _Fit, points: int) -> tuple[float | None, float | None]:
     if points < 3:
         return None, None
-    reach = max(t_quantile(points - 2, CONFIDENCE) * math.sqrt(fit.covariance[1, 1]), LEAST_REACH)
+    reach = max(student(points - 2, 1 - CONFIDENCE) * math.sqrt(fit.covariance[1, 1]), LEAST_REACH)
     return float(fit.coefficients[1] - reach), float(fit.coefficients[1] + reach)
 
 
