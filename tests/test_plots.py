@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from pictures import (
@@ -32,11 +33,12 @@ from runs import DATA, GC, NL, SE, comparison, manifest
 
 from gcbench import store, tables
 from gcbench.errors import UsageError
+from gcbench.formats.provenance import floor_text
 from gcbench.plots import CHARTS, roofline, theme
 from gcbench.plots.drawing import Drawn, draw, fitting
 from gcbench.plots.quantities import LATENCY, MEMORY, RELATIVE
 from gcbench.plots.varying import along
-from gcbench.plots.words import baselines
+from gcbench.plots.words import baselines, subtitle
 from gcbench.registry import Entry
 from gcbench.spec import Block
 
@@ -350,3 +352,35 @@ def test_no_word_of_the_run_is_taken_for_an_expression():
     block = Block("datum['x']", "datum['x']", None, False)
     expressions = re.findall(r'"labelExpr": "(.*?)"[,}]', str(drawn(growing((GC, block)))))
     assert not [each for each in expressions if "datum['x']" in each]
+
+
+def test_a_chart_of_times_says_the_same_of_copies_as_a_table_and_one_of_counts_nothing():
+    # each of two comparisons has its own A/A interval: both ends are of one of them
+    first, second = (comparison(GC, SE, size=(size, size)) for size in (7, 14))
+    run = costed(run_of(shifted(first, 0.9), shifted(second, 1.05)))
+    rows = list(tables.rows(run))
+    told = floor_text(rows)
+    assert told.endswith("0.9 to 0.9, the worst of 2")
+    assert told in subtitle(rows, run.manifest)
+    shown = {chart: [word.text for word in words(svg(run, chart))] for chart in LINES}
+    assert [chart for chart in LINES if told in shown[chart]] == ["relative"]
+
+
+LINES = ("relative", "macs")
+
+
+def shifted(record, factor):
+    """The same comparison with an A/A arm that takes that much of the baseline."""
+    timing = record.timings[0]
+    twin = next(number for number, arm in enumerate(timing.arms) if arm.role == "aa")
+    replicates = tuple(
+        replace(
+            each,
+            samples_ns=tuple(
+                tuple(round(sample * factor) for sample in samples) if number == twin else samples
+                for number, samples in enumerate(each.samples_ns)
+            ),
+        )
+        for each in timing.replicates
+    )
+    return replace(record, timings=(replace(timing, replicates=replicates),))

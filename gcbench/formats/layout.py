@@ -95,7 +95,7 @@ def listed(rows: Sequence[Row]) -> Layout:
         heading=[
             axes_text(alike),
             f"{devices(rows)} · {made_with(rows)}",
-            *([f"{copies}, the worst of all"] if copies else []),
+            *([copies] if copies else []),
         ],
         header=[against if name == "relative" else name for name in names],
         labels=1 + len(axes),

@@ -185,8 +185,7 @@ def _heading(rows: Sequence[Row], value: str) -> Iterator[str]:
         yield f"{devices(rows)} · {made_with(rows)}"
     copies = floor_text(rows)
     if copies:
-        baselines = sum(row["verdict"] == "baseline" for row in rows)
-        yield f"{copies}{f', the worst of {baselines}' if baselines > 1 else ''}"
+        yield copies
 
 
 def _title(rows: Sequence[Row], value: str) -> str:

@@ -45,9 +45,11 @@ def floor(rows: Sequence[Row]) -> tuple[float, float] | None:
 
 
 def floor_text(rows: Sequence[Row]) -> str | None:
-    """The A/A interval in a line."""
+    """The A/A interval in a line, and of how many it is the worst."""
     ends = floor(rows)
-    return ends and f"A/A (a baseline against its own copy): {interval_text(1.0, *ends)}"
+    baselines = sum(row["verdict"] == "baseline" for row in rows)
+    worst = f", the worst of {baselines}" if baselines > 1 else ""
+    return ends and f"A/A (a baseline against its own copy): {interval_text(1.0, *ends)}{worst}"
 
 
 def carried(rows: Sequence[Row]) -> dict[str, Cell]:

@@ -25,7 +25,7 @@ def draw(drawn: "Drawn") -> Any:
     title = f"Latency relative to {baselines(rows)}"
     notes = ["below 1 is faster; bars and bands: 95 % intervals, paired within replicates"]
     if any(row["aa_lo"] for row in rows if row["verdict"] == "baseline"):
-        notes.append("grey: the A/A floor, what two copies of the baseline differ by")
+        notes.append("grey: A/A, what two copies of the baseline differ by")
     if axis is None:
         return listed(rows, manifest, RELATIVE, title, *notes)
 

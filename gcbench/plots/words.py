@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from gcbench.formats.provenance import floor_text
 from gcbench.formats.text import printable
 from gcbench.labels import label, label_of_key
 from gcbench.plots.curves import shorts, why_missing
@@ -10,7 +11,7 @@ from gcbench.plots.quantities import DOUBTS, Quantity
 from gcbench.plots.varying import AXES, series, value, varied
 from gcbench.records import Manifest
 from gcbench.tables import Row
-from gcbench.units import counted, interval_text
+from gcbench.units import counted
 
 # what failed is told for so many blocks, the others are counted
 _MOST_TOLD = 6
@@ -18,8 +19,8 @@ _LONGEST_REASON = 160
 _SHAPE = (("batch", "B"), ("channels", "C"))
 
 
-def subtitle(rows: Sequence[Row], manifest: Manifest) -> list[str]:
-    """What the cases share: shape and other axes; device, versions, date; the A/A floor."""
+def subtitle(rows: Sequence[Row], manifest: Manifest, of_time: bool = True) -> list[str]:
+    """What the cases share: shape and other axes; device, versions, date; of times the A/A."""
     many = varied(rows)
     first = rows[0]
     shape = [letter if axis in many else str(first[axis]) for axis, letter in _SHAPE]
@@ -30,11 +31,12 @@ def subtitle(rows: Sequence[Row], manifest: Manifest) -> list[str]:
         if axis not in (*many, "batch", "channels", "size", "device", "threads")
         and first[axis] is not None
     ]
+    copies = floor_text(rows) if of_time else None
     network = [shared.pop(0)] if first["network"] and "network" not in many else []
     return [
         " · ".join([*network, "x".join(shape), *shared]),
         " · ".join(_where(first, manifest, many)),
-        *_floor(rows),
+        *([copies] if copies else []),
     ]
 
 
@@ -48,15 +50,6 @@ def _where(first: Row, manifest: Manifest, many: dict[str, list[str]]) -> Iterat
     yield f"torch {first['torch_version']}"
     yield f"gcbench {first['gcbench_version']}"
     yield manifest.started[:10]
-
-
-def _floor(rows: Iterable[Row]) -> Iterator[str]:
-    known = [(row["aa_lo"], row["aa_hi"]) for row in rows if row["verdict"] == "baseline"]
-    known = [ends for ends in known if None not in ends]
-    if known:
-        lo, hi = min(ends[0] for ends in known), max(ends[1] for ends in known)
-        worst = " at worst" if len(known) > 1 else ""
-        yield f"A/A floor (a baseline against its own copy): {interval_text(1.0, lo, hi)}{worst}"
 
 
 def baselines(rows: Sequence[Row]) -> str:
