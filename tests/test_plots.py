@@ -366,6 +366,19 @@ def test_a_chart_of_times_says_the_same_of_copies_as_a_table_and_one_of_counts_n
     assert [chart for chart in LINES if told in shown[chart]] == ["relative"]
 
 
+def test_counts_of_any_size_are_drawn():
+    # one call of nl on 10,000,000 x 10,000,000 has 2.56e30 MACs
+    run = run_of(*(counted(comparison(GC, NL, size=(s, s)), s**4) for s in (10**5, 10**7)))
+    shown = [word.text for word in words(svg(run, "macs"))]
+    assert any(text.endswith(" Y") for text in shown)
+
+
+def counted(record, macs):
+    """The same comparison with so many MACs in each case."""
+    cells = [replace(each, metrics={"macs": macs}) for each in record.measurements]
+    return replace(record, measurements=tuple(cells))
+
+
 LINES = ("relative", "macs")
 
 
