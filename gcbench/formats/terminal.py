@@ -138,4 +138,5 @@ def _narrowed(layout: Layout, width: int) -> Layout:
         return layout
     kept = [i for i, name in enumerate(layout.header) if name in widths]
     note = f"too narrow for {', '.join(left_out)}: a wider terminal or a file has them"
-    return replace(chosen(layout, kept), notes=[*layout.notes, note])
+    narrower = chosen(layout, kept)
+    return replace(narrower, notes=[*narrower.notes, note])
