@@ -72,6 +72,7 @@ def compare(
     from gcbench import comparing, store
     from gcbench.cli.output import require_apart, require_writable, write_whole
     from gcbench.comparing.gates import parse_conditions
+    from gcbench.errors import UsageError
     from gcbench.where import parse_where
 
     conditions = parse_conditions("--fail-on", fail_on or [])
@@ -85,6 +86,8 @@ def compare(
         store.open_run(run, lambda damage: faults.say(f"left out: {damage}")) for run in (a, b)
     )
     found = comparing.compare(first, second, keeps)
+    if where is not None and not found.pairs and (first.outlines or second.outlines):
+        raise UsageError(f"--where {where!r} leaves no case of either run")
     if output:
         write_whole(output, shown.load()(found))
     else:
