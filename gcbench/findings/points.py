@@ -100,6 +100,16 @@ def varying(points: Iterable[Point]) -> set[str]:
     return {axis for axis, words in seen.items() if len(words) > 1}
 
 
+def span_text(first: str, last: str) -> str:
+    """Two values of a variable; a unit that both have is said once.
+
+    >>> span_text("64 channels", "512 channels"), span_text("7x7", "56x56")
+    ('64 to 512 channels', '7x7 to 56x56')
+    """
+    number, _, unit = first.rpartition(" ")
+    return f"{number if number and last.endswith(f' {unit}') else first} to {last}"
+
+
 def context_text(context: Context, named: Iterable[str]) -> str:
     """Say a context by those of its axes that are to be named."""
     wanted = set(named)

@@ -84,6 +84,6 @@ def require_known(rows: Iterable[Row], quantity: Quantity) -> None:
     reason = next((f": {row['reason']}" for row in rows if row["reason"]), "")
     why = f" ({', '.join(failed)}{reason})" if failed else ""
     raise UsageError(
-        f"no {quantity.title} is known of any of {counted(len(rows), 'case')}{why}, "
+        f"nothing is known of the {quantity.title} of {counted(len(rows), 'case')}{why}, "
         "so there is nothing to draw"
     )
