@@ -182,3 +182,14 @@ def test_the_ends_of_a_latency_are_written_as_it_is():
     for column in ("latency_us", "latency_us_lo", "latency_us_hi", "latency_us_min"):
         cells = [place.text for _, places in pivot(noisy, value=column).lines for place in places]
         assert all(re.fullmatch(r"[0-9.]{3,5} µs", cell) for cell in cells), cells
+
+
+def test_a_pair_is_told_to_be_relative_to_itself():
+    kinds = (("infer", "baseline"), ("train", "slower"))
+    paired = [
+        {**row, "pair": "mode", "mode": mode, "verdict": verdict}
+        for row in SIZES
+        for mode, verdict in kinds
+    ]
+    title = pivot(paired, ["size"], "mode", "relative").heading[0]
+    assert title == "latency relative to itself at mode infer; below 1 is faster"

@@ -33,12 +33,12 @@ from runs import DATA, GC, NL, SE, comparison, manifest
 
 from gcbench import store, tables
 from gcbench.errors import UsageError
-from gcbench.formats.provenance import floor_text
+from gcbench.formats.provenance import baselines, floor_text
 from gcbench.plots import CHARTS, roofline, theme
 from gcbench.plots.drawing import Drawn, draw, fitting
 from gcbench.plots.quantities import LATENCY, MEMORY, RELATIVE
 from gcbench.plots.varying import along
-from gcbench.plots.words import baselines, subtitle
+from gcbench.plots.words import subtitle
 from gcbench.registry import Entry
 from gcbench.spec import Block
 

@@ -7,8 +7,8 @@ from gcbench.disturbance import BUSY
 from gcbench.errors import UsageError
 from gcbench.formats.cells import shown
 from gcbench.formats.layout import Layout, failures
-from gcbench.formats.provenance import carried, devices, floor_text, made_with
-from gcbench.labels import AXES, axes_text, axis_word, label, label_of_key, shared
+from gcbench.formats.provenance import baselines, carried, devices, floor_text, made_with
+from gcbench.labels import AXES, axes_text, axis_word, label, shared
 from gcbench.records import Cell
 from gcbench.registry import suggestion
 from gcbench.tables import COLUMNS, Row
@@ -215,10 +215,7 @@ def _heading(rows: Sequence[Row], value: str) -> Iterator[str]:
 def _title(rows: Sequence[Row], value: str) -> str:
     if value != "relative":
         return _TITLES.get(value, value)
-    against = dict.fromkeys(
-        label_of_key(row["baseline"]) for row in rows if row["relative"] is not None
-    )
-    return f"latency relative to {' or '.join(against) or 'a baseline'}; below 1 is faster"
+    return f"latency relative to {baselines(rows)}; below 1 is faster"
 
 
 def _notes(rows: Sequence[Row], value: str) -> list[str]:

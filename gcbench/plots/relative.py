@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
+from gcbench.formats.provenance import baselines
 from gcbench.plots import theme
 from gcbench.plots.dots import listed
 from gcbench.plots.framing import data, scale_of
 from gcbench.plots.lines import Geometry, against
 from gcbench.plots.quantities import RELATIVE
 from gcbench.plots.varying import Along, along
-from gcbench.plots.words import baselines
 from gcbench.tables import Row
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gcbench.formats.provenance import floor_text
 from gcbench.formats.text import printable
-from gcbench.labels import label, label_of_key
+from gcbench.labels import label
 from gcbench.plots.curves import shorts, why_missing
 from gcbench.plots.quantities import DOUBTS, Quantity
 from gcbench.plots.varying import AXES, series, value, varied
@@ -50,18 +50,6 @@ def _where(first: Row, manifest: Manifest, many: dict[str, list[str]]) -> Iterat
     yield f"torch {first['torch_version']}"
     yield f"gcbench {first['gcbench_version']}"
     yield manifest.started[:10]
-
-
-def baselines(rows: Sequence[Row]) -> str:
-    """What the relatives of some rows are divided by: a block, or each at one value of an axis."""
-    pairs = dict.fromkeys(row["pair"] for row in rows if row["pair"])
-    firsts = [f"{row[pair]}" for pair in pairs for row in rows if row["verdict"] == "baseline"]
-    if pairs:
-        return f"itself at {' or '.join(pairs)} {' or '.join(dict.fromkeys(firsts))}".rstrip()
-    keys = dict.fromkeys(
-        label_of_key(row["baseline"], row["network"]) for row in rows if row["relative"] is not None
-    )
-    return " or ".join(keys) or "a baseline"
 
 
 def caption(rows: Sequence[Row], quantity: Quantity, *more: str) -> list[str]:
