@@ -17,7 +17,8 @@ class Point(NamedTuple):
     """One case: its name, where it stands in the run and on the axes, and what it costs.
 
     `axes` are the words of all axes but block, ratio and a paired one, and the network; `error` is
-    the standard error of the logarithm of the latency (in microseconds), 0 where it is not known.
+    the standard error of the logarithm of the latency (in microseconds), 0 where it is not known;
+    `paired` is the paired axis with its word, where there is one.
     """
 
     label: str
@@ -31,6 +32,7 @@ class Point(NamedTuple):
     error: float
     verdict: str | None
     relative: float | None
+    paired: Context = ()
 
 
 class Variable(NamedTuple):
@@ -78,6 +80,7 @@ def point_of(row: Row, place: Place, kept: dict[Any, Any]) -> Point:
         error=_error(row),
         verdict=row["verdict"],
         relative=row["relative"],
+        paired=((pair, axis_word(row, pair)),) if (pair := row["pair"]) else (),
     )
 
 
@@ -124,10 +127,13 @@ def context_json(context: Context) -> Mapping[str, str]:
 
 
 def by_comparison(points: Sequence[Point]) -> list[list[Point]]:
-    """The points of each record, in their order: those were timed together."""
-    found: dict[int, list[Point]] = {}
+    """The points of each record, in their order: those were timed together.
+
+    What a paired axis sets apart stands apart: beside itself compiled, a block has the same MACs.
+    """
+    found: dict[tuple[int, Context], list[Point]] = {}
     for point in points:
-        found.setdefault(point.place.record, []).append(point)
+        found.setdefault((point.place.record, point.paired), []).append(point)
     return list(found.values())
 
 
