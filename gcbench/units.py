@@ -5,9 +5,15 @@ import re
 
 from gcbench.errors import UsageError
 
-_COUNT_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_COUNT_UNITS = (
+    *((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P")),
+    *((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")),
+)
 _TIME_UNITS = ((1e6, "s"), (1e3, "ms"), (1.0, "µs"))
-_SIZE_UNITS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+_SIZE_UNITS = (
+    *((2**60, "EiB"), (2**50, "PiB"), (2**40, "TiB")),
+    *((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")),
+)
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -17,6 +23,8 @@ def count_text(number: int) -> str:
 
     >>> count_text(1606144), count_text(8464), count_text(97), count_text(2928672768)
     ('1.61 M', '8.46 k', '97', '2.93 G')
+    >>> count_text(256 * 10**24), count_text(41 * 10**15)
+    ('256 Y', '41.0 P')
     """
     return _scaled(number, _COUNT_UNITS) or str(number)
 

@@ -45,6 +45,12 @@ COLUMNS: dict[str, type] = {
     "threads": int,
 }
 
+# words of options and tables that are no column, and how a condition says them
+_SPELT = {
+    "size": "a condition says height and width",
+    "shape": "a condition says batch, channels, height and width",
+}
+
 LONGEST_TEXT, DEEPEST = 1000, 100
 # numbers past these have no use here, and would take memory and time without end
 LARGEST_NUMBER, LARGEST_EXPONENT, MOST_BITS = 2**63, 64, 512
@@ -190,7 +196,7 @@ class _Reader:
                 return (lambda row: word), str
             case ast.Name(id=name):
                 if name not in self.columns:
-                    known = suggestion(name, self.columns)
+                    known = _SPELT.get(name) or suggestion(name, self.columns)
                     raise self._refused(node, f"{self.unknown}: {known}")
                 return (lambda row: row[name]), self.columns[name]
             case ast.Tuple(elts=elements) | ast.List(elts=elements):

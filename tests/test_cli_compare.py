@@ -311,3 +311,58 @@ def test_a_terminal_gets_the_tables_no_wider_than_it_is(folder, capsys, monkeypa
         assert max(map(len, rows)) <= width
         assert all(("others" in row) == others for row in rows if "size" in row)
         assert any(line.startswith("too narrow for ") for line in lines) == (not others)
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_a_terminal_of_any_width_gets_every_ratio_and_no_line_of_a_table_is_broken(
+    width, folder, capsys, monkeypatch
+):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, out, _ = compared("a.jsonl", "slow.jsonl", capsys=capsys)
+    lines = [line.rstrip() for line in re.sub("\x1b\\[[0-9;]*m", "", out).splitlines()]
+    headers = " ".join(line for line in lines if line.startswith("block "))
+    for name in ("B / A", "own", "95 % interval", "verdict"):
+        assert headers.count(name) == 2
+    assert len([line for line in lines if line.endswith("slower")]) == 11
+
+
+def test_what_was_only_counted_is_told_without_columns_of_time(folder, capsys):
+    paper = [replace(each, timings=()) for each in swept(0)]
+    for name, sizes in (("few.jsonl", paper), ("many.jsonl", paper * 3)):
+        kept(folder / name, *(resized(each, n) for n, each in enumerate(sizes, 7)))
+    for name, said in (
+        ("few.jsonl", "nothing was timed in both runs, and no count that both have differs"),
+        ("many.jsonl", "120 cases, none of which differs by a verdict or a count: --format csv"),
+    ):
+        code, out, _ = compared(name, name, capsys=capsys)
+        assert code == 0
+        assert said in out
+        assert "others" not in out
+        assert "verdict  " not in out
+
+
+def resized(record, size):
+    """The same comparison at another size."""
+    cases = (replace(each.case, height=size, width=size) for each in record.measurements)
+    made = zip(record.measurements, cases, strict=True)
+    return replace(record, measurements=tuple(replace(m, case=case) for m, case in made))
+
+
+def test_a_condition_that_leaves_nothing_is_a_mistake_as_it_is_of_a_report(folder, capsys):
+    result = compared("a.jsonl", "b.jsonl", "--where", "height == 99", capsys=capsys)
+    assert_refused(result, "--where 'height == 99' leaves no case of either run")
+
+
+def test_a_large_move_is_a_factor_and_a_small_one_a_share(folder, capsys):
+    kept(folder / "far.jsonl", *swept(1, drift=16))
+    assert "together by a factor of 16 (" in compared("a.jsonl", "far.jsonl", capsys=capsys)[1]
+    assert "together by +20 % (" in compared("a.jsonl", "b.jsonl", capsys=capsys)[1]
+
+
+def test_cells_that_no_block_counts_are_said_to_be_so(folder, capsys):
+    few = [*swept(0)[:9], *swept(0, replicates=3)[9:]]
+    kept(folder / "few.jsonl", *few)
+    _, out, _ = compared("few.jsonl", "few.jsonl", capsys=capsys)
+    assert re.search(r"^gc +9 ", out, re.M)
+    assert "4 cells with too few replicates for an interval: in no block" in out

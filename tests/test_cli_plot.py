@@ -74,14 +74,16 @@ def test_a_condition_keeps_a_part(folder, capsys):
         (["text"], ["text line 1 is not a manifest of a gcbench run"]),
         (["--chart", "latencyy"], ["unknown chart 'latencyy': did you mean 'latency'", "roofline"]),
         (["--chart", "ratio"], ["no block of this run was measured at two ratios"]),
-        (["--chart", "memory"], ["no peak memory is known of any of 12 cases"]),
+        (["--chart", "memory"], ["nothing is known of the peak memory of 12 cases"]),
         (["--chart", "roofline"], ["no case of this run has ceilings"]),
         (["-o", "a.gif"], ["--output a.gif: the suffix", "'.gif'", ".svg, .png, .pdf, .html"]),
-        (["-o", "a"], ["--output a: the suffix", "none", ".svg"]),
+        (["-o", "a"], ["--output a: the suffix says what is drawn, and there is none", ".svg"]),
         (["-o", "no/a.svg"], ["--output no/a.svg: there is no folder"]),
         (["-o", "results/new.jsonl"], ["--output results/new.jsonl: the suffix"]),
         (["-o", "link.svg"], ["the run and --output name the same file"]),
         (["--where", "hight > 7"], ["--where", "hight", "height"]),
+        (["--where", "size == 7"], ["--where: 'size' is no column: a condition says height and"]),
+        (["--chart", "memory", "--where", "height == 7 and block == 'gc'"], ["memory of 1 case,"]),
         (["--where", "height > 700"], ["holds no case for which height > 700 holds"]),
     ],
 )
@@ -99,7 +101,7 @@ def test_an_empty_run_and_one_of_failures_alone_are_told_in_a_line(folder, capsy
     kept(folder / "empty.jsonl")
     assert_refused(ran("plot", "empty.jsonl", capsys=capsys), "empty.jsonl holds no comparison")
     kept(folder / "bad.jsonl", comparison(GC, SE, NL, statuses=("oom", "timeout", "error")))
-    said = "no latency is known of any of 3 cases (error, oom, timeout: it was oom)"
+    said = "nothing is known of the latency of 3 cases (error, oom, timeout: it was oom)"
     assert_refused(ran("plot", "bad.jsonl", capsys=capsys), said)
 
 

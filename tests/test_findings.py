@@ -9,7 +9,7 @@ from runs import GC, NL, SE, comparison, manifest, on_device
 from gcbench import tables
 from gcbench.findings import Watch
 from gcbench.findings.points import Point
-from gcbench.findings.ranking import tally
+from gcbench.findings.ranking import ranking, tally
 from gcbench.records import Replicate, Run
 from gcbench.spec import Block
 from gcbench.tables import Place
@@ -220,6 +220,18 @@ def test_orders_of_several_comparisons_add_up_pair_by_pair():
     ).as_json()["ranking"]
     assert [each["kendall_tau_b"] for each in found["comparisons"]] == [1, -1]
     assert found["kendall_tau_b"] == 0
+
+
+def test_an_order_is_one_of_blocks_at_one_value_of_a_paired_axis():
+    # compiled all are slower, which is nothing that MACs could tell
+    points = [
+        point(macs, latency)._replace(paired=(("runtime", runtime),))
+        for runtime, factor in (("eager", 1), ("compile", 10))
+        for macs, latency in ((10, 1.0 * factor), (20, 2.0 * factor), (30, 3.0 * factor))
+    ]
+    found = ranking(points, Run(manifest(), ())).as_json()
+    assert (found["kendall_tau_b"], found["worst_inversion"]) == (1, None)
+    assert [each["axes"]["runtime"] for each in found["comparisons"]] == ["eager", "compile"]
 
 
 def test_what_failed_or_was_not_timed_together_is_compared_with_nothing():

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from pictures import ONE, costed
 from runs import GC, NL, SE, comparison, manifest
 
 from gcbench import tables
@@ -151,6 +152,20 @@ def test_a_narrow_terminal_gets_fewer_columns_and_a_word_never_cut_numbers():
     assert "MACs" not in table[0]
     assert lines[-1].startswith("too narrow for ")
     assert "300 µs" in table[-1]
+
+
+def test_what_is_left_out_of_a_narrow_terminal_is_not_explained():
+    rows = list(tables.rows(costed(ONE)))
+    told = "\n".join(line.plain for line in coloured(rows, "", 200))
+    assert re.search(r"^bound: .* else latency; floor: the share .*; ceilings: made$", told, re.M)
+    for width in range(20, 150, 10):
+        lines = [line.plain for line in coloured(rows, "", width)]
+        header = next(line for line in lines if line.startswith("block"))
+        told = "\n".join(lines)
+        for column in ("bound", "floor"):
+            explained = re.search(rf"(^|; ){column}: ", told, re.M)
+            assert bool(explained) == (f" {column}" in header), (width, column)
+        assert ("ceilings: " in told) == (" bound" in header)
 
 
 def test_a_pivot_wider_than_the_terminal_goes_on_below():

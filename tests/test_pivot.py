@@ -1,7 +1,9 @@
 """A pivot puts every case in one place, and says in words where there is no number."""
 
+import re
+
 import pytest
-from runs import GC, NL, SE, comparison, manifest
+from runs import GC, NL, SE, comparison, manifest, swept
 
 from gcbench import tables
 from gcbench.errors import UsageError
@@ -165,3 +167,29 @@ def test_no_rows_make_an_empty_pivot():
 def test_a_name_that_is_none_is_one_clear_line(arguments, words):
     with pytest.raises(UsageError, match=words):
         pivot(SIZES, *arguments)
+
+
+def test_no_title_has_a_unit_that_its_cells_do_not_have():
+    ends = re.compile(r"_(us|ms|bytes|fraction|per_s)(_|$)")
+    scaled = [column for column in tables.COLUMNS if ends.search(column)]
+    assert len(scaled) > 10
+    for column in scaled:
+        assert not ends.search(pivot(SIZES, value=column).heading[0]), column
+
+
+def test_the_ends_of_a_latency_are_written_as_it_is():
+    noisy = rows(*swept(1, sizes=(7,)))
+    for column in ("latency_us", "latency_us_lo", "latency_us_hi", "latency_us_min"):
+        cells = [place.text for _, places in pivot(noisy, value=column).lines for place in places]
+        assert all(re.fullmatch(r"[0-9.]{3,5} µs", cell) for cell in cells), cells
+
+
+def test_a_pair_is_told_to_be_relative_to_itself():
+    kinds = (("infer", "baseline"), ("train", "slower"))
+    paired = [
+        {**row, "pair": "mode", "mode": mode, "verdict": verdict}
+        for row in SIZES
+        for mode, verdict in kinds
+    ]
+    title = pivot(paired, ["size"], "mode", "relative").heading[0]
+    assert title == "latency relative to itself at mode infer; below 1 is faster"

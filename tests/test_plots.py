@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from pictures import (
@@ -32,11 +33,12 @@ from runs import DATA, GC, NL, SE, comparison, manifest
 
 from gcbench import store, tables
 from gcbench.errors import UsageError
+from gcbench.formats.provenance import baselines, floor_text
 from gcbench.plots import CHARTS, roofline, theme
 from gcbench.plots.drawing import Drawn, draw, fitting
 from gcbench.plots.quantities import LATENCY, MEMORY, RELATIVE
 from gcbench.plots.varying import along
-from gcbench.plots.words import baselines
+from gcbench.plots.words import subtitle
 from gcbench.registry import Entry
 from gcbench.spec import Block
 
@@ -136,7 +138,9 @@ def test_where_one_shape_failed_the_word_stands_in_place_of_the_dot():
 def test_what_has_no_baseline_is_drawn_and_said():
     run = run_of(*(comparison(GC, SE, size=(s, s), statuses=("oom", "ok")) for s in SIZES))
     assert "gc r16: oom" in [word.text for word in words(svg(run))]
-    with pytest.raises(UsageError, match=r"no relative latency is known of any of 8 cases .*oom"):
+    with pytest.raises(
+        UsageError, match=r"nothing is known of the relative latency of 8 cases .*oom"
+    ):
         drawn(run, "relative")
 
 
@@ -350,3 +354,48 @@ def test_no_word_of_the_run_is_taken_for_an_expression():
     block = Block("datum['x']", "datum['x']", None, False)
     expressions = re.findall(r'"labelExpr": "(.*?)"[,}]', str(drawn(growing((GC, block)))))
     assert not [each for each in expressions if "datum['x']" in each]
+
+
+def test_a_chart_of_times_says_the_same_of_copies_as_a_table_and_one_of_counts_nothing():
+    # each of two comparisons has its own A/A interval: both ends are of one of them
+    first, second = (comparison(GC, SE, size=(size, size)) for size in (7, 14))
+    run = costed(run_of(shifted(first, 0.9), shifted(second, 1.05)))
+    rows = list(tables.rows(run))
+    told = floor_text(rows)
+    assert told.endswith("0.9 to 0.9, the worst of 2")
+    assert told in subtitle(rows, run.manifest)
+    shown = {chart: [word.text for word in words(svg(run, chart))] for chart in LINES}
+    assert [chart for chart in LINES if told in shown[chart]] == ["relative"]
+
+
+def test_counts_of_any_size_are_drawn():
+    # one call of nl on 10,000,000 x 10,000,000 has 2.56e30 MACs
+    run = run_of(*(counted(comparison(GC, NL, size=(s, s)), s**4) for s in (10**5, 10**7)))
+    shown = [word.text for word in words(svg(run, "macs"))]
+    assert any(text.endswith(" Y") for text in shown)
+
+
+def counted(record, macs):
+    """The same comparison with so many MACs in each case."""
+    cells = [replace(each, metrics={"macs": macs}) for each in record.measurements]
+    return replace(record, measurements=tuple(cells))
+
+
+LINES = ("relative", "macs")
+
+
+def shifted(record, factor):
+    """The same comparison with an A/A arm that takes that much of the baseline."""
+    timing = record.timings[0]
+    twin = next(number for number, arm in enumerate(timing.arms) if arm.role == "aa")
+    replicates = tuple(
+        replace(
+            each,
+            samples_ns=tuple(
+                tuple(round(sample * factor) for sample in samples) if number == twin else samples
+                for number, samples in enumerate(each.samples_ns)
+            ),
+        )
+        for each in timing.replicates
+    )
+    return replace(record, timings=(replace(timing, replicates=replicates),))

@@ -282,3 +282,24 @@ def test_what_sets_two_sessions_apart_is_said_in_words():
         "device cuda:0: none then, H100 now",
         "variable OMP_NUM_THREADS: none then, 1 now",
     ]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"macs": "many"},
+        {"macs": -5},
+        {"peak_memory_bytes": "1"},
+        {"compile_ms": -0.5},
+        {"macs_counter": 7},
+        {"inserted": 3},
+    ],
+)
+def test_counts_that_nothing_can_be_counted_to_are_damage(cells, tmp_path):
+    damaged = comparison(GC, SE)
+    first = replace(damaged.measurements[0], metrics=cells)
+    damaged = replace(damaged, measurements=(first, *damaged.measurements[1:]))
+    told = []
+    run = store.open_run(kept(tmp_path / "a.jsonl", damaged, THREE[0]), told.append)
+    assert [row["height"] for row in tables.rows(run)] == [7, 7]
+    assert "line 2 is not a comparison of a gcbench run: its parts do not fit together" in told[0]

@@ -73,6 +73,7 @@ def compare(
     from gcbench import comparing, store
     from gcbench.cli.output import require_apart, require_writable, write_whole
     from gcbench.comparing.gates import parse_conditions
+    from gcbench.errors import UsageError
     from gcbench.where import parse_where
 
     conditions = parse_conditions("--fail-on", fail_on or [])
@@ -88,6 +89,8 @@ def compare(
     )
     found = comparing.compare(first, second, keeps)
     _require_alike(a, b, found.mismatches, allow_mismatch)
+    if where is not None and not found.pairs and (first.outlines or second.outlines):
+        raise UsageError(f"--where {where!r} leaves no case of either run")
     if output:
         write_whole(output, shown.load()(found))
     else:

@@ -15,6 +15,7 @@ from gcbench.findings.points import (
     context_json,
     context_text,
     lines,
+    span_text,
 )
 from gcbench.units import counted
 
@@ -123,7 +124,7 @@ def sentences(crossing: Crossing, named: Iterable[str]) -> Iterator[str]:
     close = f"{pairs} may: the medians cross, but not by verdicts on both sides"
     if crossing.over and not crossing.found:
         _, first, last = crossing.over[0]
-        none = f"no two blocks are found to change places from {first} to {last}"
+        none = f"no two blocks are found to change places from {span_text(first, last)}"
         yield f"{none}; {close}" if crossing.open else none
     elif crossing.open:
         yield f"of the others {close}"
@@ -159,7 +160,7 @@ def _sentence(each: Crossover, named: set[str]) -> str:
     start = f"{f'{where}: ' if where else ''}{each.one} is "
     changes = len(each.resolved) - 1
     if changes > MOST_CHANGES:
-        ends = f"from {each.stretches[0].first} to {each.stretches[-1].last}"
+        ends = f"from {span_text(each.stretches[0].first, each.stretches[-1].last)}"
         return f"{start}faster and slower than {each.other} by turns: {changes} changes {ends}"
     first, *middle, last = each.resolved
     parts = [
@@ -175,4 +176,4 @@ def _sentence(each: Crossover, named: set[str]) -> str:
 def _span(stretch: Stretch) -> str:
     if stretch.first == stretch.last:
         return f"at {stretch.first}"
-    return f"from {stretch.first} to {stretch.last}"
+    return f"from {span_text(stretch.first, stretch.last)}"

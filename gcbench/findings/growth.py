@@ -15,6 +15,7 @@ from gcbench.findings.points import (
     Variable,
     context_json,
     lines,
+    span_text,
 )
 from gcbench.findings.power_law import Law, exact_law, local_exponents, measured_law, polynomial
 from gcbench.units import factor_text
@@ -216,9 +217,9 @@ def _macs_text(growth: Growth) -> str:
     exactly = f", exactly {formula_text(formula, letter)}" if formula else ""
     if formula and len(formula) == 1:
         return f"MACs do not depend on {letter}"
-    first, last = growth.over
     why = "" if formula else _why(growth)
-    told = f"MACs grow as {letter}^{_exact_text(law.exponent)} from {first} to {last}{exactly}"
+    over = span_text(*growth.over)
+    told = f"MACs grow as {letter}^{_exact_text(law.exponent)} from {over}{exactly}"
     return f"{told}; {why}" if why else told
 
 
@@ -230,8 +231,8 @@ def _latency_text(growth: Growth) -> str:
             "latency follows no power law: between neighbours the exponent is "
             f"{_exact_text(low, 1)} to {_exact_text(high, 1)}"
         )
-    first, last = growth.over
-    told = f"latency grows as {growth.variable.letter}^{_law_text(law)} from {first} to {last}"
+    over = span_text(*growth.over)
+    told = f"latency grows as {growth.variable.letter}^{_law_text(law)} from {over}"
     why = _why(growth)
     return f"{told}; {why}" if why else told
 
@@ -241,7 +242,7 @@ def _why(growth: Growth) -> str:
     if not growth.law or not growth.left_out:
         return ""
     first, last, excess = growth.left_out[0], growth.left_out[-1], growth.law.excess
-    named = first if first == last else f"{first} to {last}"
+    named = first if first == last else span_text(first, last)
     low, high = (factor_text(end) for end in (min(excess), max(excess)))
     times = high if low == high else f"{low} to {high}"
     if growth.quantity == "macs":

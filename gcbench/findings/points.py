@@ -18,7 +18,7 @@ class Point(NamedTuple):
 
     `axes` are the words of all axes but block, ratio and a paired one, the network and the device;
     `error` is the standard error of the logarithm of the latency (in microseconds), 0 where it is
-    not known.
+    not known; `paired` is the paired axis with its word, where there is one.
     """
 
     label: str
@@ -32,6 +32,7 @@ class Point(NamedTuple):
     error: float
     verdict: str | None
     relative: float | None
+    paired: Context = ()
 
 
 class Variable(NamedTuple):
@@ -79,6 +80,7 @@ def point_of(row: Row, place: Place, kept: dict[Any, Any]) -> Point:
         error=_error(row),
         verdict=row["verdict"],
         relative=row["relative"],
+        paired=((pair, axis_word(row, pair)),) if (pair := row["pair"]) else (),
     )
 
 
@@ -101,6 +103,16 @@ def varying(points: Iterable[Point]) -> set[str]:
     return {axis for axis, words in seen.items() if len(words) > 1}
 
 
+def span_text(first: str, last: str) -> str:
+    """Two values of a variable; a unit that both have is said once.
+
+    >>> span_text("64 channels", "512 channels"), span_text("7x7", "56x56")
+    ('64 to 512 channels', '7x7 to 56x56')
+    """
+    number, _, unit = first.rpartition(" ")
+    return f"{number if number and last.endswith(f' {unit}') else first} to {last}"
+
+
 def context_text(context: Context, named: Iterable[str]) -> str:
     """Say a context by those of its axes that are to be named."""
     wanted = set(named)
@@ -115,10 +127,13 @@ def context_json(context: Context) -> Mapping[str, str]:
 
 
 def by_comparison(points: Sequence[Point]) -> list[list[Point]]:
-    """The points of each record, in their order: those were timed together."""
-    found: dict[int, list[Point]] = {}
+    """The points of each record, in their order: those were timed together.
+
+    What a paired axis sets apart stands apart: beside itself compiled, a block has the same MACs.
+    """
+    found: dict[tuple[int, Context], list[Point]] = {}
     for point in points:
-        found.setdefault(point.place.record, []).append(point)
+        found.setdefault((point.place.record, point.paired), []).append(point)
     return list(found.values())
 
 

@@ -111,7 +111,7 @@ def ranking(points: Sequence[Point], source: Source) -> Ranking:
     """Compare the order of MACs with that of latencies within every comparison."""
     known = [point for point in points if point.latency_us and point.macs is not None]
     groups = [group for group in by_comparison(known) if len(group) >= FEWEST]
-    ranks = [Rank(group[0].axes, len(group), tally(group)) for group in groups]
+    ranks = [Rank((*group[0].axes, *group[0].paired), len(group), tally(group)) for group in groups]
     return Ranking(
         tuple(rank for rank in ranks if rank.tally.tau is not None), _worst(groups, source)
     )

@@ -34,8 +34,9 @@ def shown(row: Row, column: str) -> str:
     value = row[column]
     if value is None or isinstance(value, str):
         return value or ""
-    if column == "latency_us":
-        return latency_text(*estimate(row, column))
+    if column.startswith("latency_us"):
+        # an end, or the shortest sample, with the digits of the median
+        return latency_text(value, *estimate(row, "latency_us")[1:])
     if column == "relative":
         return "1" if row["verdict"] == "baseline" else number_text(*estimate(row, column))
     if column in _COUNTS:

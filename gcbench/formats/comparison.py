@@ -126,11 +126,18 @@ def layouts(compared: Compared) -> Iterator[Layout]:
     notes = list(_notes(compared))
     if len(pairs) < len(compared.pairs):
         rest = len(compared.pairs) - len(pairs)
-        notes.insert(0, f"and {counted(rest, 'more case')}: --format csv has every one")
-    if pairs:
+        more = f"and {counted(rest, 'more case')}"
+        none = f"{counted(rest, 'case')}, none of which differs by a verdict or a count"
+        notes.insert(0, f"{more if pairs else none}: --format csv has every one")
+    if any(_tells(pair) for pair in pairs):
         yield Layout(heading, *_of_pairs(compared, pairs), notes=notes)
     else:
         yield Layout(heading, (), 0, (), notes)
+
+
+def _tells(pair: Pair) -> bool:
+    """Whether there is more to say of a pair than that both runs counted it."""
+    return bool(pair.verdict or (pair.a and pair.a.absolute) or (pair.b and pair.b.absolute))
 
 
 def _telling(pairs: Sequence[Pair]) -> Sequence[Pair]:
@@ -186,10 +193,14 @@ def _movement(compared: Compared) -> Iterator[str]:
     if moved and moved.known and (moved.lo > 1 or moved.hi < 1):
         what = "what else was measured" if any(w.changed for w in compared.blocks) else "everything"
         yield (
-            f"{what} moved together by {100 * (moved.mid - 1):+.2g} % ({interval_text(*moved)}): "
+            f"{what} moved together by {_by(moved.mid)} ({interval_text(*moved)}): "
             "the machine, or what all blocks share; no verdict counts it (--fail-on together:3% "
             "does)"
         )
+
+
+def _by(factor: float) -> str:
+    return f"{100 * (factor - 1):+.2g} %" if 0.5 < factor < 2 else f"a factor of {factor:.2g}"
 
 
 def _estimate(interval: Interval) -> str:
@@ -230,18 +241,20 @@ def _cells(judgement: Judgement | None) -> list[str]:
 
 def _of_pairs(compared: Compared, pairs: Sequence[Pair]) -> Body:
     axes = _varying(compared.pairs)
+    judged = any(pair.judgement for pair in pairs)
     lines = [
         [
             _label(pair.case),
             *(_word(pair.case, axis) for axis in axes),
             _latency(pair.a),
             _latency(pair.b),
-            *_cells(pair.judgement)[: len(_HEADER) - 1],
+            *(_cells(pair.judgement)[: len(_HEADER) - 1] if judged else ()),
             pair.verdict or "",
         ]
         for pair in pairs
     ]
-    return ("block", *axes, "A", "B", *_HEADER), 1 + len(axes), lines
+    ratios = _HEADER if judged else ("verdict",)
+    return ("block", *axes, "A", "B", *ratios), 1 + len(axes), lines
 
 
 def _latency(side: Side | None) -> str:
@@ -286,6 +299,11 @@ def _notes(compared: Compared) -> Iterator[str]:
             "and verdicts ask for more than both A/A intervals"
         )
         yield _resolution(compared.resolves)
+        blind = len(compared.judged) - sum(whole.cells for whole in compared.blocks)
+        if blind:
+            yield f"{counted(blind, 'cell')} with too few replicates for an interval: in no block"
+    elif compared.pairs and not told:
+        yield "nothing was timed in both runs, and no count that both have differs"
     yield from _disturbances(compared)
 
 

@@ -23,6 +23,26 @@ REASONS_TOLD = 5
 _OF_TIME = ("latency", "relative", "95 % interval", "verdict")
 
 
+class Legend(str):
+    """A note that explains columns: what of it is said depends on which of them stand.
+
+    `parts` are its pieces in their order, each with the column that it is about.
+    """
+
+    parts: Sequence[tuple[str, str]]
+
+    def __new__(cls, *parts: tuple[str, str]) -> "Legend":
+        """Join the pieces."""
+        made = super().__new__(cls, "; ".join(text for _, text in parts))
+        made.parts = parts
+        return made
+
+    def about(self, header: Sequence[str]) -> "Legend | None":
+        """The same of these columns alone; None where it is about none of them."""
+        kept = [part for part in self.parts if part[0] in header]
+        return Legend(*kept) if kept else None
+
+
 @dataclass(frozen=True)
 class Layout:
     """Text for a table: lines above it, a header, lines of cells, and notes below it.
@@ -140,11 +160,14 @@ def banks(layout: Layout, width: int, gap: str) -> Iterator[Layout]:
 
 
 def chosen(layout: Layout, columns: Sequence[int]) -> Layout:
-    """The same with these columns alone."""
+    """The same with these columns alone, and without the legends of the others."""
+    header = [layout.header[column] for column in columns]
+    notes = (n.about(header) if isinstance(n, Legend) else n for n in layout.notes)
     return replace(
         layout,
-        header=[layout.header[column] for column in columns],
+        header=header,
         lines=[[line[column] for column in columns] for line in layout.lines],
+        notes=[note for note in notes if note is not None],
     )
 
 
@@ -218,14 +241,17 @@ def _notes(rows: Sequence[Row]) -> Iterator[str]:
     yield from _counters(rows)
     yield from _inside(rows)
     if any(row["mode"] != "infer" for row in rows):
-        yield (
-            "MACs are of one forward pass; saved is what it keeps for the backward pass beside "
-            "its output, weights and input"
+        yield Legend(
+            ("MACs", "MACs are of one forward pass"),
+            (
+                "saved",
+                "saved is what it keeps for the backward pass beside its output, weights and input",
+            ),
         )
     if any(row["compile_ms"] is not None for row in rows):
-        yield "compile is the first call less the second: it is in no latency"
+        yield Legend(("compile", "compile is the first call less the second: it is in no latency"))
     if any(row["memory_source"] == "predicted" for row in rows):
-        yield "peak memory of what did not run is predicted"
+        yield Legend(("peak memory", "peak memory of what did not run is predicted"))
     if any(row["bound"] for row in rows):
         yield _bounds(rows)
     timed = [row for row in rows if row["stopped_by"]]
@@ -272,17 +298,22 @@ def _flags(rows: Sequence[Row], told_each: bool = True) -> Iterator[str]:
         yield f"samples far out, kept all the same: {', '.join(far)}"
 
 
-def _bounds(rows: Sequence[Row]) -> str:
+def _bounds(rows: Sequence[Row]) -> Legend:
     launch = (
         f"launch where the host needs {percent_text(HOST_SHARE)} of the time or a graph is "
         f"{GRAPH_GAIN:g} times as fast, "
     )
-    floor = "; floor: the share of the least possible time in the latency"
-    return (
-        f"bound: {launch if any(row['host_us'] is not None for row in rows) else ''}memory or "
+    launched = any(row["host_us"] is not None for row in rows)
+    bound = (
+        f"bound: {launch if launched else ''}memory or "
         f"compute from {percent_text(NEAR)} of that ceiling on, else latency"
-        f"{floor if any(row['floor_us'] is not None for row in rows) else ''}; "
-        f"ceilings: {', '.join(dict.fromkeys(row['peaks'] for row in rows if row['peaks']))}"
+    )
+    floor = ("floor", "floor: the share of the least possible time in the latency")
+    ceilings = ", ".join(dict.fromkeys(row["peaks"] for row in rows if row["peaks"]))
+    return Legend(
+        ("bound", bound),
+        *([floor] if any(row["floor_us"] is not None for row in rows) else []),
+        ("bound", f"ceilings: {ceilings}"),
     )
 
 

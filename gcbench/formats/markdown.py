@@ -10,6 +10,9 @@ from gcbench.formats.text import inert, printable
 from gcbench.records import Manifest
 from gcbench.tables import Row
 
+# an underscore inside a word is one; a mark at the start of a line makes it an item or a heading
+_MEANS = re.compile(r"([\\`*\[\]<>|~&$#]|(?<![^\W_])_|_(?![^\W_])|^[-+](?=\s))")
+
 
 def render(rows: Iterable[Row], manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
     """Write a table for each comparison, what it rests on above and below it."""
@@ -58,9 +61,9 @@ def _cell(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    r"""Take every meaning from what Markdown or HTML would read.
+    r"""Take every meaning from what Markdown or HTML would read: formulas and headings too.
 
-    >>> _escaped("a|b <script> [x](y)")
-    'a\\|b \\<script\\> \\[x\\](y)'
+    >>> _escaped("a|b <script> [x](y)"), _escaped("$x_1$ __a__ my_block")
+    ('a\\|b \\<script\\> \\[x\\](y)', '\\$x_1\\$ \\_\\_a\\_\\_ my_block')
     """
-    return re.sub(r"([\\`*\[\]<>|~&])", r"\\\1", printable(text))
+    return re.sub(_MEANS, r"\\\1", printable(text))

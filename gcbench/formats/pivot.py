@@ -7,8 +7,8 @@ from gcbench.disturbance import BUSY
 from gcbench.errors import UsageError
 from gcbench.formats.cells import shown
 from gcbench.formats.layout import Layout, failures
-from gcbench.formats.provenance import carried, devices, floor_text, made_with
-from gcbench.labels import AXES, axes_text, axis_word, label, label_of_key, shared
+from gcbench.formats.provenance import baselines, carried, devices, floor_text, made_with
+from gcbench.labels import AXES, axes_text, axis_word, label, shared
 from gcbench.records import Cell
 from gcbench.registry import suggestion
 from gcbench.tables import COLUMNS, Row
@@ -27,6 +27,30 @@ _BUSY_WORDS = (
     "~: timed while threads waited for cores, so it says little: gcbench report RUN has the words"
 )
 NO_CASE = "-"
+# columns whose name is short or has a unit, which cells for people have scaled; others are a title
+_TITLES = {
+    "latency_us": "latency, median",
+    "latency_us_lo": "latency, low end of the 95 % interval",
+    "latency_us_hi": "latency, high end of the 95 % interval",
+    "latency_us_min": "latency, shortest sample",
+    "compile_ms": "first call less the second, to compile",
+    "host_us": "time that the host needs for a call",
+    "graph_us": "latency replayed from a graph",
+    "floor_us": "least possible time",
+    "floor_fraction": "share of the least possible time in the latency",
+    "params": "parameters",
+    "macs": "MACs of one forward pass",
+    "flops": "FLOPs of one forward pass",
+    "call_macs": "MACs of one call",
+    "call_conv_macs": "MACs of one call in convolutions",
+    "min_bytes": "bytes that any implementation must move",
+    "traffic_bytes": "bytes that the operators of a call read and write",
+    "peak_memory_bytes": "peak memory",
+    "activation_memory_bytes": "memory of activations",
+    "saved_memory_bytes": "memory saved for the backward pass",
+    "images_per_s": "images per second",
+    "copies": "latency over that of a copy of the input",
+}
 
 
 @dataclass(frozen=True)
@@ -202,11 +226,8 @@ def _heading(rows: Sequence[Row], value: str) -> Iterator[str]:
 
 def _title(rows: Sequence[Row], value: str) -> str:
     if value != "relative":
-        return value
-    against = dict.fromkeys(
-        label_of_key(row["baseline"]) for row in rows if row["relative"] is not None
-    )
-    return f"latency relative to {' or '.join(against) or 'a baseline'}; below 1 is faster"
+        return _TITLES.get(value, value)
+    return f"latency relative to {baselines(rows)}; below 1 is faster"
 
 
 def _notes(rows: Sequence[Row], value: str) -> list[str]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from gcbench.labels import shared
+from gcbench.labels import label_of_key, shared
 from gcbench.records import Cell
 from gcbench.tables import Row
 from gcbench.units import interval_text
@@ -62,6 +62,18 @@ def _copies(rows: Sequence[Row]) -> list[tuple[float, float]]:
         if row["verdict"]
     )
     return [(lo, hi) for _, _, lo, hi in found]
+
+
+def baselines(rows: Sequence[Row]) -> str:
+    """What the relatives of some rows are divided by: a block, or each at one value of an axis."""
+    pairs = dict.fromkeys(row["pair"] for row in rows if row["pair"])
+    firsts = [f"{row[pair]}" for pair in pairs for row in rows if row["verdict"] == "baseline"]
+    if pairs:
+        return f"itself at {' or '.join(pairs)} {' or '.join(dict.fromkeys(firsts))}".rstrip()
+    keys = dict.fromkeys(
+        label_of_key(row["baseline"], row["network"]) for row in rows if row["relative"] is not None
+    )
+    return " or ".join(keys) or "a baseline"
 
 
 def carried(rows: Sequence[Row]) -> dict[str, Cell]:

@@ -55,8 +55,8 @@ def coloured(
 ) -> Iterator[Text]:
     """Write the tables in colour for a terminal of so many columns; `node` is the run's own.
 
-    Where the width does not hold all columns, the last ones are left out, and that is said: numbers
-    are never cut.
+    Where the width does not hold all columns, the last ones are left out, and that is said; what
+    it does not hold even then goes on below. Numbers are never cut.
     """
     yield from coloured_layouts(comparisons(rows, node), width)
     yield from _findings(watch)
@@ -66,20 +66,12 @@ def coloured_layouts(layouts: Iterable[Layout], width: int) -> Iterator[Text]:
     """Write tables one below the other, as `coloured` does."""
     for number, each in enumerate(layouts):
         yield from [Text()] * bool(number)
-        yield from _lines(_narrowed(each, width))
+        yield from _shared_out(_narrowed(each, width), width)
 
 
 def coloured_pivot(pivot: Pivot, width: int, watch: Watch | None = None) -> Iterator[Text]:
     """Write a pivot for a terminal: columns that its width does not hold stand below the others."""
-    layout = pivot.layout()
-    pieces = list(banks(layout, width, GAP))
-    for piece in pieces:
-        first, last = piece is pieces[0], piece is pieces[-1]
-        yield from _lines(
-            replace(
-                piece, heading=layout.heading if first else (), notes=layout.notes if last else ()
-            )
-        )
+    yield from _shared_out(pivot.layout(), width)
     yield from _findings(watch)
 
 
@@ -100,6 +92,15 @@ def _findings(watch: Watch | None) -> Iterator[Text]:
     told = watch.findings.sentences() if watch else []
     yield from [Text()] * bool(told)
     yield from (Text(printable(sentence)) for sentence in told)
+
+
+def _shared_out(layout: Layout, width: int) -> Iterator[Text]:
+    """Columns that a width does not hold stand below the others, beside the labels once more."""
+    pieces = list(banks(layout, width, GAP))
+    for piece in pieces:
+        heading = layout.heading if piece is pieces[0] else ()
+        notes = layout.notes if piece is pieces[-1] else ()
+        yield from _lines(replace(piece, heading=heading, notes=notes))
 
 
 def _lines(layout: Layout) -> Iterator[Text]:
@@ -140,4 +141,5 @@ def _narrowed(layout: Layout, width: int) -> Layout:
         return layout
     kept = [i for i, name in enumerate(layout.header) if name in widths]
     note = f"too narrow for {', '.join(left_out)}: a wider terminal or a file has them"
-    return replace(chosen(layout, kept), notes=[*layout.notes, note])
+    narrower = chosen(layout, kept)
+    return replace(narrower, notes=[*narrower.notes, note])

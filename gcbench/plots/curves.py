@@ -96,7 +96,7 @@ def point(row: Row, x: float, quantity: Quantity, stretch: int = 0, at: str = ""
     """Make the point of one case that has a value."""
     lo, hi = quantity.ends(row)
     return Point(
-        x, row[quantity.column], lo, hi, quantity.doubt(row), stretch, tip(row, quantity, at)
+        x, float(row[quantity.column]), lo, hi, quantity.doubt(row), stretch, tip(row, quantity, at)
     )
 
 

@@ -48,7 +48,7 @@ def listed(
         _panel(rows, points, names, across, quantity),
         _WIDTH,
         title,
-        subtitle(rows, manifest),
+        subtitle(rows, manifest, quantity.of_time),
         caption(rows, quantity, *notes),
         left=left,
         right=_VALUE,

@@ -76,7 +76,7 @@ def against(
         side_by_side(panels, columns),
         columns * (shape.x.pixels + beside) + (columns - 1) * 60,
         title,
-        subtitle(rows, manifest),
+        subtitle(rows, manifest, quantity.of_time),
         caption(rows, quantity, *notes),
         right=beside,
     )

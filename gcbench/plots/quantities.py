@@ -24,7 +24,7 @@ DOUBTS: dict[Doubt, str] = {
 @dataclass(frozen=True)
 class Quantity:
     """One column as charts show it. `title` begins sentences; `base` is that of round numbers.
-    What is `about_one` is a ratio, to which 1 belongs.
+    What is `about_one` is a ratio, to which 1 belongs; what is not `of_time` was counted.
 
     `doubt` says why a value is not to be relied on, None where it is.
     """
@@ -35,6 +35,7 @@ class Quantity:
     doubt: Callable[[Row], Doubt | None]
     base: int = 10
     about_one: bool = False
+    of_time: bool = True
 
     def known(self, row: Row) -> bool:
         """Whether a row has a value that a logarithm takes."""
@@ -68,8 +69,10 @@ def _never(row: Row) -> Doubt | None:
 
 LATENCY = Quantity("latency_us", "latency", round_time_text, _of_time)
 RELATIVE = Quantity("relative", "relative latency", round_count_text, _of_relative, about_one=True)
-MEMORY = Quantity("peak_memory_bytes", "peak memory", round_size_text, _of_memory, base=2)
-MACS = Quantity("macs", "MACs", round_count_text, _never)
+MEMORY = Quantity(
+    "peak_memory_bytes", "peak memory", round_size_text, _of_memory, base=2, of_time=False
+)
+MACS = Quantity("macs", "MACs", round_count_text, _never, of_time=False)
 
 
 def require_known(rows: Iterable[Row], quantity: Quantity) -> None:
@@ -81,6 +84,6 @@ def require_known(rows: Iterable[Row], quantity: Quantity) -> None:
     reason = next((f": {row['reason']}" for row in rows if row["reason"]), "")
     why = f" ({', '.join(failed)}{reason})" if failed else ""
     raise UsageError(
-        f"no {quantity.title} is known of any of {counted(len(rows), 'case')}{why}, "
+        f"nothing is known of the {quantity.title} of {counted(len(rows), 'case')}{why}, "
         "so there is nothing to draw"
     )

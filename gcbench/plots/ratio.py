@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from gcbench.errors import UsageError
+from gcbench.formats.provenance import baselines
 from gcbench.formats.text import printable
 from gcbench.labels import label
 from gcbench.plots import theme
@@ -26,7 +27,7 @@ from gcbench.plots.varying import (
     too_many,
     varied,
 )
-from gcbench.plots.words import baselines, caption, subtitle
+from gcbench.plots.words import caption, subtitle
 from gcbench.tables import Row
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
+from gcbench.formats.provenance import baselines
 from gcbench.plots import theme
 from gcbench.plots.dots import listed
 from gcbench.plots.framing import data, scale_of
 from gcbench.plots.lines import Geometry, against
 from gcbench.plots.quantities import RELATIVE
 from gcbench.plots.varying import Along, along
-from gcbench.plots.words import baselines
 from gcbench.tables import Row
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def draw(drawn: "Drawn") -> Any:
     title = f"Latency relative to {baselines(rows)}"
     notes = ["below 1 is faster; bars and bands: 95 % intervals, paired within replicates"]
     if any(row["aa_lo"] for row in rows if row["verdict"] == "baseline"):
-        notes.append("grey: the A/A floor, what two copies of the baseline differ by")
+        notes.append("grey: A/A, what two copies of the baseline differ by")
     if axis is None:
         return listed(rows, manifest, RELATIVE, title, *notes)
 

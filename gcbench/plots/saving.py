@@ -53,8 +53,9 @@ def require_suffix(option: str, path: Path) -> str:
     """The suffix that says how a file is drawn. Raises UsageError, which names the option."""
     suffix = path.suffix.lower()
     if suffix not in PICTURES:
+        came = f"{suffix!r} is not known" if suffix else "there is none"
         raise UsageError(
-            f"{option} {path}: the suffix says what is drawn, and {suffix or 'none'!r} is none: "
+            f"{option} {path}: the suffix says what is drawn, and {came}: "
             f"{suggestion(suffix, PICTURES)}"
         )
     return suffix

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gcbench.formats.provenance import floor_text
 from gcbench.formats.text import printable
-from gcbench.labels import label, label_of_key
+from gcbench.labels import label
 from gcbench.plots.curves import shorts, why_missing
 from gcbench.plots.quantities import DOUBTS, Quantity
 from gcbench.plots.varying import AXES, series, value, varied
@@ -19,8 +19,8 @@ _LONGEST_REASON = 160
 _SHAPE = (("batch", "B"), ("channels", "C"))
 
 
-def subtitle(rows: Sequence[Row], manifest: Manifest) -> list[str]:
-    """What the cases share: shape and other axes; device, versions, date; the A/A floor."""
+def subtitle(rows: Sequence[Row], manifest: Manifest, of_time: bool = True) -> list[str]:
+    """What the cases share: shape and other axes; device, versions, date; of times the A/A."""
     many = varied(rows)
     first = rows[0]
     shape = [letter if axis in many else str(first[axis]) for axis, letter in _SHAPE]
@@ -31,11 +31,12 @@ def subtitle(rows: Sequence[Row], manifest: Manifest) -> list[str]:
         if axis not in (*many, "batch", "channels", "size", "device", "device_name", "threads")
         and first[axis] is not None
     ]
+    copies = floor_text(rows) if of_time else None
     network = [shared.pop(0)] if first["network"] and "network" not in many else []
     return [
         " · ".join([*network, "x".join(shape), *shared]),
         " · ".join(_where(first, manifest, many)),
-        *([copies] if (copies := floor_text(rows)) else []),
+        *([copies] if copies else []),
     ]
 
 
@@ -49,18 +50,6 @@ def _where(first: Row, manifest: Manifest, many: dict[str, list[str]]) -> Iterat
     yield f"torch {first['torch_version']}"
     yield f"gcbench {first['gcbench_version']}"
     yield manifest.started[:10]
-
-
-def baselines(rows: Sequence[Row]) -> str:
-    """What the relatives of some rows are divided by: a block, or each at one value of an axis."""
-    pairs = dict.fromkeys(row["pair"] for row in rows if row["pair"])
-    firsts = [f"{row[pair]}" for pair in pairs for row in rows if row["verdict"] == "baseline"]
-    if pairs:
-        return f"itself at {' or '.join(pairs)} {' or '.join(dict.fromkeys(firsts))}".rstrip()
-    keys = dict.fromkeys(
-        label_of_key(row["baseline"], row["network"]) for row in rows if row["relative"] is not None
-    )
-    return " or ".join(keys) or "a baseline"
 
 
 def caption(rows: Sequence[Row], quantity: Quantity, *more: str) -> list[str]:

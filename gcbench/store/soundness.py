@@ -1,6 +1,14 @@
 """Whether a comparison that could be decoded can also be summarised."""
 
-from gcbench.records import ComparisonRecord, Replicate, Timing
+from gcbench.records import ComparisonRecord, Measurement, Replicate, Timing
+
+# cells of a measurement that are numbers; what else there is, a metric of the user's own may say
+_NUMBERS = (
+    *("params", "macs", "min_bytes", "call_macs", "call_conv_macs", "traffic_bytes", "inserted"),
+    *("peak_memory_bytes", "activation_memory_bytes", "saved_memory_bytes"),
+    *("compile_ms", "host_us", "graph_us"),
+)
+_WORDS = ("macs_counter", "uncounted_ops", "memory_source", "inserted_at")
 
 
 def is_sound(record: ComparisonRecord) -> bool:
@@ -12,10 +20,25 @@ def is_sound(record: ComparisonRecord) -> bool:
     return (
         len(record.baselines) == len(cases)
         and all(min(measurement.case.shape) > 0 for measurement in record.measurements)
+        and all(map(_counts, record.measurements))
         and all(baseline in cases for baseline in record.baselines)
         and all(arm.case in cases and arm.calls > 0 for t in record.timings for arm in t.arms)
         and all(_has_copies(timing, record) for timing in record.timings)
         and all(_fits(replicate, t) for t in record.timings for replicate in t.replicates)
+    )
+
+
+def _counts(measurement: Measurement) -> bool:
+    """Whether what was counted are numbers, none below zero, and words are words."""
+    cells = measurement.metrics
+    numbers, words = (
+        [cell for name in names if (cell := cells.get(name)) is not None]
+        for names in (_NUMBERS, _WORDS)
+    )
+    return (
+        all(not isinstance(number, str) and number >= 0 for number in numbers)
+        and all(isinstance(word, str) for word in words)
+        and (not cells.get("inserted") or bool(cells.get("inserted_at")))
     )
 
 
