@@ -6,14 +6,13 @@ tiles of a panel share one colour scale, and a square of a tile is one key.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from io import BytesIO
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from gcbench.attention.calls import Grid
 from gcbench.attention.running import Maps
-from gcbench.errors import UsageError
 from gcbench.formats.text import printable
 
 # magma of matplotlib (CC0), at equal steps: lightness grows all the way
@@ -28,6 +27,8 @@ INK, FAINT, PAPER = "#1c1c22", "#6b6b76", "#ffffff"
 # everything is in pixels
 TILE, GAP, MARGIN, BAR = 400, 20, 48, 28
 TITLE, LABEL, SMALL = 34, 26, 22
+# pictures further from a square are drawn nearer to one
+FLATTEST, TALLEST = 5, 3
 # how much of the picture shines through, and to how much of its contrast
 THROUGH, CONTRAST = 0.3, 0.75
 
@@ -43,8 +44,8 @@ class Panel:
     is_share: bool
 
 
-def draw(panels: Sequence[Panel], path: Path) -> None:
-    """Write the panels below one another as a PNG. Raises UsageError where it cannot be written."""
+def png(panels: Sequence[Panel]) -> bytes:
+    """Draw the panels below one another, as a PNG."""
     drawn = [_panel(panel) for panel in panels]
     width = max(image.width for image in drawn)
     sheet = Image.new("RGB", (width, sum(image.height for image in drawn)), PAPER)
@@ -52,10 +53,9 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
     for image in drawn:
         sheet.paste(image, (0, top))
         top += image.height
-    try:
-        sheet.save(path, format="PNG")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+    content = BytesIO()
+    sheet.save(content, format="PNG")
+    return content.getvalue()
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _panel(panel: Panel) -> Image.Image:
     scale = scale_of(panel.maps)
     first = panel.maps[0]
     wide, high = panel.photos[0][1].size
-    tall = round(TILE * high / wide)
+    tall = min(max(round(TILE * high / wide), TILE // FLATTEST), TILE * TALLEST)
     columns, rows = 1 + len(first.at), len(panel.maps)
     head = MARGIN + TITLE + LABEL + 2 * GAP + LABEL + GAP // 2
     width = 2 * MARGIN + columns * (TILE + GAP) + GAP + BAR + 180
