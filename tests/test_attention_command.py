@@ -248,6 +248,8 @@ def test_the_verdict_is_in_words_by_the_share():
 def test_shares_that_read_the_same_are_told_once():
     [sentence] = words._verdicts([row(query_share=0.0485), row(block="c", query_share=0.0486)])
     assert sentence.startswith("b; c: 4.9 % of their attention")
+    [sentence] = words._verdicts([row(query_share=0.97), row(block="c", query_share=0.998)])
+    assert sentence.startswith("b; c: 97 to 100 % of their attention")
 
 
 def test_one_query_is_no_verdict():

@@ -13,9 +13,9 @@ from gcbench.attention.running import Maps
 from gcbench.errors import UsageError
 
 
-def made(rows, at=((0, 0), (1, 2)), grid=(2, 4), photo=0):
+def made(rows, at=((0, 0), (1, 2)), grid=(2, 4), photo=0, keys=8):
     rows = torch.tensor(rows).double()
-    return Maps(photo, rows, at, grid, grid, torch.zeros(len(rows)))
+    return Maps(photo, rows, at, grid, grid, torch.zeros(len(rows)), keys)
 
 
 FLAT = [[1 / 8] * 8, [1 / 8] * 8]
@@ -84,6 +84,15 @@ def test_the_query_is_marked_on_its_tile(sheet):
         x, y = left + side * column + side // 2, head + side * row + side // 2
         ring = [sheet.getpixel((x + dx, y)) for dx in range(7, 13)]
         assert (255, 255, 255) in ring
+
+
+def test_an_even_share_is_one_of_all_keys(monkeypatch):
+    told = []
+    monkeypatch.setattr(maps, "_tick", lambda *given: told.append(given[-1]))
+    # of four tokens more, which are no positions of the picture
+    panel = Panel("", "", [("", Image.new("RGB", (40, 40)))], [made(SHARP, keys=12)] * 2, True)
+    png([panel])
+    assert told == ["100 %", "0", "8.3 %, even"]
 
 
 @pytest.mark.parametrize(("size", "tall"), [((1000, 4), 80), ((4, 1000), 1200), ((40, 20), 200)])

@@ -82,12 +82,7 @@ def analyse(asked: Asked, measure: verdict.Measure, bar: Bar) -> Report:
     prices = verdict.prices(seen, asked.axes, measure)
     shared = {
         "network": " ".join([text, *(each.spec for each in inserts)]),
-        "weights": f"drawn from seed {asked.seed}"
-        if asked.weights is None
-        else printable(asked.weights.name),
-        "image_names": _names(asked.photos),
-        "image_height": asked.size[0],
-        "image_width": asked.size[1],
+        **_given(asked),
         **where(manifest, device),
     }
     return Report(
@@ -96,6 +91,18 @@ def analyse(asked: Asked, measure: verdict.Measure, bar: Bar) -> Report:
         _panels(seen, asked) if asked.queries else [],
         tuple(f"{each.found.path}: {each.maps_reason}" for each in seen if each.maps_reason),
     )
+
+
+def _given(asked: Asked) -> rows.Row:
+    """The cells that say what went through the network."""
+    return {
+        "weights": f"drawn from seed {asked.seed}"
+        if asked.weights is None
+        else printable(asked.weights.name),
+        "image_names": _names(asked.photos),
+        "image_height": asked.size[0],
+        "image_width": asked.size[1],
+    }
 
 
 def _names(photos: Sequence[Photo]) -> str:

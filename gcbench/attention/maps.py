@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from gcbench.attention.calls import Grid
 from gcbench.attention.running import Maps
 from gcbench.formats.text import printable
+from gcbench.units import percent_text
 
 # magma of matplotlib (CC0), at equal steps: lightness grows all the way
 SEQUENTIAL = (
@@ -175,8 +176,7 @@ def _bar(sheet: Image.Image, scale: Scale, panel: Panel, left: int, top: int, ta
     grey = Image.new("RGB", colours.size, "#808080")
     sheet.paste(Image.blend(colours, grey, THROUGH), (left, top))
     pen = ImageDraw.Draw(sheet)
-    keys = panel.maps[0].rows.shape[1]
-    even = 1 / keys
+    even = 1 / panel.maps[0].keys
     ticks = {scale.high: _number(scale.high, panel.is_share), scale.low: "0"}
     if scale.low < 0:
         ticks |= {0.0: "0", scale.low: _number(scale.low, panel.is_share)}
@@ -201,7 +201,7 @@ def _tick(
 
 
 def _number(value: float, is_share: bool) -> str:
-    return f"{100 * value:.2g} %" if is_share else f"{value:.2g}"
+    return percent_text(value) if is_share else f"{value:.2g}"
 
 
 def _write(

@@ -41,7 +41,8 @@ class Maps:
     """Rows of chosen queries for one picture: (queries, keys), the mean over heads.
 
     Queries stand at `at`, (row, column) of `query_grid`; what a row weighs are the positions of
-    `key_grid`. `left_out` is what the rows give to keys that are no position of the picture.
+    `key_grid`. `left_out` is what the rows give to keys that are no position of the picture;
+    `keys` counts those too.
     """
 
     photo: int
@@ -50,6 +51,7 @@ class Maps:
     query_grid: Grid
     key_grid: Grid
     left_out: Tensor
+    keys: int
 
 
 @dataclass
@@ -316,7 +318,7 @@ class _Watch:
         index = torch.tensor([first + row * queries[1] + column for row, column in at])
         rows = call.rows(index).double().mean(0).cpu()
         left_out = rows[:, :extra].sum(1)
-        seen.maps.append(Maps(self._photo, rows[:, extra:], at, queries, keys, left_out))
+        seen.maps.append(Maps(self._photo, rows[:, extra:], at, queries, keys, left_out, call.keys))
         return None
 
 

@@ -14,6 +14,7 @@ from gcbench.units import (
     interval_text,
     latency_text,
     number_text,
+    percent_text,
     spread_text,
 )
 
@@ -188,8 +189,9 @@ def _verdicts(rows: Sequence[Row]) -> Iterator[str]:
 def _shares(rows: Sequence[Row]) -> str:
     if len(rows) == 1:
         return f"{_spread_cell(rows[0], 'query_share', 100, ' %')} of its"
-    shares = [100 * row["query_share"] for row in rows]
-    ends = dict.fromkeys(f"{end:.2g}" for end in (min(shares), max(shares)))
+    shares = [row["query_share"] for row in rows]
+    # the unit once, and two ends that read the same once
+    ends = dict.fromkeys(percent_text(end).removesuffix(" %") for end in (min(shares), max(shares)))
     return f"{' to '.join(ends)} % of their"
 
 
