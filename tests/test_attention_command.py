@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from gcbench import engines
-from gcbench.attention import running, verdict
+from gcbench.attention import analysis, running, verdict
+from gcbench.attention.images import Photo
 from gcbench.errors import UsageError
 from gcbench.formats import attention as words
 from gcbench.networks import make, read_insertion
@@ -34,6 +35,9 @@ class Tokens(nn.Module):
     def forward(self, x):
         tokens = x.flatten(2).transpose(1, 2)
         return self.attend(tokens, tokens, tokens)[0]
+
+def numberless():
+    return small().to("meta")
 
 def blind():
     return nn.Sequential(nn.Conv2d(3, 3, 1))
@@ -153,6 +157,7 @@ def test_bad_input_is_one_line(own, capsys, tmp_path):
     for arguments, said in (
         ([f"{own}:blind"], ("no attention block", "nl", "torch/MultiheadAttention")),
         ([], ("attention takes a MODEL",)),
+        ([f"{own}:numberless", "--insert", "nl@+1"], ("own_attending:numberless", "meta device")),
         ([*with_block, "--images", "none"], ("--images none", "no pictures")),
         ([*with_block, "--images", "text.png"], ("--images text.png", "no picture")),
         ([*with_block, "--weights", "other.pth"], ("--weights", "another network")),
@@ -164,7 +169,11 @@ def test_bad_input_is_one_line(own, capsys, tmp_path):
         ([*with_block, "--queries", "9x9", "-o", "m.png"], ("--queries 9x9", "2x2")),
         ([*with_block, "--size", "0"], ("--size",)),
         ([*with_block, "--format", "xml"], ("unknown format 'xml'",)),
+        ([*with_block, "--queries", "1x1"], ("--queries 1x1", "-o FILE.png")),
+        ([*with_block, "-o", "pictures/0.png"], ("--images and --output", "pictures/0.png")),
+        ([*with_block, "--weights", "other.pth", "--csv", "other.pth"], ("--weights and --csv",)),
         ([*with_block, "--demo"], ("--demo", "MODEL, --insert")),
+        (["--demo", "--size", "32"], ("--demo", "leave out --size")),
         ([small, "--csv", "a.png", "-o", "a.png"], ("--csv and --output", "a.png")),
     ):
         images = [] if {"--images", "--demo"} & {*arguments} else ["--images", "pictures"]
@@ -234,6 +243,28 @@ def test_the_verdict_is_in_words_by_the_share():
     for share, said in ((0.0, "as good as one map"), (0.05, "nearly"), (0.9, "its query alone")):
         [sentence] = words._verdicts([row(query_share=share)])
         assert said in sentence
+
+
+def test_shares_that_read_the_same_are_told_once():
+    [sentence] = words._verdicts([row(query_share=0.0485), row(block="c", query_share=0.0486)])
+    assert sentence.startswith("b; c: 4.9 % of their attention")
+    [sentence] = words._verdicts([row(query_share=0.97), row(block="c", query_share=0.998)])
+    assert sentence.startswith("b; c: 97 to 100 % of their attention")
+
+
+def test_one_query_is_no_verdict():
+    assert list(words._verdicts([row(query_share=0.0, queries=1)])) == []
+
+
+def test_a_block_that_was_not_called_for_every_image_is_told():
+    rows = [row(images=3), row(block="b#2", images=1), row(block="c", images=0)]
+    assert list(words._partly(rows)) == ["b#2: called for 1 of 3 images."]
+
+
+def test_a_row_names_the_first_pictures_and_counts_the_others():
+    photos = [Photo(f"{number}.png", lambda: None) for number in range(analysis.NAMED + 2)]
+    assert analysis._names(photos[:2]) == "0.png; 1.png"
+    assert analysis._names(photos).endswith("; 99.png; and 2 more")
 
 
 def test_a_saving_is_told_with_its_interval():

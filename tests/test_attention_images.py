@@ -49,6 +49,29 @@ def test_every_kind_of_picture_becomes_rgb(mode, tmp_path):
     assert normalised(fitted(photo, (8, 8))).shape == (1, 3, 8, 8)
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.pgm"])
+def test_sixteen_bits_become_eight_and_are_not_cut_off(name, tmp_path):
+    Image.new("I;16", (9, 9), 128 * 257).save(tmp_path / name)
+    [photo] = gather([tmp_path / name])
+    assert photo.open().getpixel((4, 4)) == (128, 128, 128)
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_a_picture_whose_white_nobody_knows_is_refused(mode, tmp_path):
+    Image.new(mode, (9, 9), 1).save(tmp_path / "a.tif")
+    with pytest.raises(UsageError, match=r"--images .*a.tif: its values are 32-bit numbers"):
+        gather([tmp_path / "a.tif"])
+
+
+def test_a_name_that_is_no_utf_8_is_written_as_escapes(tmp_path):
+    try:
+        noise(9, 9).save(tmp_path / "\udcff\n.png", format="PNG")
+    except (OSError, UnicodeError):
+        pytest.skip("the file system takes no such name")
+    [photo] = gather([tmp_path])
+    assert photo.name == r"\udcff\n.png"
+
+
 def test_a_broken_picture_is_told_when_it_is_read(tmp_path):
     whole = tmp_path / "whole.png"
     noise(300, 300).save(whole)

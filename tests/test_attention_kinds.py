@@ -214,11 +214,11 @@ class Nothing(NonLocal):
         return x
 
 
-def through(*layers, size=(8, 8), **options):
+def through(*layers, size=(8, 8), dtype=torch.float32, **options):
     drawn = torch.Generator().manual_seed(0)
     first = nn.Conv2d(3, 8, 1)
     nn.init.normal_(first.weight, generator=drawn)
-    model = nn.Sequential(first, *layers).eval()
+    model = nn.Sequential(first, *layers).eval().to(dtype)
     picture = torch.randint(255, (20, 20, 3), dtype=torch.uint8, generator=drawn)
     photos = [Photo("noise", lambda: Image.fromarray(picture.numpy()))]
     return running.measure(model, "made up", running.find(model), photos, size, **options)
@@ -226,11 +226,113 @@ def through(*layers, size=(8, 8), **options):
 
 def test_a_block_that_does_otherwise_than_its_kind_is_not_believed():
     torch.manual_seed(0)
-    reading = through(Overridden(8))[0].readings[0]
+    [seen] = through(Overridden(8), queries=lambda grid: [(0, 0)], drawn=1)
+    reading = seen.readings[0]
     for name in ("attention_cosine", "attention_js", "query_share"):
         assert reading.values[name] is None
         assert "cannot be computed again" in reading.reasons[name]
     assert reading.values["input_cosine"] is not None
+    assert (seen.maps, seen.maps_reason) == ([], reading.reasons["query_share"])
+
+
+class Renamed(NonLocal):
+    def forward(self, features):
+        return super().forward(features)
+
+
+class Paired(NonLocal):
+    def forward(self, x):
+        return super().forward(x), None
+
+
+class Asking(nn.MultiheadAttention):
+    def forward(self, x):
+        tokens = x.flatten(2).transpose(1, 2)
+        return super().forward(tokens, tokens, tokens)[0]
+
+
+def test_a_block_that_calls_its_input_otherwise_is_measured_all_the_same():
+    assert through(Renamed(8))[0].readings[0].values["query_share"] is not None
+
+
+@pytest.mark.parametrize("block", [Paired(8), Asking(8, 2, batch_first=True)])
+def test_a_block_that_is_called_or_answers_otherwise_says_so(block):
+    [seen] = through(block)
+    assert seen.readings == []
+    assert seen.reason.startswith("it is called or answers otherwise than its kind")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_network_is_measured_in_its_own_dtype(dtype):
+    torch.manual_seed(0)
+    block = NonLocal(8)
+    torch.manual_seed(1)
+    plain = through(block)[0].readings[0].values
+    torch.manual_seed(1)
+    [seen] = through(block.to(dtype), dtype=dtype)
+    assert seen.dtype == str(dtype).removeprefix("torch.")
+    for name, value in seen.readings[0].values.items():
+        assert value is None or value == pytest.approx(plain[name], rel=0.1, abs=1e-3)
+
+
+class Windows(nn.Module):
+    """Attention within four quarters of the picture, at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.attend = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x):
+        B, C, H, W = x.shape
+        quarters = x.reshape(B, C, 2, H // 2, 2, W // 2).permute(0, 2, 4, 3, 5, 1)
+        tokens = quarters.reshape(4, -1, C)
+        return self.attend(tokens, tokens, tokens)[0]
+
+
+def test_windows_are_priced_together_and_not_drawn_over_the_picture(monkeypatch):
+    seeds = []
+
+    def keep(call, why_not, seed):
+        seeds.append(seed)
+        return read(call, why_not, seed)
+
+    monkeypatch.setattr(running, "read", keep)
+    [seen] = through(Windows(), queries=lambda grid: [(0, 0)], drawn=1)
+    assert seen.shape == (4, 8, 16, 1)
+    assert seen.maps == []
+    assert "gets 4 maps of a picture at once" in seen.maps_reason
+    assert len(set(seeds)) == 4
+
+
+def test_a_module_of_that_name_is_not_taken_for_where_a_block_was_put():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.place = NonLocal(8)
+            self.other = NonLocal(8)
+
+        def forward(self, x):
+            return self.other(self.place(x))
+
+    assert [each.found.path for each in through(Named())] == ["1.place", "1.other"]
+
+
+def test_what_was_not_subtracted_lost_nothing_to_rounding():
+    torch.manual_seed(0)
+    module = nn.MultiheadAttention(8, 2, batch_first=True)
+    nn.init.normal_(module.out_proj.weight, std=1e-9)
+
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attend = module
+
+        def forward(self, x):
+            tokens = x.flatten(2).transpose(1, 2)
+            return self.attend(tokens, tokens, tokens)[0]
+
+    [seen] = through(Tokens())
+    assert seen.readings[0].values["output_cosine"] is not None
 
 
 def test_a_block_that_adds_nothing_says_so():

@@ -1,19 +1,21 @@
 """Pictures of maps: one colour scale, a square for a key, and the query where it is."""
 
+from io import BytesIO
+
 import pytest
 import torch
 from PIL import Image
 
 from gcbench.attention import maps
-from gcbench.attention.maps import Panel, Scale, draw, scale_of
+from gcbench.attention.maps import Panel, Scale, png, scale_of
 from gcbench.attention.queries import parse
 from gcbench.attention.running import Maps
 from gcbench.errors import UsageError
 
 
-def made(rows, at=((0, 0), (1, 2)), grid=(2, 4), photo=0):
+def made(rows, at=((0, 0), (1, 2)), grid=(2, 4), photo=0, keys=8):
     rows = torch.tensor(rows).double()
-    return Maps(photo, rows, at, grid, grid, torch.zeros(len(rows)))
+    return Maps(photo, rows, at, grid, grid, torch.zeros(len(rows)), keys)
 
 
 FLAT = [[1 / 8] * 8, [1 / 8] * 8]
@@ -44,11 +46,10 @@ def test_weights_below_zero_have_a_scale_that_is_even_about_zero():
 
 
 @pytest.fixture
-def sheet(tmp_path):
+def sheet():
     picture = Image.new("RGB", (40, 20), "#808080")
     panel = Panel("title", "subtitle", [("a.png", picture)], [made(FLAT), made(SHARP)], True)
-    draw([panel], tmp_path / "maps.png")
-    with Image.open(tmp_path / "maps.png") as image:
+    with Image.open(BytesIO(png([panel]))) as image:
         return image.convert("RGB")
 
 
@@ -85,9 +86,28 @@ def test_the_query_is_marked_on_its_tile(sheet):
         assert (255, 255, 255) in ring
 
 
+def test_an_even_share_is_one_of_all_keys(monkeypatch):
+    told = []
+    monkeypatch.setattr(maps, "_tick", lambda *given: told.append(given[-1]))
+    # of four tokens more, which are no positions of the picture
+    panel = Panel("", "", [("", Image.new("RGB", (40, 40)))], [made(SHARP, keys=12)] * 2, True)
+    png([panel])
+    assert told == ["100 %", "0", "8.3 %, even"]
+
+
+@pytest.mark.parametrize(("size", "tall"), [((1000, 4), 80), ((4, 1000), 1200), ((40, 20), 200)])
+def test_pictures_that_are_strips_are_drawn_nearer_to_a_square(size, tall):
+    panels = [
+        Panel("", "", [("", Image.new("RGB", size))], [made(FLAT)] * rows, True) for rows in (1, 2)
+    ]
+    one, two = (Image.open(BytesIO(png([panel]))).height for panel in panels)
+    assert two - one == tall + maps.LABEL + maps.GAP
+
+
 def test_queries_are_counted_or_named():
     assert parse("1")((7, 9)) == ((3, 4),)
     assert parse("2x8,0x0")((7, 9)) == ((2, 8), (0, 0))
+    assert parse("2x8,2x8")((7, 9)) == ((2, 8),)
     # more than there are positions
     assert parse("5")((1, 2)) == ((0, 0), (0, 1))
 
@@ -101,9 +121,3 @@ def test_other_queries_are_refused(text):
 def test_a_query_outside_the_map_is_refused():
     with pytest.raises(UsageError, match=r"--queries 7x0 is outside the map of 7x9 .* 0x0 to 6x8"):
         parse("7x0")((7, 9))
-
-
-def test_a_picture_that_cannot_be_written_is_told(tmp_path):
-    picture = Image.new("RGB", (40, 20))
-    with pytest.raises(UsageError, match="cannot write"):
-        draw([Panel("", "", [("", picture)], [made(FLAT)], True)], tmp_path / "no" / "maps.png")

@@ -10,6 +10,7 @@ from gcbench import environment, networks
 from gcbench.attention import rows, running, verdict
 from gcbench.attention.images import Photo, fitted
 from gcbench.attention.queries import Chooser
+from gcbench.formats.text import printable
 from gcbench.records import Manifest
 from gcbench.spec import Axes
 from gcbench.units import percent_text
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
     from gcbench.attention.maps import Panel
 
-# pictures whose maps are drawn
-DRAWN = 3
+# pictures whose maps are drawn, and pictures that a row names
+DRAWN, NAMED = 3, 100
 
 Bar = Callable[[str, int], AbstractContextManager[Callable[[str], None]]]
 
@@ -81,11 +82,7 @@ def analyse(asked: Asked, measure: verdict.Measure, bar: Bar) -> Report:
     prices = verdict.prices(seen, asked.axes, measure)
     shared = {
         "network": " ".join([text, *(each.spec for each in inserts)]),
-        "weights": f"drawn from seed {asked.seed}" if asked.weights is None else asked.weights.name,
-        "images": len(asked.photos),
-        "image_names": " ".join(photo.name for photo in asked.photos),
-        "image_height": asked.size[0],
-        "image_width": asked.size[1],
+        **_given(asked),
         **where(manifest, device),
     }
     return Report(
@@ -94,6 +91,25 @@ def analyse(asked: Asked, measure: verdict.Measure, bar: Bar) -> Report:
         _panels(seen, asked) if asked.queries else [],
         tuple(f"{each.found.path}: {each.maps_reason}" for each in seen if each.maps_reason),
     )
+
+
+def _given(asked: Asked) -> rows.Row:
+    """The cells that say what went through the network."""
+    return {
+        "weights": f"drawn from seed {asked.seed}"
+        if asked.weights is None
+        else printable(asked.weights.name),
+        "image_names": _names(asked.photos),
+        "image_height": asked.size[0],
+        "image_width": asked.size[1],
+    }
+
+
+def _names(photos: Sequence[Photo]) -> str:
+    """The names of the first pictures, and how many more there are."""
+    more = len(photos) - NAMED
+    names = [each.name for each in photos[:NAMED]]
+    return "; ".join([*names, *([f"and {more} more"] if more > 0 else [])])
 
 
 def where(manifest: Manifest, device: str) -> rows.Row:

@@ -17,7 +17,7 @@ class Call:
     `inputs` and `added` are (N, C): x_i and z_i - x_i. `rows` gives (heads, n, K) for the positions
     of n queries. `replay` takes these rows and positions and gives what the block adds there,
     (n, C), so that rows computed anew can be held against what the block did. A grid is None where
-    positions are no map of H x W.
+    positions are no map of H x W. Where `added` was `subtracted` it lost the digits of x.
     """
 
     inputs: "Tensor"
@@ -28,6 +28,7 @@ class Call:
     replay: "Callable[[Tensor, Tensor], Tensor]"
     query_grid: Grid | None
     key_grid: Grid | None
+    subtracted: bool = True
 
     @property
     def queries(self) -> int:

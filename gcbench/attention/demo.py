@@ -50,6 +50,8 @@ class Plan:
     photos: int = 2
     # digits, and photographs, whose maps are drawn
     drawn: int = 1
+    # whose maps
+    queries: str = "3"
 
 
 PLAN = Plan()
@@ -228,9 +230,8 @@ class _Stage:
         return found, self._panels(str(spec), before[0], after[0], of_photos[0])
 
     def _of(self, which: str) -> rows.Row:
-        size, photos = self._pictures(which)
+        size, _ = self._pictures(which)
         return {
-            "images": len(photos),
             "image_names": which,
             "image_height": size[0],
             "image_width": size[1],
@@ -250,7 +251,7 @@ class _Stage:
             photos,
             size,
             seed=self.seed,
-            queries=parse("3"),
+            queries=parse(self.plan.queries),
             drawn=self.plan.drawn,
         )
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gcbench.errors import UsageError
+from gcbench.formats.text import printable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,6 +35,7 @@ class Photo:
 
     name: str
     open: Callable[[], "Image.Image"]
+    path: Path | None = None
 
 
 def gather(paths: Sequence[Path]) -> list[Photo]:
@@ -45,9 +47,9 @@ def gather(paths: Sequence[Path]) -> list[Photo]:
     """
     files = dict.fromkeys(file for path in paths for file in _files(path))
     for file in files:
-        with _opened(file):
-            pass
-    return [Photo(file.name, partial(_load, file)) for file in files]
+        with _opened(file) as picture:
+            _require_range(file, picture)
+    return [Photo(printable(file.name), partial(_load, file), file) for file in files]
 
 
 def samples() -> list[Photo]:
@@ -95,8 +97,20 @@ def _files(path: Path) -> Iterable[Path]:
     return found
 
 
+def _require_range(path: Path, picture: "Image.Image") -> None:
+    """Raise UsageError where nothing says which value of a picture is white."""
+    if picture.mode == "F" or (picture.mode == "I" and picture.format == "TIFF"):
+        raise UsageError(
+            f"--images {path}: its values are 32-bit numbers, and which of them is white nobody "
+            "says: save it with 8 or 16 bits"
+        )
+
+
 def _load(path: Path) -> "Image.Image":
     with _opened(path) as picture:
+        if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format != "TIFF"):
+            # Pillow's own way to 8 bits cuts off what is above 255
+            return picture.convert("I").point(lambda value: value * (255 / 65535)).convert("RGB")
         return picture.convert("RGB")
 
 

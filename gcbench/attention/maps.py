@@ -6,15 +6,15 @@ tiles of a panel share one colour scale, and a square of a tile is one key.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from io import BytesIO
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from gcbench.attention.calls import Grid
 from gcbench.attention.running import Maps
-from gcbench.errors import UsageError
 from gcbench.formats.text import printable
+from gcbench.units import percent_text
 
 # magma of matplotlib (CC0), at equal steps: lightness grows all the way
 SEQUENTIAL = (
@@ -28,6 +28,8 @@ INK, FAINT, PAPER = "#1c1c22", "#6b6b76", "#ffffff"
 # everything is in pixels
 TILE, GAP, MARGIN, BAR = 400, 20, 48, 28
 TITLE, LABEL, SMALL = 34, 26, 22
+# pictures further from a square are drawn nearer to one
+FLATTEST, TALLEST = 5, 3
 # how much of the picture shines through, and to how much of its contrast
 THROUGH, CONTRAST = 0.3, 0.75
 
@@ -43,8 +45,8 @@ class Panel:
     is_share: bool
 
 
-def draw(panels: Sequence[Panel], path: Path) -> None:
-    """Write the panels below one another as a PNG. Raises UsageError where it cannot be written."""
+def png(panels: Sequence[Panel]) -> bytes:
+    """Draw the panels below one another, as a PNG."""
     drawn = [_panel(panel) for panel in panels]
     width = max(image.width for image in drawn)
     sheet = Image.new("RGB", (width, sum(image.height for image in drawn)), PAPER)
@@ -52,10 +54,9 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
     for image in drawn:
         sheet.paste(image, (0, top))
         top += image.height
-    try:
-        sheet.save(path, format="PNG")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+    content = BytesIO()
+    sheet.save(content, format="PNG")
+    return content.getvalue()
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _panel(panel: Panel) -> Image.Image:
     scale = scale_of(panel.maps)
     first = panel.maps[0]
     wide, high = panel.photos[0][1].size
-    tall = round(TILE * high / wide)
+    tall = min(max(round(TILE * high / wide), TILE // FLATTEST), TILE * TALLEST)
     columns, rows = 1 + len(first.at), len(panel.maps)
     head = MARGIN + TITLE + LABEL + 2 * GAP + LABEL + GAP // 2
     width = 2 * MARGIN + columns * (TILE + GAP) + GAP + BAR + 180
@@ -175,8 +176,7 @@ def _bar(sheet: Image.Image, scale: Scale, panel: Panel, left: int, top: int, ta
     grey = Image.new("RGB", colours.size, "#808080")
     sheet.paste(Image.blend(colours, grey, THROUGH), (left, top))
     pen = ImageDraw.Draw(sheet)
-    keys = panel.maps[0].rows.shape[1]
-    even = 1 / keys
+    even = 1 / panel.maps[0].keys
     ticks = {scale.high: _number(scale.high, panel.is_share), scale.low: "0"}
     if scale.low < 0:
         ticks |= {0.0: "0", scale.low: _number(scale.low, panel.is_share)}
@@ -201,7 +201,7 @@ def _tick(
 
 
 def _number(value: float, is_share: bool) -> str:
-    return f"{100 * value:.2g} %" if is_share else f"{value:.2g}"
+    return percent_text(value) if is_share else f"{value:.2g}"
 
 
 def _write(

@@ -31,7 +31,7 @@ def parse(text: str) -> Chooser:
             f"--queries takes a number from 1 to {MOST}, or as many positions, row x column, such "
             f"as 3x4,7x7, not {text!r}"
         )
-    wanted = tuple((int(each[1]), int(each[2])) for each in found if each)
+    wanted = tuple(dict.fromkeys((int(each[1]), int(each[2])) for each in found if each))
     return lambda grid: _within(grid, wanted)
 
 

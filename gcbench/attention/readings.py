@@ -1,7 +1,7 @@
 """What is measured of one call of an attention block, and what many of them say together."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
@@ -78,7 +78,7 @@ def read(
         values[name], reasons[name] = _cosine(_pieces(call.queries, vectors), "position")
     length = float(call.inputs.double().norm())
     share = values["added_share"] = float(call.added.double().norm()) / length if length else None
-    if share and share < torch.finfo(call.inputs.dtype).eps / ROUNDED:
+    if call.subtracted and share and share < torch.finfo(call.inputs.dtype).eps / ROUNDED:
         values["output_cosine"] = None
         reasons["output_cosine"] = "it adds so little that rounding may have made it"
     wrong = _not_replayed(call)
@@ -145,7 +145,7 @@ def _not_replayed(call: Call) -> str | None:
     at = torch.linspace(0, call.queries - 1, min(REPLAYED, call.queries)).round().long()
     there = call.added[at.to(call.added.device)].double()
     here = call.replay(call.rows(at), at).double()
-    lost = float(call.inputs.abs().max()) * torch.finfo(call.inputs.dtype).eps
+    lost = float(call.inputs.abs().max()) * torch.finfo(call.inputs.dtype).eps * call.subtracted
     apart = float((here - there).abs().max())
     limit = REPLAY_TOLERANCE * float(there.abs().max()) + 8 * lost
     if apart <= limit or not math.isfinite(apart):
@@ -185,6 +185,3 @@ def js_half_width(readings: Sequence[Reading]) -> float:
     """The half-width of the 99 % interval of a mean over images: what sampling leaves open."""
     halves = [reading.js_half_width for reading in readings]
     return math.sqrt(math.fsum(half**2 for half in halves)) / len(halves)
-
-
-Reader = Callable[[Call, int], Reading]

@@ -14,7 +14,7 @@ Row = dict[str, Any]
 OF_QUANTITY = ("", "_sd", "_min", "_max", "_reason")
 COLUMNS = (
     *("network", "weights", "state", "block", "kind", "detail"),
-    *("channels", "height", "width", "queries", "keys", "heads"),
+    *("channels", "height", "width", "queries", "keys", "heads", "batch", "dtype"),
     *("images", "image_height", "image_width", "image_names", "status", "reason"),
     *(f"{name}{end}" for name in QUANTITIES for end in OF_QUANTITY),
     *("js_pairs", "js_half_width"),
@@ -47,10 +47,12 @@ def _cells(seen: "Seen") -> Row:
         "keys": seen.keys,
         "heads": seen.heads,
         "status": "ok" if seen.readings else "error",
-        "reason": None if seen.readings else "no picture went through it",
+        "reason": None if seen.readings else seen.reason,
+        "images": len(seen.readings),
     }
     if seen.shape:
-        cells |= dict(zip(("channels", "height", "width"), seen.shape[1:], strict=True))
+        cells |= dict(zip(("batch", "channels", "height", "width"), seen.shape, strict=True))
+        cells["dtype"] = seen.dtype
     if not seen.readings:
         return cells
     for name in QUANTITIES:

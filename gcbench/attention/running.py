@@ -1,12 +1,11 @@
 """Pictures through a model, and what its attention blocks make of them, one picture at a time."""
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +19,8 @@ from gcbench.counting.meta import meta_pass
 from gcbench.errors import CountingError, GcbenchError, UsageError, told
 from gcbench.networks import Insertion, inserting, places, weights
 from gcbench.networks.measured import Measured
-from gcbench.spec import Axes, Network, Shape
+from gcbench.networks.with_block import WithBlock
+from gcbench.spec import Axes, Dtype, Network, Shape
 from gcbench.units import size_text
 
 # tokens that some transformers put before those of the image: class, distillation, registers
@@ -41,7 +41,8 @@ class Maps:
     """Rows of chosen queries for one picture: (queries, keys), the mean over heads.
 
     Queries stand at `at`, (row, column) of `query_grid`; what a row weighs are the positions of
-    `key_grid`. `left_out` is what the rows give to keys that are no position of the picture.
+    `key_grid`. `left_out` is what the rows give to keys that are no position of the picture;
+    `keys` counts those too.
     """
 
     photo: int
@@ -50,15 +51,22 @@ class Maps:
     query_grid: Grid
     key_grid: Grid
     left_out: Tensor
+    keys: int
 
 
 @dataclass
 class Seen:
-    """What was seen of one block: a reading for each picture, its shape, and maps to draw."""
+    """What was seen of one block: a reading for each picture, its shape, and maps to draw.
+
+    `shape` begins with how many maps of one picture the block gets at once; `reason` says why
+    there is no reading.
+    """
 
     found: Found
     readings: list[Reading] = field(default_factory=list)
+    reason: str = "no picture went through it"
     shape: Shape | None = None
+    dtype: Dtype = "float32"
     queries: int | None = None
     keys: int | None = None
     heads: int | None = None
@@ -89,13 +97,15 @@ def prepare(
         inserting.insert(model, block.spec, each.places, of, seed, (1, 3, *size))
     if state is not None and found is not None and with_blocks:
         weights.put(model, found, state)
+    if any(tensor.is_meta for tensor in model.state_dict().values()):
+        raise UsageError(f"network {text!r} is made on the meta device, where there are no weights")
     return model.eval()
 
 
 def find(model: nn.Module) -> list[Found]:
     """Find the attention blocks of a model. Raises UsageError, with what is known, without one."""
     found = [
-        Found(_as_in_states(path), kind, module)
+        Found(_as_in_states(model, path), kind, module)
         for path, module in model.named_modules()
         if (kind := kind_of(module)) is not None
     ]
@@ -108,9 +118,15 @@ def find(model: nn.Module) -> list[Found]:
     return found
 
 
-def _as_in_states(path: str) -> str:
+def _as_in_states(model: nn.Module, path: str) -> str:
     """A module's path with the names that it had before blocks were put behind others."""
-    return ".".join(part for part in path.split(".") if part != "place")
+    kept: list[str] = []
+    module: Any = model
+    for part in path.split("."):
+        if not (part == "place" and isinstance(module, WithBlock)):
+            kept.append(part)
+        module = getattr(module, part, None)
+    return ".".join(kept)
 
 
 def choose(model: nn.Module, blocks: Sequence[Found], place: str) -> list[Found]:
@@ -122,7 +138,7 @@ def choose(model: nn.Module, blocks: Sequence[Found], place: str) -> list[Found]
     # it may be a block's own path and no place
     with suppress(UsageError):
         wanted += places.find(model, places.parse(place, "after_add"))
-    wanted = [_as_in_states(path) for path in wanted]
+    wanted = [_as_in_states(model, path) for path in wanted]
     chosen = [
         block
         for block in blocks
@@ -140,13 +156,23 @@ def require_memory(model: nn.Module, text: str, size: tuple[int, int], device: s
     Predicted on the meta device; of a model that does not run there nothing is said, and each block
     is looked at when it is called.
     """
-    axes = Axes(size=size)
+    axes = Axes(size=size, dtype=_named(_dtype(model)))
     case = networks.compare(Network(text), [], [], axes, "cpu").cases[0]
     try:
         passed = meta_pass(inserting.on_meta(Measured(model, Network(text), 1, size)), case)
     except (CountingError, UsageError):
         return
     _require(passed.activation_bytes, f"{text} on a {size[0]}x{size[1]} image", device)
+
+
+def _dtype(model: nn.Module) -> torch.dtype:
+    """The dtype of a model's weights: the first of its floating-point parameters."""
+    floating = (each.dtype for each in model.parameters() if each.is_floating_point())
+    return next(floating, torch.float32)
+
+
+def _named(dtype: torch.dtype) -> Dtype:
+    return cast(Dtype, str(dtype).removeprefix("torch."))
 
 
 def _require(needed_bytes: int, what: str, device: str) -> None:
@@ -181,7 +207,7 @@ def measure(
     with torch.no_grad(), watch.hooked():
         for number, photo in enumerate(photos):
             watch.begin(number)
-            pixels = normalised(fitted(photo, size)).to(device)
+            pixels = normalised(fitted(photo, size)).to(device, _dtype(model))
             try:
                 part(pixels)
             except GcbenchError:
@@ -243,49 +269,57 @@ class _Watch:
             yield
 
     def _before(self, block: Found, module: nn.Module, given: Any, named: Any) -> None:
-        needed = block.kind.load().map_bytes(module, _bound(module, given, named))
-        _require(needed, f"{block.path or 'the model'} ({block.kind.name})", self._device)
+        with suppress(TypeError):
+            arguments = block.kind.named(given, named)
+            needed = block.kind.load().map_bytes(module, arguments)
+            _require(needed, f"{block.path or 'the model'} ({block.kind.name})", self._device)
 
     def _after(self, block: Found, module: nn.Module, given: Any, named: Any, output: Any) -> None:
         adapter = block.kind.load()
-        arguments = _bound(module, given, named)
         number = self._called[block.path] = self._called.get(block.path, 0) + 1
         mark = f"#{number}" if number > 1 else ""
         seen = self._seen.setdefault(
             (block.path, number), Seen(replace(block, path=block.path + mark))
         )
+        try:
+            calls = list(adapter.calls(module, block.kind.named(given, named), output))
+        except Exception as error:  # a class that was derived from a kind's may do anything
+            seen.reason = f"it is called or answers otherwise than its kind: {told(error)}"
+            return
         why_not = adapter.no_distribution(module)
-        calls = list(adapter.calls(module, arguments, output))
-        seen.readings.append(averaged([read(each, why_not, self._drawn_from()) for each in calls]))
+        reading = averaged(
+            [read(call, why_not, self._drawn_from(part)) for part, call in enumerate(calls)]
+        )
+        seen.readings.append(reading)
         call = calls[0]
         if seen.shape is None:
             height, width = call.query_grid or (call.queries, 1)
-            seen.shape = (1, call.inputs.shape[1], height, width)
+            seen.shape = (len(calls), call.inputs.shape[1], height, width)
             seen.queries, seen.keys, seen.heads = call.queries, call.keys, call.heads
+            seen.dtype = _named(call.inputs.dtype)
         if self._photo < self._drawn:
-            self._keep(seen, call)
+            # where there is no share there are no rows to believe
+            seen.maps_reason = reading.reasons.get("query_share") or self._keep(seen, calls)
 
-    def _drawn_from(self) -> int:
-        return self._seed + self._photo
+    def _drawn_from(self, part: int) -> int:
+        """A seed of its own for each of the maps of a picture: their errors must not add up."""
+        return self._seed + self._photo + 1_000_003 * part
 
-    def _keep(self, seen: Seen, call: Call) -> None:
+    def _keep(self, seen: Seen, calls: Sequence[Call]) -> str | None:
+        """Keep the maps of the chosen queries, or say why there are none over the picture."""
+        call = calls[0]
+        if len(calls) > 1:
+            return f"it gets {len(calls)} maps of a picture at once, none of which is all of it"
         queries, keys = grids(call, self._size)
         if queries is None or keys is None:
-            seen.maps_reason = f"its {call.queries} queries are no grid over the picture"
-            return
+            return f"its {call.queries} queries are no grid over the picture"
         at = tuple(self._queries(queries))
         first, extra = call.queries - queries[0] * queries[1], call.keys - keys[0] * keys[1]
         index = torch.tensor([first + row * queries[1] + column for row, column in at])
         rows = call.rows(index).double().mean(0).cpu()
         left_out = rows[:, :extra].sum(1)
-        seen.maps.append(Maps(self._photo, rows[:, extra:], at, queries, keys, left_out))
-
-
-def _bound(module: nn.Module, given: Any, named: Any) -> dict[str, Any]:
-    """What forward was given, by the names of its parameters."""
-    bound = inspect.signature(module.forward).bind(*given, **named)
-    bound.apply_defaults()
-    return bound.arguments
+        seen.maps.append(Maps(self._photo, rows[:, extra:], at, queries, keys, left_out, call.keys))
+        return None
 
 
 def grids(call: Call, size: tuple[int, int]) -> tuple[Grid | None, Grid | None]:

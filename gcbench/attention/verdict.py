@@ -57,7 +57,7 @@ def prices(seen: "Sequence[Seen]", axes: Axes, measure: Measure) -> list[Price]:
     for each in seen:
         adapter = each.found.kind.load()
         module = each.found.module
-        key = (each.found.kind.name, adapter.detail(module), str(module), each.shape)
+        key = (each.found.kind.name, adapter.detail(module), str(module), each.shape, each.dtype)
         if key not in known:
             known[key] = _price(each, axes, measure)
         found.append(known[key])
@@ -66,10 +66,10 @@ def prices(seen: "Sequence[Seen]", axes: Axes, measure: Measure) -> list[Price]:
 
 def _price(seen: "Seen", axes: Axes, measure: Measure) -> Price:
     if seen.shape is None:
-        return {"price_reason": "it was never called"}
+        return {"price_reason": "nothing was measured of it"}
     try:
         module = seen.found.kind.load().as_block(seen.found.module)
-        return compared(module, seen.shape, axes, measure)
+        return compared(module, seen.shape, replace(axes, dtype=seen.dtype), measure)
     except (UsageError, ValueError) as error:
         return {"price_reason": str(error)}
 

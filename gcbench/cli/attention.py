@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gcbench.spec import Axes, Comparison
 
 PICTURES = "Pictures"
+SIZE, QUERIES = "224", "3"
 
 Model = Annotated[
     str | None,
@@ -126,11 +128,11 @@ def attention(
     block: Block = None,
     images: Images = None,
     weights: Weights = None,
-    size: Size = "224",
+    size: Size = SIZE,
     demo: Demo = False,
     no_latency: NoLatency = False,
     no_wait: options.NoWait = False,
-    queries: Queries = "3",
+    queries: Queries = QUERIES,
     output: Pictures = None,
     device: options.Device = None,
     threads: options.Threads = None,
@@ -152,19 +154,32 @@ def attention(
     )
     shown = ATTENTION_FORMATS[format]
     chosen = parse(queries)
+    if queries != QUERIES and not output:
+        raise UsageError(
+            f"--queries {queries} chooses whose maps are drawn: -o FILE.png draws them"
+        )
     side = spec.parse_size("--size", size)
     require_writable("--csv", csv)
     _require_picture(output)
     require_apart({"--csv": csv, "--output": output})
     if demo:
-        given = {"MODEL": model, "--insert": insert, "--block": block, "--images": images}
-        _require_alone({**given, "--weights": weights, "--device": device})
-        report = _demonstrated(axes, drawn_from, no_latency, no_wait)
+        given: dict[str, object] = {
+            "MODEL": model,
+            "--insert": insert,
+            "--block": block,
+            "--images": images,
+        }
+        given |= {"--weights": weights, "--device": device, "--size": size != SIZE}
+        _require_alone(given)
+        report = _demonstrated(queries, axes, drawn_from, no_latency, no_wait)
     else:
         net = _required(model)
         inside.require_readable(net, [(each, "after_1x1") for each in insert or ()])
         state = inside.read_weights(weights)
         photos = pictures.gather(images) if images else pictures.samples()
+        inputs = [("--weights", weights), *(("--images", photo.path) for photo in photos)]
+        for name, path in inputs:
+            require_apart({name: path, "--csv": csv, "--output": output})
         faults.say(f"sending {counted(len(photos), 'picture')} through {net}; loading torch")
         if state is None:
             faults.say(f"no --weights: those of {net} are drawn, and nothing in it is trained")
@@ -230,18 +245,21 @@ def _doors(no_latency: bool, no_wait: bool) -> "tuple[Measure, Bar]":
     return engines.count_only if no_latency else timed, counting_bar
 
 
-def _demonstrated(axes: "Axes", seed: int, no_latency: bool, no_wait: bool) -> "Report":
+def _demonstrated(
+    queries: str, axes: "Axes", seed: int, no_latency: bool, no_wait: bool
+) -> "Report":
     faults.say("training on scikit-learn's digits; loading torch")
 
     from gcbench.attention import demo
 
     measure, bar = _doors(no_latency, no_wait)
-    return demo.demonstrate(demo.PLAN, axes, seed, measure, bar, faults.say)
+    plan = replace(demo.PLAN, queries=queries)
+    return demo.demonstrate(plan, axes, seed, measure, bar, faults.say)
 
 
 def _leave(report: "Report", shown: Entry, csv: Path | None, output: Path | None) -> None:
     """Write the pictures and the CSV, and print the result whatever becomes of those."""
-    from gcbench.cli.output import write_whole
+    from gcbench.cli.output import require_stdout, write_whole
 
     try:
         if csv:
@@ -249,17 +267,17 @@ def _leave(report: "Report", shown: Entry, csv: Path | None, output: Path | None
         if output:
             _draw(report, output)
     finally:
-        if not sys.stdout:
-            raise UsageError("stdout is closed, so the result has nowhere to go: --csv writes one")
+        require_stdout()
         sys.stdout.writelines(shown.load()(report.rows, report.manifest))
 
 
 def _draw(report: "Report", output: Path) -> None:
     from gcbench.attention import maps
+    from gcbench.cli.output import write_whole
 
     for words in report.untold:
         faults.say(f"not drawn: {words}")
     if report.panels:
-        maps.draw(report.panels, output)
+        write_whole(output, maps.png(report.panels))
     else:
         faults.say(f"--output {output}: there are no maps to draw")

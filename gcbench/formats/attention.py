@@ -14,6 +14,7 @@ from gcbench.units import (
     interval_text,
     latency_text,
     number_text,
+    percent_text,
     spread_text,
 )
 
@@ -77,7 +78,14 @@ def _measured(rows: Sequence[Row]) -> Layout:
         if _several(rows, "block") or not varying:
             labels["block"] = row["block"] or "the model"
         lines.append({**labels, **_cells(row)})
-    notes = [*_missing(rows), *_verdicts(rows), *_sampling(rows), *DEFINITIONS, *_spread(rows)]
+    notes = [
+        *_missing(rows),
+        *_partly(rows),
+        *_verdicts(rows),
+        *_sampling(rows),
+        *DEFINITIONS,
+        *_spread(rows),
+    ]
     return Layout(
         heading=_heading(rows),
         header=list(lines[0]),
@@ -90,9 +98,10 @@ def _measured(rows: Sequence[Row]) -> Layout:
 def _cells(row: Row) -> dict[str, str]:
     shape = [row[name] for name in ("channels", "height", "width")]
     pooled = f", {row['keys']} keys" if row["keys"] != row["queries"] else ""
+    many = f", {row['batch']} at once" if (row["batch"] or 1) > 1 else ""
     cells = {
         "kind": f"{row['kind']} {row['detail']}",
-        "shape": "" if shape[0] is None else "x".join(map(str, shape)) + pooled,
+        "shape": "" if shape[0] is None else "x".join(map(str, shape)) + pooled + many,
     }
     for head, name in DISTANCES.items():
         cells[head] = _spread_cell(row, name)
@@ -113,7 +122,8 @@ def _heading(rows: Sequence[Row]) -> list[str]:
     sizes = {(row["image_height"], row["image_width"]) for row in rows}
     networks = list(dict.fromkeys(row["network"] for row in rows))
     what = networks[0] if len(networks) == 1 else counted(len(networks), "network")
-    of = f" · {counted(first['images'], 'image')} of {size}" if len(sizes) == 1 else ""
+    images = max(row["images"] for row in rows)
+    of = f" · {counted(images, 'image')} of {size}" if len(sizes) == 1 and images else ""
     where = f"{first['device']}: {first['device_name']} · {counted(first['threads'], 'thread')}"
     weights = f"weights: {first['weights']}"
     return [f"{what}{of} · {weights}", f"{where} · torch {first['torch_version']}"]
@@ -124,6 +134,19 @@ def _missing(rows: Sequence[Row]) -> Iterator[str]:
     names = ("reason", *(f"{each}_reason" for each in (*DISTANCES.values(), "query_share")))
     said = [(_whose(row, rows), row[name]) for row in rows for name in names if row[name]]
     yield from (f"{NOTHING} is for {line}" for line in _together(said))
+
+
+def _partly(rows: Sequence[Row]) -> Iterator[str]:
+    """Say what was not called for every image."""
+    names = ("network", "state", "image_names")
+    most: dict[tuple[str, ...], int] = {}
+    for row in rows:
+        which = tuple(row[name] for name in names)
+        most[which] = max(most.get(which, 0), row["images"])
+    for row in rows:
+        of = most[tuple(row[name] for name in names)]
+        if 0 < row["images"] < of:
+            yield f"{_label(row, rows)}: called for {row['images']} of {of} images."
 
 
 def _together(said: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -152,8 +175,9 @@ def _several(rows: Sequence[Row], name: str) -> bool:
 def _verdicts(rows: Sequence[Row]) -> Iterator[str]:
     alike: dict[str, list[Row]] = {}
     for row in rows:
-        # what a network did before it was trained is no verdict on anything
-        if row["query_share"] is not None and row["state"] != "before":
+        # what a network did before it was trained, or with one query, is no verdict on anything
+        told = row["state"] != "before" and row["queries"] != 1
+        if row["query_share"] is not None and told:
             words = next(words for limit, words in DEPENDS if row["query_share"] < limit)
             alike.setdefault(words, []).append(row)
     for words, found in alike.items():
@@ -165,8 +189,10 @@ def _verdicts(rows: Sequence[Row]) -> Iterator[str]:
 def _shares(rows: Sequence[Row]) -> str:
     if len(rows) == 1:
         return f"{_spread_cell(rows[0], 'query_share', 100, ' %')} of its"
-    shares = [100 * row["query_share"] for row in rows]
-    return f"{min(shares):.2g} to {max(shares):.2g} % of their"
+    shares = [row["query_share"] for row in rows]
+    # the unit once, and two ends that read the same once
+    ends = dict.fromkeys(percent_text(end).removesuffix(" %") for end in (min(shares), max(shares)))
+    return f"{' to '.join(ends)} % of their"
 
 
 def _listed(labels: Sequence[str]) -> str:

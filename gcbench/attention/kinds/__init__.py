@@ -6,6 +6,7 @@ it. The file has the functions of `Adapter`.
 """
 
 import importlib
+import inspect
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,9 +51,21 @@ class Kind(Entry):
 
     def has(self, module: "nn.Module") -> bool:
         """Tell whether a module is of this kind."""
-        library, _, name = self.made.partition(":")
-        known = getattr(sys.modules.get(library), name, None)
+        known = self._class()
         return known is not None and isinstance(module, known)
+
+    def named(self, given: tuple[Any, ...], by_name: dict[str, Any]) -> dict[str, Any]:
+        """Name what a block was given as the forward of this kind does; a subclass may do other.
+
+        Raises TypeError where that forward does not take it.
+        """
+        bound = inspect.signature(self._class().forward).bind(None, *given, **by_name)
+        bound.apply_defaults()
+        return bound.arguments
+
+    def _class(self) -> Any:
+        library, _, name = self.made.partition(":")
+        return getattr(sys.modules.get(library), name, None)
 
 
 KINDS: Registry[Kind] = Registry(

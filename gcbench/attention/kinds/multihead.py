@@ -66,6 +66,7 @@ def _call(
         replay=lambda rows, at: asked(at)[0],
         query_grid=None,
         key_grid=None,
+        subtracted=False,
     )
 
 
