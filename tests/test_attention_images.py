@@ -15,7 +15,7 @@ def noise(width, height, mode="RGB"):
     return Image.effect_noise((width, height), 90).convert(mode)
 
 
-@pytest.mark.parametrize(("width", "height"), [(300, 200), (200, 301), (64, 64), (1000, 31)])
+@pytest.mark.parametrize(("width", "height"), [(300, 200), (200, 301), (64, 64), (400, 31)])
 @pytest.mark.parametrize(("size", "resized"), [(224, 256), (112, 128)])
 def test_a_picture_is_made_ready_as_torchvision_does(width, height, size, resized):
     picture = noise(width, height)

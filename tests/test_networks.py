@@ -254,6 +254,25 @@ def test_weights_of_another_network_are_refused(tmp_path):
         weights.load(make_meta("resnet18:num_classes=10"), path)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (torch.Tensor.to_sparse, "float32 sparse_coo"),
+        (lambda tensor: tensor.to("meta"), "float32 strided on meta"),
+        (lambda tensor: tensor.to(torch.complex64), "complex64 strided"),
+        (torch.Tensor.char, "int8 strided"),
+    ],
+)
+def test_weights_whose_numbers_would_be_lost_are_refused(change, said, tmp_path):
+    model = nn.Linear(2, 3)
+    state = {name: change(tensor) for name, tensor in model.state_dict().items()}
+    with pytest.raises(UsageError, match=f"weight is {said}, which does not go into float32"):
+        weights.put(model, state, tmp_path / "w.pt")
+    half = {name: tensor.half() for name, tensor in model.state_dict().items()}
+    weights.put(model, half, tmp_path / "w.pt")
+    assert torch.equal(model.weight, half["weight"].float())
+
+
 def cases(network, *inserts, ratios=(16,), size=(64, 64), **more):
     insertions = [read_insertion(text) for text in inserts]
     return compare(Network(resolve(network), **more), insertions, ratios, Axes(size=size), "cpu")

@@ -38,6 +38,11 @@ def put(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
                 f"--weights {path} is of another network: {name} has shape "
                 f"{tuple(state[name].shape)}, not {tuple(tensor.shape)}"
             )
+        if name in state and not _is_taken(state[name], tensor):
+            raise UsageError(
+                f"--weights {path}: {name} is {_how_kept(state[name])}, which does not go into "
+                f"{_how_kept(tensor)}"
+            )
     if not any(tensor.is_meta for tensor in expected.values()):
         model.load_state_dict(state, strict=False)
 
@@ -69,6 +74,17 @@ def read(path: Path) -> dict[str, Tensor]:
         )
     state: dict[str, Tensor] = found
     return state
+
+
+def _is_taken(given: Tensor, tensor: Tensor) -> bool:
+    """Tell whether numbers can be copied without losing what they mean."""
+    plain = given.layout == torch.strided and not given.is_meta and not given.is_quantized
+    return plain and (given.is_floating_point() or not tensor.is_floating_point())
+
+
+def _how_kept(tensor: Tensor) -> str:
+    kept = (tensor.dtype, tensor.layout, *(["on meta"] if tensor.is_meta else []))
+    return " ".join(str(each).removeprefix("torch.") for each in kept)
 
 
 def _is_state(found: Any) -> bool:
