@@ -201,7 +201,19 @@ def test_a_local_ray_ends_with_its_sweep_however_that_ends(folder, how):
     if how != signal.SIGKILL:
         assert process.returncode == 130
         assert "go on with: gcbench sweep --resume run" in err.splitlines()[-1]
-    assert gone(marked(mark.encode()))
+    left = marked(mark.encode())
+    told = {pid: shown(pid) for pid in left}
+    assert gone(left), {pid: (what, shown(pid)) for pid, what in told.items()}
+
+
+def shown(pid):
+    """What a process is, for who has to find out why it is left."""
+    try:
+        place = Path("/proc") / pid
+        line = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return line[:200], (place / "stat").read_text().rpartition(")")[2].split()[:2]
+    except OSError:
+        return "gone"
 
 
 def marked(variable):
