@@ -2,9 +2,11 @@
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from runs import GC, SE, comparison, manifest
@@ -18,6 +20,7 @@ from gcbench.environment import lock_path
 from gcbench.errors import UsageError
 from gcbench.formats.markdown import render
 from gcbench.formats.pivot import pivot
+from gcbench.offspring import end_holding
 from gcbench.records import Run, identity
 
 BIG, SMALL, BARE = Node("1", "big", 32, 4), Node("2", "small", 4, 0), Node("3", "head", 0, 0)
@@ -294,3 +297,38 @@ def test_without_ray_the_line_says_what_installs_it(work, capsys, monkeypatch):
     monkeypatch.setattr(connecting.importlib.util, "find_spec", lambda name: None)
     outcome = ran("sweep", "gc", "--engine", "ray", capsys=capsys)
     assert_refused(outcome, "--engine ray needs Ray", "pip install 'gcbench[ray]'")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_what_holds_a_folder_is_ended_though_it_carries_no_mark(tmp_path):
+    held, other = tmp_path / "held", tmp_path / "held-not"
+    for folder in (held, other):
+        folder.mkdir()
+    waits = "import sys; file = open(sys.argv[1], 'w'); print(flush=True); sys.stdin.read()"
+    one, two = (
+        subprocess.Popen(
+            [sys.executable, "-S", "-c", waits, str(folder / "log")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for folder in (held, other)
+    )
+    with one, two:
+        for process in (one, two):
+            process.stdout.readline()
+        assert end_holding(held)
+        assert one.wait(20) == -signal.SIGKILL
+        assert two.poll() is None
+        two.stdin.close()
+        assert two.wait(20) == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_who_asks_for_that_and_its_parent_are_spared(tmp_path):
+    asks = "import pathlib, sys; from gcbench.offspring import end_holding; "
+    asks += "print(end_holding(pathlib.Path(sys.argv[1])))"
+    with (tmp_path / "log").open("w"):
+        done = subprocess.run(
+            [sys.executable, "-c", asks, str(tmp_path)], capture_output=True, text=True, check=True
+        )
+    assert done.stdout == "True\n"

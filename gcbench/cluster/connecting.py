@@ -32,12 +32,14 @@ _REFUSALS = (ConnectionError, RuntimeError, ValueError, OSError)
 
 # it waits for the end of its stdin, which is that of this process at the latest
 _GUARD = f"""
-import json, shutil, sys, time
+import json, pathlib, shutil, sys, time
 sys.path[:] = json.loads(sys.argv[1])
-from gcbench.offspring import end_marked
+from gcbench.offspring import end_holding, end_marked
 sys.stdin.buffer.read()
 for _ in range(3):  # what is killed may have been about to start another
-    while not end_marked(sys.argv[2], {MARK!r}):
+    while not (
+        end_marked(sys.argv[2], {MARK!r}) and end_holding(pathlib.Path(sys.argv[3]))
+    ):
         time.sleep(0.05)
     time.sleep(0.1)
 shutil.rmtree(sys.argv[3], ignore_errors=True)
