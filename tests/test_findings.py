@@ -1,5 +1,6 @@
 """What a run shows beside its rows: growth, crossovers and ranks, against oracles."""
 
+import re
 from dataclasses import replace
 from itertools import combinations
 
@@ -275,3 +276,12 @@ def test_nothing_grows_across_kinds_of_devices():
     grown = [g for g in found.as_json()["growth"] if g["quantity"] == "latency_us"]
     assert {g["axes"]["device_name"] for g in grown} == set(sizes)
     assert [g["exponent"] for g in grown] == pytest.approx([1] * 6, abs=0.01)
+
+
+def test_an_exponent_that_could_be_any_is_not_told():
+    costs = {7: 40, 14: 90, 28: 100}
+    told = findings(*(timed(s, (cost, cost, cost)) for s, cost in costs.items())).sentences()
+    line = next(line for line in told if line.startswith("gc r16: "))
+    assert re.search(
+        r"latency tells no exponent from 7x7 to 28x28: any from -\d.* to \d.* fits", line
+    )

@@ -25,6 +25,8 @@ FEWEST = 3
 MOST_BLOCKS = 6
 # from this half-width of its interval on an exponent has one digit behind the point
 WIDE = 0.2
+# and from this on, no exponent at all
+UNTOLD = 1.0
 
 Quantity = Literal["macs", "latency_us"]
 
@@ -232,6 +234,8 @@ def _latency_text(growth: Growth) -> str:
             f"{_exact_text(low, 1)} to {_exact_text(high, 1)}"
         )
     over = span_text(*growth.over)
+    if law.lo is not None and law.hi is not None and law.hi - law.lo >= 2 * UNTOLD:
+        return f"latency tells no exponent from {over}: any from {law.lo:.1f} to {law.hi:.1f} fits"
     told = f"latency grows as {growth.variable.letter}^{_law_text(law)} from {over}"
     why = _why(growth)
     return f"{told}; {why}" if why else told
