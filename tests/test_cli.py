@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -386,8 +385,3 @@ def test_a_table_is_printed_though_its_file_could_not_be_written(capsys, tmp_pat
     assert code == 2
     assert "A/A" in out
     assert "No space left" in err
-
-
-def test_the_pages_have_no_placeholder_left():
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        assert not re.search(r"@[A-Z]+@", page.read_text()), page
