@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from PIL import Image
+from test_network_command import assert_refused, ran, rows_of
 
 from gcbench import engines
 from gcbench.attention import analysis, running, verdict
@@ -15,7 +16,6 @@ from gcbench.errors import UsageError
 from gcbench.formats import attention as words
 from gcbench.networks import make, read_insertion
 from gcbench.spec import Axes
-from tests.test_network_command import assert_refused, ran, rows_of
 
 OWN = """
 import torch

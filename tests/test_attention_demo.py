@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 from PIL import Image
+from test_cli import ran
 
 from gcbench.attention import demo
 from gcbench.formats import attention as words
-from tests.test_network_command import ran
 
 pytest.importorskip("sklearn")
 

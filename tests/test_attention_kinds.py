@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from PIL import Image
+from test_attention_distances import by_double_loop
 from torch import nn
 
 from gcbench.attention import readings, running
@@ -12,7 +13,6 @@ from gcbench.attention.images import Photo
 from gcbench.attention.kinds import KINDS, kind_of
 from gcbench.attention.readings import read
 from gcbench.blocks.nl import NonLocal
-from tests.test_attention_distances import by_double_loop
 
 SHAPE = (2, 8, 4, 6)
 

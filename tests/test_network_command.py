@@ -6,9 +6,9 @@ import sys
 
 import pytest
 import torch
+from test_cli import ran
 
 from gcbench import tables
-from gcbench.cli.app import main
 from gcbench.networks import NETWORKS
 
 QUICK = ["--precision", "50%", "--max-time", "300ms", "--size", "32", "--threads", "1"]
@@ -29,14 +29,6 @@ def own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     yield "own_small:small"
     sys.modules.pop("own_small", None)
-
-
-def ran(*arguments, capsys):
-    """Run the program in this process; return its exit code, stdout and stderr."""
-    with pytest.raises(SystemExit) as exit_info:
-        main(arguments)
-    out, err = capsys.readouterr()
-    return exit_info.value.code, out, err
 
 
 def rows_of(path):
