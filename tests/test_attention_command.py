@@ -68,7 +68,7 @@ def test_each_block_is_a_row_with_its_verdict(own, capsys, tmp_path):
     code, out, err = analysed(f"{own}:small", *INSERT, *files, capsys=capsys)
     assert code == 0, err
     assert "being made" not in out
-    assert "are drawn, and nothing in it is trained" in err
+    assert "untrained, unless its own code loads weights" in err
     for said in (
         "2 images of 32x32",
         "layer3.0.inserted.0",
@@ -180,7 +180,7 @@ def test_bad_input_is_one_line(own, capsys, tmp_path):
         size = [] if "--size" in arguments else ["--size", "32"]
         code, out, err = ran("attention", *arguments, *images, *size, capsys=capsys)
         said_by_us = [line for line in err.splitlines() if line.startswith("gcbench: ")]
-        kept = "\n".join(line for line in said_by_us if "are drawn, and" not in line)
+        kept = "\n".join(line for line in said_by_us if "no --weights: " not in line)
         assert_refused((code, out, kept), *said)
     assert not (tmp_path / "pwned").exists()
 

@@ -236,9 +236,19 @@ def test_exact_counts_that_differ_are_named(before, after, changed):
 
 
 def test_cases_are_chosen_by_what_is_asked_for():
-    found = compared(swept(0), swept(1), keeps=lambda case: case.block == "se")
+    a, b = swept(0), swept(1, drift=1.2)
+    found = compared(a, b, keeps=lambda case: case.block == "se")
     assert {pair.case.block for pair in found.pairs} == {"se"}
     assert len(found.pairs) == 10
+    # what stands beside them is evidence all the same
+    whole = compared(a, b)
+    assert found.pairs == [pair for pair in whole.pairs if pair.case.block == "se"]
+    assert found.blocks == [each for each in whole.blocks if each.block == "se"]
+    assert found.all.mid == pytest.approx(1.2, rel=0.01)
+    # of the comparisons that hold them
+    one = compared(a, b, keeps=lambda case: case.height == 7)
+    alone = compared(a[:1], b[:1])
+    assert [pair.judgement for pair in one.pairs] == [pair.judgement for pair in alone.pairs]
 
 
 def test_a_stored_run_is_read_one_comparison_at_a_time(tmp_path, monkeypatch):

@@ -96,7 +96,7 @@ def analyse(asked: Asked, measure: verdict.Measure, bar: Bar) -> Report:
 def _given(asked: Asked) -> rows.Row:
     """The cells that say what went through the network."""
     return {
-        "weights": f"drawn from seed {asked.seed}"
+        "weights": f"as the network makes them, seed {asked.seed}"
         if asked.weights is None
         else printable(asked.weights.name),
         "image_names": _names(asked.photos),

@@ -63,7 +63,7 @@ Weights = Annotated[
     options.option(
         "--weights",
         help="A state dict of the network, with what was inserted or without. Nothing is "
-        "downloaded: else weights are drawn.",
+        "downloaded: else they are as the network makes them.",
         metavar="FILE",
     ),
 ]
@@ -181,9 +181,6 @@ def attention(
         for name, path in inputs:
             require_apart({name: path, "--csv": csv, "--output": output})
         faults.say(f"sending {counted(len(photos), 'picture')} through {net}; loading torch")
-        if state is None:
-            faults.say(f"no --weights: those of {net} are drawn, and nothing in it is trained")
-
         from gcbench.attention.analysis import Asked, analyse
 
         asked = Asked(
@@ -200,6 +197,11 @@ def attention(
         # stdout is the result alone, whatever a network of the user's own prints
         with redirect_stdout(sys.stderr):
             report = analyse(asked, *_doors(no_latency, no_wait))
+        if state is None:
+            faults.say(
+                f"no --weights: {net} was measured as it is made from seed {drawn_from}: "
+                "untrained, unless its own code loads weights"
+            )
     _leave(report, shown, csv, output)
     if not no_latency:
         faults.warn(report.manifest.warnings)

@@ -44,7 +44,8 @@ Where = Annotated[
     str | None,
     options.option(
         "--where",
-        help="Compare the cases for which this holds, as in \"block == 'gc' and height < 28\".",
+        help="Say it of the cases for which this holds, as in \"block == 'gc' and height < 28\"; "
+        "what was measured beside them is what they are held against all the same.",
         metavar="CONDITION",
     ),
 ]
@@ -133,9 +134,9 @@ def _code(found: "Compared", conditions: "list[Condition]") -> int:
         elif unseen := condition.unseen(found):
             half = percent_text(found.resolves) if found.resolves < math.inf else "any size"
             faults.say(
-                f"warning: --fail-on {condition.text} is not met, but in {unseen} of "
-                f"{len(found.judged)} cells so little could not have been seen, in half of them "
-                f"not even {half}"
+                f"warning: nothing met --fail-on {condition.text}, but in {unseen} of "
+                f"{len(found.judged)} cells so little could not have been seen, nor in the whole "
+                f"of their blocks; half of the cells do not even tell {half}"
             )
     if met:
         return faults.FAIL_ON

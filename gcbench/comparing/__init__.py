@@ -72,6 +72,11 @@ class Pair:
         return side.case
 
     @property
+    def records(self) -> tuple[int, ...]:
+        """Which comparison it was read from in each run that has it."""
+        return tuple(side.record for side in (self.a, self.b) if side)
+
+    @property
     def verdict(self) -> Standing | None:
         """What may be said; None where both are ok and one was not timed."""
         if self.a is None or self.b is None:
@@ -153,23 +158,35 @@ def mismatches(a: Manifest, b: Manifest) -> list[str]:
 def compare(
     a: Run | Stored, b: Run | Stored, keeps: Callable[[Case], bool] = lambda case: True
 ) -> Compared:
-    """Compare two runs, of the cases that are to be kept. Raises RunError where one is no run.
+    """Compare two runs, and say it of the cases that are to be kept.
 
-    The cases stand in the order of A, behind them those that only B has.
+    All that was measured beside those, in the same comparisons, is what they are held against. The
+    cases stand in the order of A, behind them those that only B has. Raises RunError where one is
+    no run.
     """
-    first, second = sides(a, keeps), sides(b, keeps)
-    pairs = [Pair(key, first.get(key), second.get(key)) for key in dict.fromkeys((*first, *second))]
-    found = [each for pair in pairs if pair.a and pair.b for each in _timed(pair.a, pair.b)]
+    first, second = sides(a), sides(b)
+    every = [Pair(key, first.get(key), second.get(key)) for key in dict.fromkeys((*first, *second))]
+    pairs = [pair for pair in every if keeps(pair.case)]
+    beside = {pair.records for pair in pairs}
+    found = [
+        each
+        for pair in every
+        if pair.a and pair.b and pair.records in beside
+        for each in _timed(pair.a, pair.b)
+    ]
     clones = clones_of(found)
-    judged, blocks = judge(found, clones)
-    changed = {whole.block for whole in blocks if whole.changed}
+    judged, wholes = judge(found, clones)
+    shown = {pair.case.block for pair in pairs}
+    blocks = [whole for whole in wholes if whole.block in shown]
+    changed = {whole.block for whole in wholes if whole.changed}
+    kept = {pair.key for pair in pairs}
     return Compared(
         a.manifest,
         b.manifest,
         [*mismatches(a.manifest, b.manifest), *_moved(pairs, a.manifest, b.manifest)],
         [Pair(each.key, each.a, each.b, judged.get(each.key)) for each in pairs],
         blocks,
-        _mean([each.arm for each in found]),
+        _mean([each.arm for each in found if each.key in kept]),
         _mean([each.arm for each in found if each.block not in changed]),
         _mean(clones),
     )
@@ -194,7 +211,7 @@ def _mean(arms: Sequence[Arm]) -> Interval | None:
     return together([(arm.group, arm.moved) for arm in arms]).exp() if arms else None
 
 
-def sides(run: Run | Stored, keeps: Callable[[Case], bool]) -> dict[str, Side]:
+def sides(run: Run | Stored) -> dict[str, Side]:
     """Read what a run says of each case, by its key; a case tried again as it was read last."""
     found: dict[str, Side] = {}
     for places in chosen(run.outlines):
@@ -206,8 +223,7 @@ def sides(run: Run | Stored, keeps: Callable[[Case], bool]) -> dict[str, Side]:
             flags = tuple(machine_flags(record, {}))
             for position in (position for of, position in places if of == number):
                 side = _side(record, run.manifest, number, position, latencies.get(position), flags)
-                if keeps(side.case):
-                    found[side.key] = side
+                found[side.key] = side
     return found
 
 

@@ -1,5 +1,6 @@
 """`--fail-on`: which findings of a comparison of two runs end it with exit code 1."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -41,10 +42,15 @@ class Condition:
         return list(self.kind.find(compared, self.beyond))
 
     def unseen(self, compared: Compared) -> int:
-        """Count the cells in which so small a difference would not have been told."""
+        """Count the cells in which, or in whose block, so little would not have been told."""
         if not self.kind.graded or not self.beyond:
             return 0
-        resolved = (pair.judgement.resolves for pair in compared.judged if pair.judgement)
+        blocks = {w.block: w.judgement.resolves for w in compared.blocks if w.cells > 1}
+        resolved = (
+            min(pair.judgement.resolves, blocks.get(pair.case.block, math.inf))
+            for pair in compared.judged
+            if pair.judgement
+        )
         return sum(not each <= self.beyond for each in resolved)
 
 
