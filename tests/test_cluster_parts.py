@@ -296,7 +296,7 @@ def test_bad_input_is_one_clear_line(arguments, words, work, capsys):
 def test_without_ray_the_line_says_what_installs_it(work, capsys, monkeypatch):
     monkeypatch.setattr(connecting.importlib.util, "find_spec", lambda name: None)
     outcome = ran("sweep", "gc", "--engine", "ray", capsys=capsys)
-    assert_refused(outcome, "--engine ray needs Ray", "pip install 'gcbench[ray]'")
+    assert_refused(outcome, "--engine ray needs Ray", "pip install 'ray[default]'")
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")

@@ -69,7 +69,7 @@ def shipped(why: str) -> Any:
     try:
         from sklearn import datasets
     except ImportError as error:
-        raise UsageError(f"{why} scikit-learn: pip install 'gcbench[demo]'") from error
+        raise UsageError(f"{why} scikit-learn: pip install scikit-learn") from error
     finally:
         # it sets variables of OpenMP for itself, and a run would be recorded as made with them
         for name in os.environ.keys() - before.keys():

@@ -57,7 +57,7 @@ def require_ray() -> None:
     """Make sure that Ray is installed. Raises UsageError with the extra that installs it."""
     if importlib.util.find_spec("ray") is None:
         raise UsageError(
-            "--engine ray needs Ray, which is not installed: pip install 'gcbench[ray]'"
+            "--engine ray needs Ray, which is not installed: pip install 'ray[default]'"
         )
 
 

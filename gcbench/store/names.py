@@ -37,4 +37,6 @@ def newest(folder: Path) -> Path:
         with suppress(RunError):
             manifest(path)
             return path
-    raise RunError(f"there is no run in {folder.resolve()}: name one, or make one with -o")
+    raise RunError(
+        f"there is no run in {folder.resolve()}: name one, or let gcbench sweep make one"
+    )
