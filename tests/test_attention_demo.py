@@ -74,6 +74,10 @@ def test_the_demonstration_prints_the_same_twice(capsys, tmp_path, monkeypatch):
 
 
 def test_accuracy_stands_beside_its_interval():
-    # the example of Agresti and Coull, 1998: 0 of 10, Wilson's interval ends at 0.278
-    assert words.wilson(0.0, 10) == pytest.approx((0.0, 0.2775), abs=1e-3)
-    assert words.wilson(1.0, 10) == pytest.approx((0.7225, 1.0), abs=1e-3)
+    # exact: below 1 - 0.025**(1/10) = 0.308 none of 10 is no wonder
+    cells = dict.fromkeys(("latency_us", "relative"), None)
+    ends = {f"{name}{end}": None for name in cells for end in ("_lo", "_hi")}
+    row = {**cells, **ends, **dict.fromkeys(("params_added", "macs_added", "verdict"), None)}
+    for accuracy, interval in ((0.0, "0.0 to 30.8 %"), (1.0, "69.2 to 100.0 %")):
+        told = words._trained_cells({**row, "network": "nl", "accuracy": accuracy, "tested": 10})
+        assert told["95 % interval"] == interval

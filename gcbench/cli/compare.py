@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gcbench.cli import faults, options
+from gcbench.cli.stored import opened
 from gcbench.formats import COMPARISON_FORMATS
 from gcbench.units import percent_text
 
@@ -85,9 +86,7 @@ def compare(
     require_writable("--output", output)
     differences = comparing.mismatches(store.manifest(a), store.manifest(b))
     _require_alike(a, b, differences, allow_mismatch)
-    first, second = (
-        store.open_run(run, lambda damage: faults.say(f"left out: {damage}")) for run in (a, b)
-    )
+    first, second = opened(a), opened(b)
     found = comparing.compare(first, second, keeps)
     _require_alike(a, b, found.mismatches, allow_mismatch)
     if where is not None and not found.pairs and (first.outlines or second.outlines):

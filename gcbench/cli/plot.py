@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from gcbench.cli import faults, options
+from gcbench.cli.stored import named, opened
 from gcbench.plots import CHARTS
 from gcbench.plots.saving import PICTURES
 
@@ -36,7 +37,7 @@ def plot(
     traceback: faults.Traceback = False,
 ) -> None:
     """Draw a stored run: svg, png, pdf, or a page that needs no network."""
-    from gcbench import store, tables
+    from gcbench import tables
     from gcbench.cli.output import require_apart, require_writable, write_whole
     from gcbench.errors import UsageError
     from gcbench.plots.drawing import Drawn, draw, fitting
@@ -51,12 +52,10 @@ def plot(
         None if where is None else parse_where("--where", where, tables.KINDS, "is no column")
     )
     require_installed()
-    if run is None:
-        run = store.newest(Path("results"))
-        faults.say(f"the newest run: {run}")
+    run = named(run)
     require_apart({"the run": run, "--output": output})
     require_writable("--output", output)
-    stored = store.open_run(run, lambda damage: faults.say(f"left out: {damage}"))
+    stored = opened(run)
     rows = [row for row in tables.rows(stored) if condition is None or condition.holds(row)]
     if not rows:
         what = f"no case for which {where} holds" if stored.outlines and where else "no comparison"

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcbench.cli import faults, options
+from gcbench.cli.stored import named, opened
 from gcbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def report(
     traceback: faults.Traceback = False,
 ) -> None:
     """Show a stored run: every case, or one value of each in rows and columns."""
-    from gcbench import store, tables
+    from gcbench import tables
     from gcbench.cli.output import require_apart, require_writable, show, write_whole
     from gcbench.findings import Watch
     from gcbench.formats import FORMATS, PIVOTS
@@ -42,13 +42,11 @@ def report(
     told = None if value is None else parse_name("--value", value)
     keys = None if sort is None else parse_sort("--sort", sort)
     kept = None if where is None else parse_where("--where", where, tables.KINDS, "is no column")
-    if run is None:
-        run = store.newest(Path("results"))
-        faults.say(f"the newest run: {run}")
+    run = named(run)
     require_apart({"the run": run, "--csv": csv, "--output": output})
     require_writable("--csv", csv)
     require_writable("--output", output)
-    stored = store.open_run(run, lambda damage: faults.say(f"left out: {damage}"))
+    stored = opened(run)
     if not stored.outlines:
         faults.say(f"{run} was begun at {stored.manifest.started} and holds no comparison")
 

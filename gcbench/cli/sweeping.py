@@ -13,6 +13,7 @@ from gcbench import spelling, store
 from gcbench.cli import faults
 from gcbench.cli.output import require_writable, show, write_whole
 from gcbench.cli.progress import SweepBar, sweep_bar
+from gcbench.cli.stored import opened
 from gcbench.errors import RunError, StoppedError, UsageError
 from gcbench.units import counted
 
@@ -228,7 +229,7 @@ def leave(run: Path, csv: Path | None) -> None:
     from gcbench.formats import FORMATS, PIVOTS
     from gcbench.formats.pivot import pivot
 
-    stored = store.open_run(run, faults.say)
+    stored = opened(run)
     if csv:
         write_whole(csv, FORMATS["csv"].load()(tables.rows(stored), stored.manifest))
     cases = len(store.statuses(run))

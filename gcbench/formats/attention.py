@@ -8,6 +8,7 @@ from gcbench.formats.layout import Layout
 from gcbench.formats.markdown import sections
 from gcbench.formats.terminal import written
 from gcbench.records import Manifest
+from gcbench.trust import share
 from gcbench.units import (
     count_text,
     counted,
@@ -270,21 +271,22 @@ def _trained(rows: Sequence[Row]) -> Layout:
         labels=1,
         lines=[[line[name] for name in kept] for line in lines],
         notes=[
-            "95 % interval: Wilson's, of a share of so many images: what other test images could "
-            "say, not what another seed of the training could.",
+            "95 % interval: exact, of a share of so many images: what other test images could say, "
+            "not what another seed of the training could.",
             *_disturbed(rows),
         ],
     )
 
 
 def _trained_cells(row: Row) -> dict[str, str]:
-    lo, hi = wilson(row["accuracy"], row["tested"])
+    right = round(row["accuracy"] * row["tested"])
+    known = share([test < right for test in range(row["tested"])])
     latency = _interval(row, "latency_us")
     relative = _interval(row, "relative")
     return {
         "network": row["network"],
         "accuracy": f"{100 * row['accuracy']:.1f} %",
-        "95 % interval": f"{100 * lo:.1f} to {100 * hi:.1f} %",
+        "95 % interval": f"{100 * known.lo:.1f} to {100 * known.hi:.1f} %",
         "params added": count_text(row["params_added"]) if row["params_added"] else "",
         "MACs added": count_text(row["macs_added"]) if row["macs_added"] else "",
         "latency of the block": latency_text(*latency) if latency else "",
@@ -297,15 +299,3 @@ def _relative(row: Row, relative: tuple[float, float, float] | None) -> str:
     if relative is None:
         return ""
     return "1" if row["verdict"] == "baseline" else number_text(*relative)
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of `count` (JASA 22, 1927).
-
-    >>> [round(end, 3) for end in wilson(0.5, 100)]
-    [0.404, 0.596]
-    """
-    z2 = 1.959964**2
-    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = (z2 * (share * (1 - share) / count + z2 / (4 * count**2))) ** 0.5 / (1 + z2 / count)
-    return middle - half, middle + half

@@ -13,7 +13,7 @@ from gcbench.formats import json as objects
 from gcbench.formats import markdown as marked
 from gcbench.formats import terminal
 from gcbench.formats.layout import Layout
-from gcbench.labels import AXES, label_of_key
+from gcbench.labels import AXES, axes_text, axis_word, label_of_key, shared
 from gcbench.records import Manifest
 from gcbench.spec import Case
 from gcbench.statistics import Interval
@@ -74,7 +74,7 @@ def json(compared: Compared) -> Iterator[str]:
 def row(pair: Pair) -> dict[str, Any]:
     """Every cell of a pair, by column."""
     case = pair.case
-    cells: dict[str, Any] = {name: getattr(case, name) for name in _COLUMNS_OF_CASE}
+    cells: dict[str, Any] = {**_axes(case), "threads": case.threads}
     cells["network"] = case.network.label if case.network else None
     for letter, side in (("a", pair.a), ("b", pair.b)):
         cells |= {f"{name}_{letter}": value for name, value in _of_side(side).items()}
@@ -156,13 +156,8 @@ def _heading(compared: Compared) -> Iterator[str]:
         yield "A and B are the same run: there is nothing to tell apart"
     if compared.mismatches:
         yield f"not alike: {'; '.join(compared.mismatches)}"
-    shared = [
-        AXES[axis](_word(compared.pairs[0].case, axis))
-        for axis in AXES
-        if compared.pairs and axis not in _varying(compared.pairs)
-    ]
-    if shared:
-        yield " · ".join(shared)
+    if compared.pairs:
+        yield axes_text(_shared(compared.pairs))
     both = sum(bool(pair.a and pair.b) for pair in compared.pairs)
     alone = [sum(pair.b is None for pair in compared.pairs)]
     alone += [sum(pair.a is None for pair in compared.pairs)]
@@ -240,12 +235,13 @@ def _cells(judgement: Judgement | None) -> list[str]:
 
 
 def _of_pairs(compared: Compared, pairs: Sequence[Pair]) -> Body:
-    axes = _varying(compared.pairs)
+    alike = _shared(compared.pairs)
+    axes = [axis for axis in AXES if axis not in alike]
     judged = any(pair.judgement for pair in pairs)
     lines = [
         [
             _label(pair.case),
-            *(_word(pair.case, axis) for axis in axes),
+            *(axis_word(_axes(pair.case), axis) for axis in axes),
             _latency(pair.a),
             _latency(pair.b),
             *(_cells(pair.judgement)[: len(_HEADER) - 1] if judged else ()),
@@ -271,17 +267,14 @@ def _label(case: Case) -> str:
     return label_of_key(case.key, case.network.label if case.network else None)
 
 
-def _varying(pairs: Sequence[Pair]) -> list[str]:
-    """The axes that differ among cases."""
-    return [axis for axis in AXES if len({_word(pair.case, axis) for pair in pairs}) > 1]
+def _shared(pairs: Sequence[Pair]) -> dict[str, str]:
+    """The axes in which all cases are alike, with that value as a word."""
+    return shared(_axes(pair.case) for pair in pairs)
 
 
-def _word(case: Case, axis: str) -> str:
-    if axis == "size":
-        return f"{case.height}x{case.width}"
-    if axis == "threads":
-        return str(case.threads or "auto")
-    return str(getattr(case, axis))
+def _axes(case: Case) -> dict[str, Any]:
+    cells = {name: getattr(case, name) for name in _COLUMNS_OF_CASE}
+    return {**cells, "threads": case.threads or "auto"}
 
 
 def _notes(compared: Compared) -> Iterator[str]:

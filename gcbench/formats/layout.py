@@ -1,7 +1,7 @@
 """What a table for people says of a comparison, before any format writes it."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -78,10 +78,7 @@ def laid_out(rows: Sequence[Row], node: str | None = None) -> Layout:
     """Lay out the rows of one comparison; its node is named where it is another than `node`."""
     pair = rows[0]["pair"]
     lines = [_cells(row, pair) for row in rows]
-    timed = any(line["latency"] for line in lines)
-    always = (*_ALWAYS, *(_OF_TIME if timed else ()))
-    # a column that no row fills is none
-    names = [name for name in lines[0] if name in always or any(line[name] for line in lines)]
+    names = _filled(lines)
     return Layout(
         heading=_heading(rows, node),
         header=[f"vs {_against(rows)}" if name == "relative" else name for name in names],
@@ -104,9 +101,7 @@ def listed(rows: Sequence[Row]) -> Layout:
         {"block": label(row), **{axis: axis_word(row, axis) for axis in axes}, **_cells(row, None)}
         for row in rows
     ]
-    timed = any(line["latency"] for line in lines)
-    always = (*_ALWAYS, *(_OF_TIME if timed else ()))
-    names = [name for name in lines[0] if name in always or any(line[name] for line in lines)]
+    names = _filled(lines)
     baselines = {label_of_key(row["baseline"], row["network"]) for row in rows}
     against = (
         "relative"
@@ -125,6 +120,13 @@ def listed(rows: Sequence[Row]) -> Layout:
         lines=[[line[name] for name in names] for line in lines],
         notes=[*failures(rows), *_counters(rows), *_flags(rows, told_each=False)],
     )
+
+
+def _filled(lines: Sequence[Mapping[str, str]]) -> list[str]:
+    """The columns to show: one that no row fills is none, except where that says something."""
+    timed = any(line["latency"] for line in lines)
+    always = (*_ALWAYS, *(_OF_TIME if timed else ()))
+    return [name for name in lines[0] if name in always or any(line[name] for line in lines)]
 
 
 def failures(rows: Iterable[Row]) -> Iterator[str]:
