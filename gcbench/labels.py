@@ -39,6 +39,11 @@ def label_of_key(key: str, network: str | None = None) -> str:
     return (f"{ratio[1]} r{ratio[2]}" if ratio else first) + (f" #{copy}" if copy else "")
 
 
+def label_without_ratio(row: Mapping[str, Any]) -> str:
+    """The label, where the ratio has a place of its own."""
+    return label(row).replace(f" r{row['ratio']}", "", 1)
+
+
 def full_label(row: Mapping[str, Any]) -> str:
     """The label, and the value of the paired axis where there is one."""
     pair = row["pair"]

@@ -36,6 +36,14 @@ def peaks_of(case: Case, peaks: tuple[Peaks, ...], threads: int) -> Peaks | None
     return next((p for p in peaks if (p.device, p.threads) == (case.device, wanted)), None)
 
 
+def moved_column(runtime: str) -> str:
+    """The column of the bytes that a call moves, by its runtime.
+
+    What a compiler fuses does not move: there the bytes that must move stand for those that do.
+    """
+    return "min_bytes" if runtime == "compile" else "traffic_bytes"
+
+
 def judge(measurement: Measurement, latency_us: float, peaks: Peaks) -> Verdict:
     """Hold a latency in microseconds against the ceilings of its device."""
     case, cells = measurement.case, measurement.metrics
@@ -43,9 +51,7 @@ def judge(measurement: Measurement, latency_us: float, peaks: Peaks) -> Verdict:
     floors = [_memory_us(case, cells, _number(cells, "min_bytes"), peaks), least_us]
     # a floor of which one half is unknown is none
     floor_us = None if None in floors else max(each for each in floors if each is not None)
-    # what a compiler fuses does not move: there the bytes that must move stand for those that do
-    moved = "min_bytes" if case.runtime == "compile" else "traffic_bytes"
-    memory_us = _memory_us(case, cells, _number(cells, moved), peaks)
+    memory_us = _memory_us(case, cells, _number(cells, moved_column(case.runtime)), peaks)
     nearest = max(
         [("memory", memory_us or 0.0), ("compute", compute_us or 0.0)], key=lambda each: each[1]
     )

@@ -160,6 +160,20 @@ def test_one_that_kills_lanes_while_all_are_timed_is_found_by_timing_each_alone(
     assert max(job.effort.max_time_s for _, job in pool.jobs[2:5]) <= 2.0
 
 
+def test_who_is_found_takes_the_blame_for_all_that_was_lost_before():
+    place = at(asked(size="7"), *at(asked()).blocks, *at(asked()).blocks[:1])
+    unlucky = iter([True])
+
+    def does(name, job):
+        alone = is_alone(job)
+        # one more lane is lost without any fault of those that are left
+        chance = alone == [0, 2] and next(unlucky, False)
+        return Lost(name, "bang", True, None) if 1 in alone or chance else Done(name, finished(job))
+
+    [record] = dealt(place, Script([lane("a")], does, [Ready(lane(f"b{i}")) for i in range(4)]))
+    assert [m.status for m in record.measurements] == ["ok", "crashed", "ok"]
+
+
 def test_where_none_is_found_all_are_blamed_in_the_end():
     place = at(asked(size="7"))
 
@@ -178,7 +192,7 @@ def test_a_turn_keeps_what_was_known_before():
     turn = Turn(Job(comparison, at(asked()).sweep.effort("cpu"), known=known))
     for _ in range(2):
         turn.lost(Lost("a", "x", True, None), "n")
-    assert is_alone(turn.job) == [1]
+    assert turn.job.known == known
 
 
 # --- every kind of device ------------------------------------------------------------------------

@@ -300,7 +300,8 @@ def _costs(axes: Axes, measure: verdict.Measure) -> dict[str, rows.Row]:
         name: {
             **{column: block[column] for column in of_block},
             "price_flags": block["flags"],
-            **{column: network[column] for column in ("params_added", "macs_added")},
+            "price_reason": block["reason"],
+            **{column: within[column] for column in ("params_added", "macs_added")},
         }
-        for name, block, network in zip(names, by_itself, inside[1:], strict=True)
+        for name, block, within in zip(names, by_itself, inside[1:], strict=True)
     }

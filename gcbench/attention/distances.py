@@ -112,17 +112,22 @@ def _over_all_pairs(rows: Tensor) -> float:
 
 
 def sampled_jensen_shannon(
-    rows_of: Callable[[Tensor], Tensor], count: int, keys: int, pairs: int, seed: int
+    rows_of: Callable[[Tensor], Tensor],
+    count: int,
+    keys: int,
+    pairs: int,
+    seed: int,
+    heads: int = 1,
 ) -> Estimate:
     """Estimate what `jensen_shannon` computes from pairs drawn at random, with replacement.
 
-    `rows_of` gives rows (..., n, K) for the positions of n queries among `count`. Pairs are drawn
-    from all N^2, so that the mean over them is unbiased, and its interval that of a mean of
-    independent values.
+    `rows_of` gives rows (..., n, K), of so many heads, for the positions of n queries among
+    `count`. Pairs are drawn from all N^2, so that the mean over them is unbiased, and its interval
+    that of a mean of independent values.
     """
     drawn = torch.Generator().manual_seed(seed)
     chosen = torch.randint(count, (2, pairs), generator=drawn)
-    step = max(1, PAIR_BYTES // (8 * keys))
+    step = max(1, PAIR_BYTES // (8 * heads * keys))
     found = []
     for piece in chosen.split(step, dim=1):
         p, q = (rows_of(side).double() for side in piece)

@@ -102,6 +102,8 @@ def read(
         elif value is None:
             reasons[name] = reasons.get(name) or "all of it is zero"
     kept = {name: words for name, words in reasons.items() if values[name] is None}
+    if values["attention_js"] is None:
+        return Reading(values, kept, 0.0, 0)
     return Reading(values, kept, estimate.half_width, sampled)
 
 
@@ -137,7 +139,9 @@ def _js(call: Call, seed: int, exact: int, pairs: int) -> tuple[Estimate, int]:
     if call.queries <= exact and all_bytes <= EXACT_BYTES:
         pieces = torch.arange(call.queries).split(_step(call))
         return Estimate(jensen_shannon(torch.cat([call.rows(at) for at in pieces], 1))), 0
-    return sampled_jensen_shannon(call.rows, call.queries, call.keys, pairs, seed), pairs
+    return sampled_jensen_shannon(
+        call.rows, call.queries, call.keys, pairs, seed, call.heads
+    ), pairs
 
 
 def _not_replayed(call: Call) -> str | None:
@@ -160,7 +164,7 @@ def averaged(readings: Sequence[Reading]) -> Reading:
     """Make one reading of those of one image, where a block was given several maps of it."""
     if len(readings) == 1:
         return readings[0]
-    found = {name: summary(readings, name) for name in QUANTITIES}
+    found = {name: summary(readings, name, "maps of an image") for name in QUANTITIES}
     return Reading(
         {name: each.mean for name, each in found.items()},
         {name: each.reason for name, each in found.items() if each.reason},
@@ -169,12 +173,15 @@ def averaged(readings: Sequence[Reading]) -> Reading:
     )
 
 
-def summary(readings: Sequence[Reading], name: str) -> Summary:
-    """Put the readings of a quantity together; where one is missing there is no mean."""
+def summary(readings: Sequence[Reading], name: str, of: str = "images") -> Summary:
+    """Put the readings of a quantity together; where one is missing there is no mean.
+
+    `of` is what each of them is a reading of, in a plural.
+    """
     missing = [reading.reasons[name] for reading in readings if name in reading.reasons]
     if missing or not readings:
         some = 0 < len(missing) < len(readings)
-        where = f" (in {len(missing)} of {len(readings)} images)" if some else ""
+        where = f" (in {len(missing)} of {len(readings)} {of})" if some else ""
         return Summary(None, reason=f"{missing[0]}{where}" if missing else "it was never called")
     values = [value for reading in readings if (value := reading.values[name]) is not None]
     spread = stdev(values) if len(values) > 1 else None

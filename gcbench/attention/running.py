@@ -283,13 +283,13 @@ class _Watch:
         )
         try:
             calls = list(adapter.calls(module, block.kind.named(given, named), output))
+            why_not = adapter.no_distribution(module)
+            reading = averaged(
+                [read(call, why_not, self._drawn_from(part)) for part, call in enumerate(calls)]
+            )
         except Exception as error:  # a class that was derived from a kind's may do anything
             seen.reason = f"it is called or answers otherwise than its kind: {told(error)}"
             return
-        why_not = adapter.no_distribution(module)
-        reading = averaged(
-            [read(call, why_not, self._drawn_from(part)) for part, call in enumerate(calls)]
-        )
         seen.readings.append(reading)
         call = calls[0]
         if seen.shape is None:

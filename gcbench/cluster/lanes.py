@@ -144,10 +144,6 @@ class Lane:
         record = record if self._alone else flagged(record, "not_alone")
         return Reply(record, tuple(needs.items()))
 
-    def end(self) -> None:
-        """Leave no process, and let the device go."""
-        self._held.close()
-
     def _stepper(self) -> "Callable[[Progress], None]":
         last = 0.0
 

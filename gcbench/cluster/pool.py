@@ -21,7 +21,8 @@ Tell = Callable[[str], None]
 
 # how long is waited for something to happen, and how often nodes and the board are looked at
 WAIT_S, LOOK_S = 0.5, 1.0
-# a lane that is not there after this waits for others' work; where there is none, the sweep ends
+# a lane that is not there after so long is told of, and waited for; without any lane or node for so
+# long the sweep ends
 LATE_S, BARREN_S = 30.0, 60.0
 # a node on which so many lanes in a row were lost before they began anything is left out
 MOST_STILLBORN = 3

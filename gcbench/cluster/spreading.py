@@ -134,6 +134,8 @@ class Turn:
         self._nodes.append(node)
         if self._suspects:
             self._blame([self._suspects.popleft()], event, "when it was timed alone")
+            # without that one the others may begin anew
+            self._lost[None], self._tested = 0, False
             return
         self._lost[event.case] += 1
         if self._lost[event.case] < MOST_LOST:

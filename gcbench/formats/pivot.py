@@ -8,7 +8,7 @@ from gcbench.errors import UsageError
 from gcbench.formats.cells import shown
 from gcbench.formats.layout import Layout, failures
 from gcbench.formats.provenance import baselines, carried, devices, floor_text, made_with
-from gcbench.labels import AXES, axes_text, axis_word, label, shared
+from gcbench.labels import AXES, axes_text, axis_word, label, label_without_ratio, shared
 from gcbench.records import Cell
 from gcbench.registry import suggestion
 from gcbench.tables import COLUMNS, Row
@@ -183,9 +183,7 @@ def _word(row: Row, name: str, named: Sequence[str]) -> str:
     if name == "shape":
         return "x".join(str(row[axis]) for axis in ("batch", "channels", "height", "width"))
     if name in ("block", "spec"):
-        whole = label(row)
-        # where the ratio has a place of its own the label leaves it out
-        return whole.replace(f" r{row['ratio']}", "", 1) if "ratio" in named else whole
+        return label_without_ratio(row) if "ratio" in named else label(row)
     return axis_word(row, name)
 
 

@@ -16,7 +16,6 @@ from gcbench.plots.quantities import Quantity, require_known
 from gcbench.plots.scales import Scale, around, round_ticks, texts
 from gcbench.plots.varying import too_many, varied, words_of
 from gcbench.plots.words import caption, subtitle
-from gcbench.records import Manifest
 from gcbench.tables import Row
 
 MOST_ROWS = 48
@@ -28,9 +27,7 @@ _VALUE = 90.0
 _LOG_SPAN = 20
 
 
-def listed(
-    rows: Sequence[Row], manifest: Manifest, quantity: Quantity, title: str, *notes: str
-) -> alt.VConcatChart:
+def listed(rows: Sequence[Row], quantity: Quantity, title: str, *notes: str) -> alt.VConcatChart:
     """Draw each case as a dot with its interval in a line of its own, its value written behind it.
 
     Raises UsageError where there are more than anybody reads.
@@ -48,7 +45,7 @@ def listed(
         _panel(rows, points, names, across, quantity),
         _WIDTH,
         title,
-        subtitle(rows, manifest, quantity.of_time),
+        subtitle(rows, quantity.of_time),
         caption(rows, quantity, *notes),
         left=left,
         right=_VALUE,

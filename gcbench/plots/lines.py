@@ -26,7 +26,6 @@ from gcbench.plots.quantities import Quantity, require_known
 from gcbench.plots.scales import Scale, around, round_ticks, texts
 from gcbench.plots.varying import Along, grouped, require_few, series, varied
 from gcbench.plots.words import caption, subtitle
-from gcbench.records import Manifest
 from gcbench.tables import Row
 
 # the sides of a panel that stands alone, and of one among others, and how many stand in a line
@@ -40,7 +39,6 @@ _MARK, _SMALL_MARK = 42, 16
 
 def against(
     rows: Sequence[Row],
-    manifest: Manifest,
     axis: Along,
     quantity: Quantity,
     title: str,
@@ -76,7 +74,7 @@ def against(
         side_by_side(panels, columns),
         columns * (shape.x.pixels + beside) + (columns - 1) * 60,
         title,
-        subtitle(rows, manifest, quantity.of_time),
+        subtitle(rows, quantity.of_time),
         caption(rows, quantity, *notes),
         right=beside,
     )

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 def draw(drawn: "Drawn") -> Any:
     """MACs against what varies on log scales; side by side where nothing does."""
-    rows, manifest = drawn.rows, drawn.manifest
+    rows = drawn.rows
     axis = along(rows)
     counters = ", ".join(dict.fromkeys(row["macs_counter"] for row in rows if row["macs_counter"]))
     note = "multiply-accumulates of one forward pass" + (f", by {counters}" if counters else "")
     if axis is None:
-        return listed(rows, manifest, MACS, "MACs", note)
-    return against(rows, manifest, axis, MACS, f"MACs against {axis.name}", note)
+        return listed(rows, MACS, "MACs", note)
+    return against(rows, axis, MACS, f"MACs against {axis.name}", note)

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 def draw(drawn: "Drawn") -> Any:
     """Peak memory against what varies on log scales; side by side where nothing does."""
-    rows, manifest = drawn.rows, drawn.manifest
+    rows = drawn.rows
     axis = along(rows)
     note = "weights, input and all that a call allocates"
     if axis is None:
-        return listed(rows, manifest, MEMORY, "Peak memory", note)
-    return against(rows, manifest, axis, MEMORY, f"Peak memory against {axis.name}", note)
+        return listed(rows, MEMORY, "Peak memory", note)
+    return against(rows, axis, MEMORY, f"Peak memory against {axis.name}", note)

@@ -10,7 +10,7 @@ import altair as alt
 from gcbench.errors import UsageError
 from gcbench.formats.provenance import baselines
 from gcbench.formats.text import printable
-from gcbench.labels import label
+from gcbench.labels import label, label_without_ratio
 from gcbench.plots import theme
 from gcbench.plots.curves import Curve, curves, extents
 from gcbench.plots.framing import framed, panel_title, side_by_side
@@ -22,7 +22,6 @@ from gcbench.plots.varying import (
     MOST_PANELS,
     Along,
     along_axis,
-    block_of,
     panels_of,
     too_many,
     varied,
@@ -56,7 +55,9 @@ def draw(drawn: "Drawn") -> Any:
     axis = along_axis(rows, "ratio")
     numbers = {block: number for number, block in enumerate(dict.fromkeys(b for b, _ in groups))}
     made = {
-        f"{block} · {at}" if at else block: curves(group, axis, quantity, numbers, block_of)[0]
+        f"{block} · {at}" if at else block: curves(
+            group, axis, quantity, numbers, label_without_ratio
+        )[0]
         for (block, at), group in groups.items()
     }
     factor = _factor(list(made.values()))
@@ -67,7 +68,7 @@ def draw(drawn: "Drawn") -> Any:
         side_by_side([_picture(made, name, axis, quantity, factor) for name in made], columns),
         columns * (_WIDTH + 70),
         f"What the ratio changes: {against}",
-        subtitle(drawn.rows, drawn.manifest),
+        subtitle(drawn.rows),
         caption(
             rows,
             quantity,
@@ -100,7 +101,7 @@ def _picture(
 
 
 def _without(rows: Sequence[Row]) -> Iterator[str]:
-    """Say which blocks have no ratio, and how long they take at each shape."""
+    """Say which blocks have no ratio, and between what their relative latencies lie."""
     plain = [row for row in rows if row["ratio"] is None]
     for block in dict.fromkeys(label(row) for row in plain):
         mine = [row for row in plain if label(row) == block and row["relative"] is not None]

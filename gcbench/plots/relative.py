@@ -20,21 +20,19 @@ if TYPE_CHECKING:
 
 def draw(drawn: "Drawn") -> Any:
     """Latency over that of the baseline on log scales, with the band that copies differ by."""
-    rows, manifest = drawn.rows, drawn.manifest
+    rows = drawn.rows
     axis = along(rows)
     title = f"Latency relative to {baselines(rows)}"
     notes = ["below 1 is faster; bars and bands: 95 % intervals, paired within replicates"]
     if any(row["aa_lo"] for row in rows if row["verdict"] == "baseline"):
         notes.append("grey: A/A, what two copies of the baseline differ by")
     if axis is None:
-        return listed(rows, manifest, RELATIVE, title, *notes)
+        return listed(rows, RELATIVE, title, *notes)
 
     def beneath(group: Sequence[Row], shape: Geometry) -> list[alt.Chart]:
         return list(_floor(group, axis, shape))
 
-    return against(
-        rows, manifest, axis, RELATIVE, f"{title}, against {axis.name}", *notes, beneath=beneath
-    )
+    return against(rows, axis, RELATIVE, f"{title}, against {axis.name}", *notes, beneath=beneath)
 
 
 def _floor(rows: Sequence[Row], axis: Along, shape: Geometry) -> Iterator[alt.Chart]:

@@ -43,6 +43,7 @@ from gcbench.plots.varying import (
 )
 from gcbench.plots.words import explained, missing, subtitle
 from gcbench.records import Peaks, Run
+from gcbench.roofline import moved_column
 from gcbench.store import Stored
 from gcbench.tables import Row
 from gcbench.units import counted, round_count_text
@@ -102,7 +103,7 @@ def draw(drawn: "Drawn") -> Any:
         side_by_side(pictures, columns),
         columns * (sides[0] + _ROOF) - _ROOF,
         "Roofline: how near blocks come to what the machine can do",
-        subtitle(rows, drawn.manifest),
+        subtitle(rows),
         list(_caption(drawn.rows, rows)),
         right=_ROOF,
     )
@@ -116,7 +117,7 @@ def ceilings_of(run: Run | Stored) -> dict[str, Peaks]:
 
 def place(row: Row) -> tuple[float, float] | None:
     """The intensity of a case in FLOP a byte, and its rate in FLOP/s; None where not known."""
-    moved = row["min_bytes" if row["runtime"] == "compile" else "traffic_bytes"]
+    moved = row[moved_column(row["runtime"])]
     if not (row["call_macs"] and moved and LATENCY.known(row)):
         return None
     flops = 2 * row["call_macs"]

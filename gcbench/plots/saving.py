@@ -29,9 +29,9 @@ _OPTIONS = {
 
 
 def picture(spec: Spec, suffix: str) -> bytes:
-    """Draw a specification in the format of a suffix, `.svg` and so on.
+    """Draw a specification in the format of a suffix that `require_suffix` gave.
 
-    Raises UsageError where the suffix is none, or vl-convert is missing.
+    Raises UsageError where altair or vl-convert is missing.
     """
     require_installed()
     return PICTURES[suffix](spec)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gcbench.errors import UsageError
-from gcbench.labels import TOLD, label
+from gcbench.labels import TOLD, axis_word, label, label_without_ratio
 from gcbench.tables import Row
 from gcbench.units import counted
 
@@ -39,7 +39,7 @@ class Along:
 
     def word(self, row: Row) -> str:
         """What the value of a row is called."""
-        return "x".join(value(row, axis) for axis in self.axes)
+        return "x".join(axis_word(row, axis) for axis in self.axes)
 
     @property
     def square(self) -> bool:
@@ -59,17 +59,12 @@ class Along:
         return self.places[self.word(row)]
 
 
-def value(row: Row, axis: str) -> str:
-    """The value of an axis in words; the size is `HxW`."""
-    return f"{row['height']}x{row['width']}" if axis == "size" else str(row[axis])
-
-
 def varied(rows: Iterable[Row]) -> dict[str, list[str]]:
     """The values of each axis that has more than one, in the order in which they come."""
     found: dict[str, dict[str, None]] = {axis: {} for axis in AXES}
     for row in rows:
         for axis, values in found.items():
-            values[value(row, axis)] = None
+            values[axis_word(row, axis)] = None
     return {axis: list(values) for axis, values in found.items() if len(values) > 1}
 
 
@@ -81,7 +76,7 @@ def along(rows: Sequence[Row]) -> Along | None:
     many = varied(rows)
     for axes in _TOGETHER:
         if all(axis in many for axis in axes):
-            shapes = dict.fromkeys("x".join(value(row, axis) for axis in axes) for row in rows)
+            shapes = dict.fromkeys("x".join(axis_word(row, axis) for axis in axes) for row in rows)
             if len(shapes) == max(len(many[axis]) for axis in axes):
                 return _counted(axes, list(shapes))
     numeric = [axis for axis in _NUMBERS if axis in many]
@@ -93,7 +88,7 @@ def along(rows: Sequence[Row]) -> Along | None:
 def along_axis(rows: Iterable[Row], axis: str) -> Along:
     """Lay out one axis; `ratio` passes over the rows that have none."""
     numbers = {
-        value(row, axis): _number(row, axis) for row in rows if axis != "ratio" or row["ratio"]
+        axis_word(row, axis): _number(row, axis) for row in rows if axis != "ratio" or row["ratio"]
     }
     if len(set(numbers.values())) < len(numbers):
         # 50x80 and 80x50 have as many positions
@@ -113,7 +108,7 @@ def _counted(axes: tuple[str, ...], words: Sequence[str]) -> Along:
 
 def words_of(row: Row, axes: Iterable[str]) -> str:
     """The values of some axes in words."""
-    return " · ".join(AXES[axis](value(row, axis)) for axis in axes)
+    return " · ".join(AXES[axis](axis_word(row, axis)) for axis in axes)
 
 
 def grouped(rows: Iterable[Row], axes: Sequence[str]) -> dict[str, list[Row]]:
@@ -142,7 +137,7 @@ def require_few(
 
 def too_many(rows: Sequence[Row], what: str, most: int, axes: Sequence[str]) -> UsageError:
     """Say that a chart would hold too much, and which condition would keep a part of it."""
-    found = {axis: list(dict.fromkeys(value(row, axis) for row in rows)) for axis in axes}
+    found = {axis: list(dict.fromkeys(axis_word(row, axis) for row in rows)) for axis in axes}
     axis = max(found, key=lambda each: len(found[each]))
     names = " and ".join(each for each in axes if len(found[each]) > 1)
     return UsageError(
@@ -161,17 +156,12 @@ def condition(rows: Sequence[Row], axis: str) -> str:
     return f"{axis} == {found!r}"
 
 
-def block_of(row: Row) -> str:
-    """The label of a row without its ratio."""
-    return label(row).replace(f" r{row['ratio']}", "", 1)
-
-
 def panels_of(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
     """Share rows that have a ratio out by block, and by all else that varies."""
     others = list(varied(rows))
     found: dict[tuple[str, str], list[Row]] = {}
-    for block in dict.fromkeys(block_of(row) for row in rows):
+    for block in dict.fromkeys(label_without_ratio(row) for row in rows):
         for row in rows:
-            if block_of(row) == block:
+            if label_without_ratio(row) == block:
                 found.setdefault((block, words_of(row, others)), []).append(row)
     return found

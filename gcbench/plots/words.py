@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from gcbench.formats.provenance import floor_text
+from gcbench.formats.provenance import devices, floor_text, made_with
 from gcbench.formats.text import printable
-from gcbench.labels import label
+from gcbench.labels import axis_word, label
 from gcbench.plots.curves import shorts, why_missing
 from gcbench.plots.quantities import DOUBTS, Quantity
-from gcbench.plots.varying import AXES, series, value, varied
-from gcbench.records import Manifest
+from gcbench.plots.varying import AXES, series, varied
 from gcbench.tables import Row
 from gcbench.units import counted
 
@@ -19,14 +18,14 @@ _LONGEST_REASON = 160
 _SHAPE = (("batch", "B"), ("channels", "C"))
 
 
-def subtitle(rows: Sequence[Row], manifest: Manifest, of_time: bool = True) -> list[str]:
+def subtitle(rows: Sequence[Row], of_time: bool = True) -> list[str]:
     """What the cases share: shape and other axes; device, versions, date; of times the A/A."""
     many = varied(rows)
     first = rows[0]
     shape = [letter if axis in many else str(first[axis]) for axis, letter in _SHAPE]
-    shape.append("HxW" if "size" in many else value(first, "size"))
+    shape.append("HxW" if "size" in many else axis_word(first, "size"))
     shared = [
-        say(value(first, axis))
+        say(axis_word(first, axis))
         for axis, say in AXES.items()
         if axis not in (*many, "batch", "channels", "size", "device", "device_name", "threads")
         and first[axis] is not None
@@ -35,21 +34,15 @@ def subtitle(rows: Sequence[Row], manifest: Manifest, of_time: bool = True) -> l
     network = [shared.pop(0)] if first["network"] and "network" not in many else []
     return [
         " · ".join([*network, "x".join(shape), *shared]),
-        " · ".join(_where(first, manifest, many)),
+        " · ".join(_where(rows, many)),
         *([copies] if copies else []),
     ]
 
 
-def _where(first: Row, manifest: Manifest, many: dict[str, list[str]]) -> Iterator[str]:
-    if "device" in many or "device_name" in many:
-        yield manifest.cpu
-    else:
-        told = first["device"] == "cpu" and "threads" not in many
-        threads = f", {counted(first['threads'], 'thread')}" if told else ""
-        yield f"{first['device']}: {first['device_name'] or 'unknown'}{threads}"
-    yield f"torch {first['torch_version']}"
-    yield f"gcbench {first['gcbench_version']}"
-    yield manifest.started[:10]
+def _where(rows: Sequence[Row], many: dict[str, list[str]]) -> Iterator[str]:
+    threads = rows[0]["device"] == "cpu" and not {"device", "device_name", "threads"} & set(many)
+    yield devices(rows) + (f", {counted(rows[0]['threads'], 'thread')}" if threads else "")
+    yield made_with(rows)
 
 
 def caption(rows: Sequence[Row], quantity: Quantity, *more: str) -> list[str]:
@@ -89,6 +82,6 @@ def missing(rows: Iterable[Row], quantity: Quantity) -> Iterator[str]:
         yield f"and {counted(len(found) - _MOST_TOLD, 'more kind')} of failure, in gcbench report"
 
 
-def timed(rows: Iterable[Row]) -> bool:
+def has_intervals(rows: Iterable[Row]) -> bool:
     """Whether any case has an interval."""
     return any(row["latency_us_lo"] is not None for row in rows)
