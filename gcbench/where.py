@@ -196,7 +196,8 @@ class _Reader:
                 return (lambda row: word), str
             case ast.Name(id=name):
                 if name not in self.columns:
-                    known = _SPELT.get(name) or suggestion(name, self.columns)
+                    hint = f"{suggestion(name, self.columns)}; a text stands in quotes"
+                    known = _SPELT.get(name) or hint
                     raise self._refused(node, f"{self.unknown}: {known}")
                 return (lambda row: row[name]), self.columns[name]
             case ast.Tuple(elts=elements) | ast.List(elts=elements):

@@ -83,6 +83,7 @@ def test_a_pivot_has_the_rows_columns_and_value_that_were_asked_for(folder, caps
         (["results"], ["cannot read the run results: that is a folder"]),
         (["text"], ["text line 1 is not a manifest of a gcbench run"]),
         (["empty"], ["empty line 1 is not a manifest of a gcbench run"]),
+        (["--where", "verdict == faster"], ["'faster' is no column", "a text stands in quotes"]),
         (["--rows", "siez"], ["--rows 'siez' is no column", "did you mean 'size'"]),
         (["--rows", "size,"], ["--rows '' is no column"]),
         (["--columns", "x"], ["--columns 'x' is no column"]),
