@@ -1,12 +1,15 @@
 """Dealing comparisons to lanes that come, go, and are lost; a pool that exists only here."""
 
 from collections import deque
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import pytest
 from runs import manifest
 from test_sweeps import Moments, asked, at
 
+from gcbench.cluster import sessions
 from gcbench.cluster.spreading import Dealer, Done, LaneState, Lost, Ready, Turn, spread
 from gcbench.engines import sweeps
 from gcbench.engines.jobs import Job
@@ -280,3 +283,51 @@ def test_a_sweep_ends_where_memory_runs_out_and_that_was_asked_for():
     # what was on its way is kept
     assert len(records) == len(pool.jobs) < 5
     assert [word for word in told if "--on-oom stop" in word]
+
+
+def on_two_devices(monkeypatch, place, does=lambda lane, job: Done(lane, finished(job))):
+    """A sweep over two devices, one pool after the other; what is done, and the totals told."""
+
+    @contextmanager
+    def pool(terms, *others):
+        script = Script([lane(terms.device)], does)
+        script.doing = dict
+        yield script
+
+    monkeypatch.setattr(sessions, "RayPool", pool)
+    totals = []
+    records = sessions.measure(
+        sessions.Cluster(replace(place, devices=("cpu", "cuda")), ()),
+        *(manifest(), {}, ()),
+        wait=True,
+        allow_mismatch=False,
+        tell=lambda text: None,
+        watched=False,
+        on_view=lambda view: totals.append(view.total),
+    )
+    return list(records), totals
+
+
+def test_what_two_devices_measure_one_after_the_other_is_one_sweep(monkeypatch):
+    given = []
+
+    def does(name, job):
+        given.append((name, job.effort.max_time_s))
+        return Done(name, finished(job))
+
+    place = at(asked(size="7,14", budget="4s"))
+    records, totals = on_two_devices(monkeypatch, place, does)
+    assert [device for device, _ in given] == ["cpu", "cpu", "cuda", "cuda"]
+    # four comparisons share the time, whichever device they are of
+    assert given[0][1] <= 1.0
+    assert len(records) == 4
+    assert set(totals) == {4}
+
+
+def test_a_sweep_that_memory_ends_goes_to_no_other_device(monkeypatch):
+    def does(name, job):
+        return Done(name, finished(job, lambda case: "oom"), {0: 1, 1: 1})
+
+    place = at(asked(size="7,14", on_oom="stop"))
+    records, _ = on_two_devices(monkeypatch, place, does)
+    assert len(records) == 1

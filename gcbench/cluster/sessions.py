@@ -98,17 +98,27 @@ def measure(
     NoLaneError where no lane is left.
     """
     asked = cluster.place.sweep
-    budget = Budget(asked.budget_s, 0)
-    for device in cluster.place.devices:
-        due = partial(_due_on, device, cluster.place, statuses, retry)
+    dues = {
+        device: partial(_due_on, device, cluster.place, statuses, retry)
+        for device in cluster.place.devices
+    }
+    later = {device: sweeps.extent(due(kind=None)).comparisons for device, due in dues.items()}
+    budget, before = Budget(asked.budget_s, sum(later.values())), 0
+    for device, due in dues.items():
+        # its dealer counts them, for each kind of device where every kind measures all
+        budget.expect(-later.pop(device))
+        beside = before + sum(later.values())
         terms = Terms(device, 0, asked.seed, asked.timeout_s, asked.tf32, wait, watched)
         dealer = Dealer(asked, due, budget, tell)
         with RayPool(terms, asked.cpus_per_comparison, manifest, allow_mismatch, tell) as pool:
 
-            def look(dealer: Dealer = dealer, pool: RayPool = pool) -> None:
-                on_view(View(dealer.total, pool.doing()))
+            def look(dealer: Dealer = dealer, pool: RayPool = pool, beside: int = beside) -> None:
+                on_view(View(beside + dealer.total, pool.doing()))
 
             yield from spread(dealer, pool, look)
+        before += dealer.total
+        if dealer.ended:
+            return
 
 
 def _due_on(

@@ -220,6 +220,11 @@ class Dealer:
                 "a case ran out of memory, which ends the sweep (--on-oom stop); --resume goes on"
             )
 
+    @property
+    def ended(self) -> bool:
+        """Whether a case that ran out of memory ended the sweep."""
+        return self._ended
+
     def kind(self, lane: LaneState) -> str | None:
         """What a lane's comparisons are for: its kind of device, or any."""
         return lane.kind if self.every_kind else None
