@@ -14,7 +14,7 @@ import pytest
 from gcbench import engines, sweep
 from gcbench.engines.attempts import Bounds
 from gcbench.engines.isolated import Isolated
-from gcbench.engines.jobs import Job
+from gcbench.engines.jobs import Job, Listener
 from gcbench.errors import GcbenchError
 from gcbench.records import Effort, Measurement
 from gcbench.spec import Axes
@@ -196,6 +196,27 @@ def test_one_worker_measures_many_comparisons_and_known_cases_are_not_tried(modu
     for record in (first, second):
         assert [m.status for m in record.measurements] == ["ok", "skipped"]
         assert record.measurements[1].reason == "known"
+
+
+@pytest.mark.slow
+def test_nothing_of_a_case_goes_on_before_it_was_heard_which(modules):
+    comparison = engines.compare(["harmful_blocks:Later", "se"], SMALL)
+
+    def calls():
+        return [path.read_text() for path in modules.glob("calls-*")]
+
+    heard = []
+
+    def slowly(trying):
+        before = calls()
+        time.sleep(0.5)
+        heard.append((trying.case, calls() == before))
+
+    with Isolated(60.0) as isolated:
+        isolated.measure(Job(comparison, BRIEF), Listener(on_trying=slowly))
+    # before it is counted, before it is called, and then the next
+    assert heard[:3] == [(0, True), (0, True), (1, True)]
+    assert all(stood_still for _, stood_still in heard)
 
 
 @pytest.mark.slow

@@ -69,8 +69,8 @@ class Board:
         """Hear which case a lane is about to try; None where all are timed from here."""
         self._at[lane] = case
 
-    def begin(self, lane: str, comparison: None) -> None:
-        """Hear that a lane begins a comparison, and has tried nothing of it."""
+    def end(self, lane: str, comparison: None) -> None:
+        """Hear that a lane is through with a comparison, and has tried nothing of another."""
         self._at.pop(lane, None)
         self._steps.pop(lane, None)
 
@@ -135,12 +135,13 @@ class Lane:
             elif trying.case is not None:
                 needs[trying.case] = trying.needed_bytes
 
-        self._told(self._board.begin, None)
         listener = Listener(self._stepper(), tried)
         try:
             record = with_peaks(self._isolated.measure(job, listener), self._ceilings)
         except GcbenchError as error:
             return Reply(refusal=str(error))
+        finally:
+            self._told(self._board.end, None)
         record = record if self._alone else flagged(record, "not_alone")
         return Reply(record, tuple(needs.items()))
 

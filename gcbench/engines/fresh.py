@@ -1,7 +1,8 @@
 """A process of its own that measures: one comparison after another, as long as it lives.
 
-Jobs go to its stdin and answers come from its stdout, as lines of JSON; before it tries a case it
-says so, and the one who asked knows which case it was that ended it.
+Jobs go to its stdin and answers come from its stdout, as lines of JSON. Before it tries a case it
+says so and waits for a line that it was heard: whatever the case then ends, the process or the one
+who asked, it is known which case that was.
 """
 
 import json
@@ -32,6 +33,8 @@ from gcbench.units import span_text
 LOOK_S, LINGER_S = 0.5, 10.0
 # loading torch on a busy machine, before the first case is tried
 START_S = 120.0
+# what is sent back to a process that said which case it is about to try
+HEARD = b"heard"
 
 # The first thing that a process does is to fork a guard, which does nothing but wait for the
 # parent's end of a pipe to close: then it kills all that its worker started (compilers, what a
@@ -141,7 +144,7 @@ class Worker:
         of no more use then; NotBegunError where that was before it tried a case. Raises
         GcbenchError with what it said where the job cannot be done.
         """
-        self._send(job)
+        self._send(msgspec.json.encode(job))
         trying, begun = None, False
         limit_s, since = START_S, time.monotonic()
         while True:
@@ -159,21 +162,22 @@ class Worker:
             if answer.failure:
                 raise WorkerError(answer.status, answer.failure, trying)
             if answer.trying:
+                listener.on_trying(answer.trying)
                 # counting a case and calling it share one limit
                 if trying is None or trying.case != answer.trying.case:
                     since = time.monotonic()
                 trying = None if answer.trying.case is None else answer.trying
                 limit_s = timeout_s if trying else _silence_s(job, timeout_s)
-                listener.on_trying(answer.trying)
+                self._send(HEARD)
             if answer.progress:
                 if trying is None:
                     since = time.monotonic()
                 listener.on_progress(answer.progress)
 
-    def _send(self, job: Job) -> None:
+    def _send(self, line: bytes) -> None:
         assert self._process.stdin
         with suppress(BrokenPipeError):  # that it ended is found when it is listened to
-            self._process.stdin.write(msgspec.json.encode(job) + b"\n")
+            self._process.stdin.write(line + b"\n")
             self._process.stdin.flush()
 
     def _answer(self, deadline: float) -> Answer:

@@ -1,4 +1,7 @@
-"""A fresh process that measures: jobs come on stdin, answers go to stdout."""
+"""A fresh process that measures: jobs come on stdin, answers go to stdout.
+
+Before a case is tried it is said which, and waited until that was heard.
+"""
 
 import logging
 import os
@@ -6,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from gcbench.engines.attempts import Trying
 from gcbench.engines.fresh import Answer
 from gcbench.engines.inline import load_all, measure
 from gcbench.engines.jobs import Job, Listener
@@ -34,24 +38,25 @@ def main(settings: Sequence[bool], log_level: int = logging.NOTSET) -> None:
             answers.write(msgspec.json.encode(answer) + b"\n")
             answers.flush()
 
+        def tell(trying: Trying) -> None:
+            send(Answer(trying=trying))
+            if not jobs.readline():
+                os._exit(1)
+
         set_torch(TorchSettings(*settings))
         load_all()
         try:
             for line in jobs:
-                _run(msgspec.json.decode(line, type=Job), send)
+                _run(msgspec.json.decode(line, type=Job), send, tell)
         except BrokenPipeError:
             # nobody listens any more
             os._exit(1)
 
 
-def _run(job: Job, send: Callable[[Answer], None]) -> None:
+def _run(job: Job, send: Callable[[Answer], None], tell: Callable[[Trying], None]) -> None:
     try:
         with memory_limited(job.bounds.memory_bytes, job.comparison.cases[0].device):
-            listener = Listener(
-                lambda step: send(Answer(progress=step)),
-                lambda trying: send(Answer(trying=trying)),
-            )
-            record = measure(job, listener)
+            record = measure(job, Listener(lambda step: send(Answer(progress=step)), tell))
     except GcbenchError as error:
         send(Answer(refusal=str(error)))
     except BrokenPipeError:
