@@ -171,6 +171,11 @@ def lock_path(what: str) -> Path:
     return Path(tempfile.gettempdir()) / f"gcbench-{what}.lock"
 
 
+def unlockable(path: Path, error: OSError) -> str:
+    """Say that a lock cannot be had, and what that means."""
+    return f"cannot lock {path} ({error.strerror}): another gcbench might measure beside this one"
+
+
 def free_bytes(device: str) -> int | None:
     """Memory that a process can still take on the device, in bytes; None where it is unknown.
 

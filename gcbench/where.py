@@ -14,6 +14,7 @@ divided by zero, and where arithmetic meets a missing value; a comparison with i
 
 import ast
 import operator
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -114,7 +115,10 @@ def parse_where(
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         offset = getattr(error, "offset", None)
         place = f" at character {offset}" if offset else ""
-        raise UsageError(f"{option} {text!r} is no condition: not understood{place}") from error
+        hint = " (equal is ==)" if re.search(r"(?<![<>=!:])=(?!=)", text) else ""
+        raise UsageError(
+            f"{option} {text!r} is no condition: not understood{place}{hint}"
+        ) from error
     if _depth(tree) > DEEPEST:
         raise UsageError(f"{option} {text!r} is nested too deep")
     return Where(text, _Reader(option, text.strip(), columns, unknown).condition(tree.body))

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,6 +154,33 @@ def test_a_lane_that_ends_frees_its_cores():
         assert alone
     with lock_path("cpu").open("rb+") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_lock_that_cannot_be_had_is_told_and_the_core_left_to_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    usable = sorted(os.sched_getaffinity(0))
+    # no link is followed: somebody else may have left it
+    lock_path(f"cpu-core-{usable[0]}").symlink_to("nowhere")
+    words = []
+    with cores.own_cores(1, wait=False, tell=words.append) as alone:
+        assert alone == (len(usable) > 1)
+        assert usable[0] not in os.sched_getaffinity(0) or not alone
+    assert len(words) == 1
+    lock_path("cpu").unlink()
+    lock_path("cpu").symlink_to("nowhere")
+    with cores.own_cores(1, wait=False, tell=words.append) as alone:
+        assert alone == (len(usable) > 1)
+    assert all("another gcbench might measure beside this one" in line for line in words)
+    assert len(words) == 3
+    with cores.own_cores(len(usable), wait=True, tell=words.append) as alone:
+        assert not alone
+
+
+def test_a_lane_has_its_cores_before_torch_counts_them():
+    asks = "import sys; import gcbench.cluster.lanes, gcbench.cluster.cores; "
+    asks += "print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 # --- what travels --------------------------------------------------------------------------------

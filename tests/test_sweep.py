@@ -294,6 +294,7 @@ def test_a_comparison_with_a_missing_value_is_false():
         ("channels == None", "not allowed here"),
         ("channels > 1; 2", "not understood"),
         ("channels >", "is no condition: not understood"),
+        ("block = 'gc'", "(equal is ==)"),
         ("channels > > 1", "not understood at character 12"),
         ("(" * 400 + "1" + ")" * 400 + " > 0", "not"),
         ("-" * 900 + "1 > 0", "nested too deep"),

@@ -281,5 +281,6 @@ def _draw(report: "Report", output: Path) -> None:
         faults.say(f"not drawn: {words}")
     if report.panels:
         write_whole(output, maps.png(report.panels))
+        faults.say(f"wrote {output}")
     else:
         faults.say(f"--output {output}: there are no maps to draw")

@@ -93,6 +93,7 @@ def compare(
         raise UsageError(f"--where {where!r} leaves no case of either run")
     if output:
         write_whole(output, shown.load()(found))
+        faults.say(f"wrote {output}")
     else:
         _show(found, shown)
     raise typer.Exit(_code(found, conditions))

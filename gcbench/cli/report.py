@@ -64,6 +64,7 @@ def report(
     laid = pivot(what, down, across, told) if pivoted else what
     if output:
         write_whole(output, shown.load()(laid, stored.manifest, watch))
+        faults.say(f"wrote {output}")
     else:
         show(laid, stored.manifest, shown, watch)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from gcbench.environment import lock_path
+from gcbench.environment import lock_path, unlockable
 
 Tell = Callable[[str], None]
 
@@ -30,7 +30,7 @@ def own_cores(count: int, wait: bool, tell: Tell) -> Iterator[bool]:
     """
     before = os.sched_getaffinity(0)
     with ExitStack() as held:
-        alone = _held(held, lock_path("cpu"), fcntl.LOCK_SH, "the CPU", wait, tell)
+        alone = _beside_lanes_alone(held, wait, tell)
         cores = _enough(held, count, wait, tell) if alone else ()
         if not cores:
             yield False
@@ -63,37 +63,59 @@ def siblings(core: int) -> tuple[int, ...]:
 
 def _enough(held: ExitStack, count: int, wait: bool, tell: Tell) -> list[int]:
     """Lock so many cores, all at once or none."""
-    usable = in_order(sorted(os.sched_getaffinity(0)), siblings)
+    cores = in_order(sorted(os.sched_getaffinity(0)), siblings)
+    usable = [core for core in cores if _is_lockable(core, tell)]
     told = False
-    while True:
+    while len(usable) >= count:
         with ExitStack() as taken:
-            cores: list[int] = []
+            own: list[int] = []
             for core in usable:
-                if len(cores) < count and _locked(
-                    taken, lock_path(f"cpu-core-{core}"), fcntl.LOCK_EX
-                ):
-                    cores.append(core)
-            if len(cores) == count:
+                if len(own) < count and _locked(taken, _lock_of(core), fcntl.LOCK_EX):
+                    own.append(core)
+            if len(own) == count:
                 held.push(taken.pop_all())
-                return cores
+                return own
         if not told:
             tell(f"{count} of {len(usable)} cores are asked for, and others of gcbench hold some")
             told = True
         if not wait:
-            return []
+            break
         # two that look at the same moments would each see what the other tries
         time.sleep(LOOK_S * (0.5 + random.random()))
+    return []
 
 
-def _held(held: ExitStack, path: Path, kind: int, what: str, wait: bool, tell: Tell) -> bool:
-    if _locked(held, path, kind):
-        return True
-    if not wait:
-        tell(f"warning: another gcbench measures on {what}: both disturb each other")
+def _lock_of(core: int) -> Path:
+    return lock_path(f"cpu-core-{core}")
+
+
+def _is_lockable(core: int, tell: Tell) -> bool:
+    path = _lock_of(core)
+    try:
+        os.close(_opened(path))
+    except OSError as error:
+        tell(unlockable(path, error))
         return False
-    tell(f"another gcbench measures on {what}: waiting for it (--no-wait does not)")
-    held.callback(os.close, descriptor := _opened(path))
-    fcntl.flock(descriptor, kind)
+    return True
+
+
+def _beside_lanes_alone(held: ExitStack, wait: bool, tell: Tell) -> bool:
+    """Keep a gcbench that measures on the whole CPU out; tell whether none is there.
+
+    Where the file cannot be had, none counts as there, as on one machine.
+    """
+    path = lock_path("cpu")
+    try:
+        if _locked(held, path, fcntl.LOCK_SH):
+            return True
+        if not wait:
+            tell("warning: another gcbench measures on the CPU: both disturb each other")
+            return False
+        tell("another gcbench measures on the CPU: waiting for it (--no-wait does not)")
+        held.callback(os.close, descriptor := _opened(path))
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    except OSError as error:
+        tell(unlockable(path, error))
     return True
 
 
@@ -110,4 +132,9 @@ def _locked(held: ExitStack, path: Path, kind: int) -> bool:
 
 
 def _opened(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    """Open a file to be locked; another user's too, which may only be read."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        return os.open(path, flags | os.O_CREAT, 0o666)

@@ -12,7 +12,7 @@ from typing import Protocol
 from gcbench.engines.attempts import Bounds
 from gcbench.engines.jobs import Job
 from gcbench.engines.sweeps import Budget, Shortages, extent, not_run
-from gcbench.records import QUICK, ComparisonRecord, Manifest, Measurement
+from gcbench.records import ComparisonRecord, Manifest, Measurement
 from gcbench.spec import Comparison
 from gcbench.sweep import Sweep
 
@@ -105,20 +105,7 @@ class Turn:
     @property
     def job(self) -> Job:
         """What is to be done next."""
-        if not self._suspects:
-            return self._job
-        cases = self._job.comparison.cases
-        others = {
-            i: Measurement(case, "skipped", "not timed here")
-            for i, case in enumerate(cases)
-            if i != self._suspects[0]
-        }
-        effort = self._job.effort
-        short = replace(effort, max_time_s=min(effort.max_time_s, QUICK.max_time_s))
-        return replace(self._job, effort=short, known={**others, **self._known_alone()})
-
-    def _known_alone(self) -> dict[int, Measurement]:
-        return {i: m for i, m in self._job.known.items() if i != self._suspects[0]}
+        return self._job.alone(self._suspects[0]) if self._suspects else self._job
 
     def finished(self, record: ComparisonRecord) -> ComparisonRecord | None:
         """Take what a lane found; None where the comparison goes on."""
@@ -143,12 +130,9 @@ class Turn:
         if event.case is not None:
             self._blame([event.case], event, "when it was tried")
         elif not self._tested:
-            self._suspects, self._tested = deque(self._unknown()), True
+            self._suspects, self._tested = deque(self._job.unknown), True
         else:
-            self._blame(self._unknown(), event, "while all were timed together")
-
-    def _unknown(self) -> list[int]:
-        return [i for i in range(len(self._job.comparison.cases)) if i not in self._job.known]
+            self._blame(self._job.unknown, event, "while all were timed together")
 
     def _blame(self, cases: Collection[int], event: Lost, when: str) -> None:
         nodes = " and ".join(dict.fromkeys(self._nodes))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from gcbench.environment import device_id, lock_path
+from gcbench.environment import device_id, lock_path, unlockable
 
 Tell = Callable[[str], None]
 
@@ -25,9 +25,7 @@ def alone_on(device: str, wait: bool, tell: Tell) -> Iterator[bool]:
     try:
         alone = _acquired(lock, wait, tell, f"{device}{_who(holder)}")
     except OSError as error:
-        tell(
-            f"cannot lock {path} ({error.strerror}): another gcbench might measure beside this one"
-        )
+        tell(unlockable(path, error))
         yield True
         return
     try:

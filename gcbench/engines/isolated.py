@@ -14,7 +14,7 @@ from typing import Self
 from gcbench.engines.fresh import NotBegunError, Worker, WorkerError
 from gcbench.engines.jobs import SILENT, Job, Listener
 from gcbench.errors import GcbenchError
-from gcbench.records import QUICK, ComparisonRecord, Effort, Measurement
+from gcbench.records import ComparisonRecord, Effort, Measurement
 from gcbench.timing.replicates import Progress
 
 _FOUND = ", when it was timed alone to find what had ended the process of all"
@@ -100,32 +100,22 @@ class Isolated:
         """Say which cases are to blame for a lost worker: the one on trial, or those found now."""
         if lost.trying and lost.trying.case is not None:
             return {lost.trying.case: _row(job, lost.trying.case, lost)}
-        alone = {position: self._alone(job, position, listener) for position in _unknown(job)}
+        alone = {position: self._alone(job, position, listener) for position in job.unknown}
         return {i: _row(job, i, culprit, _FOUND) for i, culprit in alone.items() if culprit}
 
     def _alone(self, job: Job, position: int, listener: Listener) -> WorkerError | None:
         """Time one case alone; returns how its worker was lost, if it was."""
         case = job.comparison.cases[position]
         listener.on_progress(Progress(0.0, job.effort.max_time_s, doing=f"suspecting {case.label}"))
-        others = {
-            i: Measurement(other, "skipped", "not timed here")
-            for i, other in enumerate(job.comparison.cases)
-            if i != position
-        }
-        short = replace(job.effort, max_time_s=min(job.effort.max_time_s, QUICK.max_time_s))
         try:
-            self._ask(replace(job, effort=short, known=others), SILENT)
+            self._ask(job.alone(position), SILENT)
         except WorkerError as lost:
             return lost
         return None
 
 
-def _unknown(job: Job) -> list[int]:
-    return [i for i in range(len(job.comparison.cases)) if i not in job.known]
-
-
 def _all_blamed(job: Job, lost: WorkerError) -> dict[int, Measurement]:
-    return {position: _row(job, position, lost, _TWICE) for position in _unknown(job)}
+    return {position: _row(job, position, lost, _TWICE) for position in job.unknown}
 
 
 def _row(job: Job, position: int, lost: WorkerError, how: str = "") -> Measurement:

@@ -1,11 +1,11 @@
 """What an engine is asked to do with a comparison, and who hears of it on the way."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from gcbench.engines.attempts import UNBOUNDED, Bounds, Trying
-from gcbench.records import ComparisonRecord, Effort, Measurement
+from gcbench.records import QUICK, ComparisonRecord, Effort, Measurement
 from gcbench.spec import Comparison, CounterName
 from gcbench.timing.replicates import Progress
 
@@ -26,6 +26,21 @@ class Job:
     process: int = 0
     bounds: Bounds = UNBOUNDED
     known: Mapping[int, Measurement] = field(default_factory=dict)
+
+    @property
+    def unknown(self) -> list[int]:
+        """The cases, by position, that are to be tried."""
+        return [i for i in range(len(self.comparison.cases)) if i not in self.known]
+
+    def alone(self, position: int) -> "Job":
+        """The job of timing one case alone that is to be tried, and not for long."""
+        others = {
+            i: Measurement(case, "skipped", "not timed here")
+            for i, case in enumerate(self.comparison.cases)
+            if i != position
+        }
+        short = replace(self.effort, max_time_s=min(self.effort.max_time_s, QUICK.max_time_s))
+        return replace(self, effort=short, known={**others, **self.known})
 
 
 @dataclass(frozen=True)
