@@ -36,8 +36,9 @@ from gcbench import store, tables
 from gcbench.errors import UsageError
 from gcbench.formats.provenance import baselines, floor_text
 from gcbench.plots import CHARTS, roofline, theme
+from gcbench.plots.charting import chart_of
 from gcbench.plots.drawing import Drawn, draw, fitting
-from gcbench.plots.quantities import LATENCY, MEMORY, RELATIVE
+from gcbench.plots.quantities import LATENCY, MEMORY, RELATIVE, Quantity
 from gcbench.plots.varying import along
 from gcbench.plots.words import subtitle
 from gcbench.registry import Entry
@@ -143,6 +144,34 @@ def test_what_has_no_baseline_is_drawn_and_said():
         UsageError, match=r"nothing is known of the relative latency of 8 cases .*oom"
     ):
         drawn(run, "relative")
+
+
+PARAMETERS = Quantity("params", "parameters", str, lambda row: None, of_time=False)
+
+
+@pytest.mark.parametrize(
+    ("run", "title"), [(growing(), "Parameters against size"), (ONE, "Parameters")]
+)
+def test_a_new_chart_is_a_quantity_and_a_title(run, title):
+    rows = [{**row, "params": 7} for row in tables.rows(run)]
+    spec = chart_of(Drawn(rows, run), PARAMETERS, "Parameters", "of weights").to_dict()
+    assert spec["title"]["text"] == [title]
+    marks = [each for each in values(spec) if each.get("y") == 7 or each.get("x") == 7]
+    assert {each["tip"]["block"] for each in marks if "tip" in each} == {"gc r16", "se r16", "nl"}
+    assert "of weights" in str(spec)
+    assert "95 % intervals" not in str(spec)
+
+
+@pytest.mark.parametrize("run", [growing(), ONE])
+def test_a_caption_tells_of_intervals_and_copies_where_there_are_any(run):
+    rows = [{**row, "aa_lo": 0.9, "aa_hi": 1.1} for row in tables.rows(run)]
+    told = str(draw("relative", Drawn(rows, run)))
+    assert "95 % intervals, paired within replicates" in told
+    assert "grey: A/A" in told
+    none = dict.fromkeys(("relative_lo", "relative_hi", "aa_lo", "aa_hi"))
+    told = str(draw("relative", Drawn([{**row, **none} for row in rows], run)))
+    assert "95 % intervals" not in told
+    assert "grey" not in told
 
 
 @pytest.mark.parametrize(

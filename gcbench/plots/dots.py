@@ -8,7 +8,7 @@ import altair as alt
 from gcbench.formats.cells import shown
 from gcbench.formats.text import printable
 from gcbench.labels import label
-from gcbench.plots import theme
+from gcbench.plots import copies, theme
 from gcbench.plots.curves import Point, point, why_missing
 from gcbench.plots.framing import axis_of, data, framed, layered, scale_of, tooltips, words_at
 from gcbench.plots.labels import distinct, text_width
@@ -46,7 +46,7 @@ def listed(rows: Sequence[Row], quantity: Quantity, title: str, *notes: str) -> 
         _WIDTH,
         title,
         subtitle(rows, quantity.of_time),
-        caption(rows, quantity, *notes),
+        caption(rows, quantity, *notes, *copies.note(rows, quantity), bars="bars"),
         left=left,
         right=_VALUE,
     )
@@ -107,7 +107,7 @@ def _panel(
     ends = [{**each, "x": each["end"]} for each in values]
     untrusted = [{**each, "text": "!"} for each in values if each["doubt"] == "untrusted"]
     layers = [
-        *_copies(rows, x, quantity),
+        *copies.beneath_dots(rows, x, quantity),
         data([{"x": across.lo, "x2": each["x"], "y": each["y"]} for each in values])
         .mark_rule(color=theme.GRID, strokeWidth=1)
         .encode(x=x, x2="x2:Q", y=y),
@@ -126,16 +126,3 @@ def _panel(
         words_at(labels, x, y, align="right", dx=-8),
     ]
     return layered(layers, across.pixels, down.pixels)
-
-
-def _copies(rows: Sequence[Row], x: alt.X, quantity: Quantity) -> list[alt.Chart]:
-    """The A/A interval around 1, over the whole height."""
-    if not quantity.about_one:
-        return []
-    known = [
-        {"x": row["aa_lo"], "x2": row["aa_hi"]}
-        for row in rows
-        if row["verdict"] == "baseline" and row["aa_lo"]
-    ]
-    band = data(known).mark_rect(color=theme.FAINT, opacity=0.2).encode(x=x, x2="x2:Q")
-    return [band, data([{"x": 1}]).mark_rule(color=theme.FAINT, strokeWidth=1).encode(x=x)]

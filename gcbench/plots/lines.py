@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from gcbench.plots import theme
+from gcbench.plots import copies, theme
 from gcbench.plots.curves import WIDEST_LABEL, Curve, Point, curves, extents
 from gcbench.plots.framing import (
     MANY,
@@ -43,12 +43,11 @@ def against(
     quantity: Quantity,
     title: str,
     *notes: str,
-    beneath: Callable[[Sequence[Row], "Geometry"], Sequence[alt.Chart]] = lambda rows, shape: (),
 ) -> alt.VConcatChart:
     """Draw a value against an axis; what else varies makes panels that share their scales.
 
-    `notes` begin the caption; `beneath` draws what lies under the lines of a panel.
-    Raises UsageError where there are more panels or lines than anybody reads.
+    `notes` begin the caption. Raises UsageError where there are more panels or lines than
+    anybody reads.
     """
     require_known(rows, quantity)
     left = [each for each in varied(rows) if each not in axis.axes]
@@ -65,7 +64,7 @@ def against(
             quantity,
             shape,
             (axis.title, f"{quantity.title} (log scale)"),
-            beneath(groups[name], shape),
+            list(copies.beneath_lines(groups[name], axis, shape.x, shape.y, quantity)),
         ).properties(**({"title": panel_title(name)} if len(made) > 1 else {}))
         for name, drawn in made.items()
     ]
@@ -75,7 +74,7 @@ def against(
         columns * (shape.x.pixels + beside) + (columns - 1) * 60,
         title,
         subtitle(rows, quantity.of_time),
-        caption(rows, quantity, *notes),
+        caption(rows, quantity, *notes, *copies.note(rows, quantity)),
         right=beside,
     )
 

@@ -25,6 +25,7 @@ DOUBTS: dict[Doubt, str] = {
 class Quantity:
     """One column as charts show it. `title` begins sentences; `base` is that of round numbers.
     What is `about_one` is a ratio, to which 1 belongs; what is not `of_time` was counted.
+    `intervals` ends the sentence that says what they are.
 
     `doubt` says why a value is not to be relied on, None where it is.
     """
@@ -36,6 +37,7 @@ class Quantity:
     base: int = 10
     about_one: bool = False
     of_time: bool = True
+    intervals: str = ""
 
     def known(self, row: Row) -> bool:
         """Whether a row has a value that a logarithm takes."""
@@ -67,8 +69,15 @@ def _never(row: Row) -> Doubt | None:
     return None
 
 
-LATENCY = Quantity("latency_us", "latency", round_time_text, _of_time)
-RELATIVE = Quantity("relative", "relative latency", round_count_text, _of_relative, about_one=True)
+LATENCY = Quantity("latency_us", "latency", round_time_text, _of_time, intervals=" of the median")
+RELATIVE = Quantity(
+    "relative",
+    "relative latency",
+    round_count_text,
+    _of_relative,
+    about_one=True,
+    intervals=", paired within replicates",
+)
 MEMORY = Quantity(
     "peak_memory_bytes", "peak memory", round_size_text, _of_memory, base=2, of_time=False
 )

@@ -72,8 +72,7 @@ def draw(drawn: "Drawn") -> Any:
         caption(
             rows,
             quantity,
-            f"every panel spans a factor of {factor:.3g} on a log scale; bars and bands: 95 % "
-            f"intervals{', paired within replicates' if quantity is RELATIVE else ''}",
+            f"every panel spans a factor of {factor:.3g} on a log scale",
             *_without(drawn.rows),
         ),
     )

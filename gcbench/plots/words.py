@@ -45,11 +45,15 @@ def _where(rows: Sequence[Row], many: dict[str, list[str]]) -> Iterator[str]:
     yield made_with(rows)
 
 
-def caption(rows: Sequence[Row], quantity: Quantity, *more: str) -> list[str]:
-    """What marks mean, what is not shown, and why."""
+def caption(
+    rows: Sequence[Row], quantity: Quantity, *more: str, bars: str = "bars and bands"
+) -> list[str]:
+    """What marks mean, what is not shown, and why; `bars` is how intervals are drawn."""
+    known = any(None not in quantity.ends(row) for row in rows)
     doubts = {quantity.doubt(row) for row in rows if quantity.known(row)}
     return [
         *more,
+        *([f"{bars}: 95 % intervals{quantity.intervals}"] if known else []),
         *(words for doubt, words in DOUBTS.items() if doubt in doubts),
         *explained(rows),
         *missing(rows, quantity),
@@ -80,8 +84,3 @@ def missing(rows: Iterable[Row], quantity: Quantity) -> Iterator[str]:
         yield f"{block[:60]} {status}{many}{': ' if cut else ''}{cut}"
     if len(found) > _MOST_TOLD:
         yield f"and {counted(len(found) - _MOST_TOLD, 'more kind')} of failure, in gcbench report"
-
-
-def has_intervals(rows: Iterable[Row]) -> bool:
-    """Whether any case has an interval."""
-    return any(row["latency_us_lo"] is not None for row in rows)
