@@ -39,6 +39,7 @@ from gcbench.plots import CHARTS, roofline, theme
 from gcbench.plots.charting import chart_of
 from gcbench.plots.drawing import Drawn, draw, fitting
 from gcbench.plots.quantities import LATENCY, MEMORY, RELATIVE, Quantity
+from gcbench.plots.saving import picture
 from gcbench.plots.varying import along
 from gcbench.plots.words import subtitle
 from gcbench.registry import Entry
@@ -146,7 +147,52 @@ def test_what_has_no_baseline_is_drawn_and_said():
         drawn(run, "relative")
 
 
-PARAMETERS = Quantity("params", "parameters", str, lambda row: None, of_time=False)
+@pytest.mark.parametrize(
+    ("name", "cells", "word", "reason"),
+    [
+        ("latency", {"latency_us": None, "reason": "no form"}, "not timed", None),
+        ("latency", {"latency_us": None, "flags": "baseline_failed"}, "not timed", None),
+        ("relative", {"relative": None, "flags": "baseline_failed"}, "no baseline", None),
+        ("relative", {"relative": None, "latency_us": None}, "not timed", None),
+        ("memory", {"peak_memory_bytes": None, "flags": "baseline_failed"}, "not measured", None),
+        ("macs", {"macs": None, "reason": "no closed form"}, "not counted", "no closed form"),
+        ("macs", {"macs": 0}, "zero", None),
+    ],
+)
+def test_what_has_no_value_says_the_reason_that_is_true_of_it(name, cells, word, reason):
+    run = costed(growing())
+    rows = [{**row, **(cells if row["block"] == "se" else {})} for row in tables.rows(run)]
+    shown = [each.text for each in words(picture(draw(name, Drawn(rows, run)), ".svg").decode())]
+    assert f"se r16: {word}" in shown
+    assert f"se r16 {word} (4 cases){f': {reason}' if reason else ''}" in shown
+
+
+def test_what_did_not_run_is_drawn_by_what_was_counted_of_it():
+    run = costed(FEW)
+    rows = [
+        {**row, "memory_source": "measured" if row["status"] == "ok" else "predicted"}
+        for row in tables.rows(run)
+    ]
+    hollow = [
+        each["tip"]["block"]
+        for layer in layers(draw("memory", Drawn(rows, run)))
+        if layer["mark"].get("fill") == "white"
+        for each in layer["values"]
+    ]
+    assert hollow == ["se r16", "nl"]
+    assert "hollow: predicted, since the case did not run" in str(draw("memory", Drawn(rows, run)))
+    assert "timeout" not in str(draw("macs", Drawn(rows, run)))
+
+
+def test_where_nothing_is_known_of_anything_the_reason_is_said():
+    rows = [{**row, "macs": None, "reason": "it has no closed form"} for row in tables.rows(ONE)]
+    with pytest.raises(UsageError, match=r"3 cases \(not counted: it has no closed form\), so"):
+        draw("macs", Drawn(rows, ONE))
+    with pytest.raises(UsageError, match=r"3 cases \(not timed\), so"):
+        draw("latency", Drawn([{**row, "latency_us": None} for row in rows], ONE))
+
+
+PARAMETERS = Quantity("params", "parameters", str, lambda row: None, "not counted", of_time=False)
 
 
 @pytest.mark.parametrize(

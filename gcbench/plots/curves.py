@@ -81,7 +81,7 @@ def _curve(word: str, rows: Sequence[Row], axis: Along, quantity: Quantity, numb
             points.append(point(row, axis.place(row), quantity, stretch, axis.word(row)))
         else:
             stretch += 1
-            failed.append((axis.place(row), why_missing(row)))
+            failed.append((axis.place(row), quantity.why_missing(row)))
     return Curve(word, number, tuple(points), tuple(failed))
 
 
@@ -107,13 +107,6 @@ def tip(row: Row, quantity: Quantity, at: str = "") -> dict[str, str]:
         words["95 % interval"] = interval_text(*estimate(row, quantity.column))
     words["verdict"] = row["verdict"] or ""
     return {name: printable(word) for name, word in words.items() if word}
-
-
-def why_missing(row: Row) -> str:
-    """Why a case has no point, in a word or two."""
-    if row["status"] != "ok":
-        return str(row["status"])
-    return "no baseline" if "baseline_failed" in (row["flags"] or "") else "no value"
 
 
 def extents(points: Iterable[Point]) -> Iterator[float]:

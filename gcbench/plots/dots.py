@@ -9,7 +9,7 @@ from gcbench.formats.cells import shown
 from gcbench.formats.text import printable
 from gcbench.labels import label
 from gcbench.plots import copies, theme
-from gcbench.plots.curves import Point, point, why_missing
+from gcbench.plots.curves import Point, point
 from gcbench.plots.framing import axis_of, data, framed, layered, scale_of, tooltips, words_at
 from gcbench.plots.labels import distinct, text_width
 from gcbench.plots.quantities import Quantity, require_known
@@ -97,7 +97,7 @@ def _panel(
         for number, each in points.items()
     ]
     failed = [
-        {"x": across.value(8), "y": number, "text": why_missing(row)}
+        {"x": across.value(8), "y": number, "text": quantity.why_missing(row)}
         for number, row in enumerate(rows)
         if number not in points
     ]

@@ -25,7 +25,8 @@ DOUBTS: dict[Doubt, str] = {
 class Quantity:
     """One column as charts show it. `title` begins sentences; `base` is that of round numbers.
     What is `about_one` is a ratio, to which 1 belongs; what is not `of_time` was counted.
-    `intervals` ends the sentence that says what they are.
+    `intervals` ends the sentence that says what they are, `absent` says that a case that ran has
+    no value.
 
     `doubt` says why a value is not to be relied on, None where it is.
     """
@@ -34,14 +35,29 @@ class Quantity:
     title: str
     text: Callable[[float], str]
     doubt: Callable[[Row], Doubt | None]
+    absent: str
     base: int = 10
     about_one: bool = False
     of_time: bool = True
     intervals: str = ""
 
     def known(self, row: Row) -> bool:
-        """Whether a row has a value that a logarithm takes."""
-        return row["status"] == "ok" and bool(row[self.column]) and row[self.column] > 0
+        """Whether a row has a value that a logarithm takes. What did not run may be counted."""
+        told = row["status"] == "ok" or not self.of_time
+        return told and bool(row[self.column]) and row[self.column] > 0
+
+    def why_missing(self, row: Row) -> str:
+        """Why there is no value of a row, in a word or two."""
+        if row["status"] != "ok":
+            return str(row["status"])
+        if row[self.column] == 0:
+            return "zero"
+        return "no baseline" if self.about_one and row["latency_us"] else self.absent
+
+    def reason(self, row: Row) -> str:
+        """The same in a sentence, where there is one; that of a case that ran is about counts."""
+        about = row["status"] != "ok" or not self.of_time
+        return (about and row["reason"]) or ""
 
     def ends(self, row: Row) -> tuple[float | None, float | None]:
         """The ends of a row's interval; None where there is none."""
@@ -69,19 +85,28 @@ def _never(row: Row) -> Doubt | None:
     return None
 
 
-LATENCY = Quantity("latency_us", "latency", round_time_text, _of_time, intervals=" of the median")
+LATENCY = Quantity(
+    "latency_us", "latency", round_time_text, _of_time, "not timed", intervals=" of the median"
+)
 RELATIVE = Quantity(
     "relative",
     "relative latency",
     round_count_text,
     _of_relative,
+    "not timed",
     about_one=True,
     intervals=", paired within replicates",
 )
 MEMORY = Quantity(
-    "peak_memory_bytes", "peak memory", round_size_text, _of_memory, base=2, of_time=False
+    "peak_memory_bytes",
+    "peak memory",
+    round_size_text,
+    _of_memory,
+    "not measured",
+    base=2,
+    of_time=False,
 )
-MACS = Quantity("macs", "MACs", round_count_text, _never, of_time=False)
+MACS = Quantity("macs", "MACs", round_count_text, _never, "not counted", of_time=False)
 
 
 def require_known(rows: Iterable[Row], quantity: Quantity) -> None:
@@ -89,10 +114,9 @@ def require_known(rows: Iterable[Row], quantity: Quantity) -> None:
     rows = list(rows)
     if any(quantity.known(row) for row in rows):
         return
-    failed = sorted({row["status"] for row in rows} - {"ok"})
-    reason = next((f": {row['reason']}" for row in rows if row["reason"]), "")
-    why = f" ({', '.join(failed)}{reason})" if failed else ""
+    words = ", ".join(sorted({quantity.why_missing(row) for row in rows}))
+    reason = next(filter(None, map(quantity.reason, rows)), "")
     raise UsageError(
-        f"nothing is known of the {quantity.title} of {counted(len(rows), 'case')}{why}, "
-        "so there is nothing to draw"
+        f"nothing is known of the {quantity.title} of {counted(len(rows), 'case')} "
+        f"({': '.join(filter(None, (words, reason)))}), so there is nothing to draw"
     )

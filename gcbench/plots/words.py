@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from gcbench.formats.provenance import devices, floor_text, made_with
 from gcbench.formats.text import printable
 from gcbench.labels import axis_word, label
-from gcbench.plots.curves import shorts, why_missing
+from gcbench.plots.curves import shorts
 from gcbench.plots.quantities import DOUBTS, Quantity
 from gcbench.plots.varying import AXES, series, varied
 from gcbench.tables import Row
@@ -73,9 +73,9 @@ def missing(rows: Iterable[Row], quantity: Quantity) -> Iterator[str]:
     reasons: dict[tuple[str, str], str] = {}
     for row in rows:
         if not quantity.known(row):
-            end = label(row), why_missing(row)
+            end = label(row), quantity.why_missing(row)
             found[end] += 1
-            reasons.setdefault(end, row["reason"] or "")
+            reasons.setdefault(end, quantity.reason(row))
     for end in list(found)[:_MOST_TOLD]:
         block, status = end
         reason = reasons[end]
