@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 
 from runs import GC, NL, SE, comparison, manifest
 
-from gcbench import tables
-from gcbench.plots.drawing import Drawn, draw, fitting
+from gcbench.plots.drawing import Drawn, draw, drawn_of, fitting
 from gcbench.plots.labels import Box, text_width
 from gcbench.plots.saving import picture
+from gcbench.plots.styles import styles_of
 from gcbench.records import Peaks, Run
 from gcbench.spec import Block
 
@@ -101,8 +101,13 @@ def growing(blocks=(GC, SE, NL), sizes=SIZES, statuses=None, **axes):
 
 def drawn(run, chart=None):
     """The specification of a chart of a run."""
-    rows = list(tables.rows(run))
-    return draw(chart or fitting(rows), Drawn(rows, run))
+    all_of_it = drawn_of(run)
+    return draw(chart or fitting(all_of_it.rows), all_of_it)
+
+
+def drawn_rows(chart, rows, run):
+    """The specification of a chart of rows that stand in for those of a run."""
+    return draw(chart, Drawn(rows, run, styles_of(rows)))
 
 
 def svg(run, chart=None):

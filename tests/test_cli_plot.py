@@ -83,7 +83,10 @@ def test_a_condition_keeps_a_part(folder, capsys):
         (["-o", "link.svg"], ["the run and --output name the same file"]),
         (["--where", "hight > 7"], ["--where", "hight", "height"]),
         (["--where", "size == 7"], ["--where: 'size' is no column: a condition says height and"]),
-        (["--chart", "memory", "--where", "height == 7 and block == 'gc'"], ["memory of 1 case (not measured),"]),
+        (
+            ["--chart", "memory", "--where", "height == 7 and block == 'gc'"],
+            ["memory of 1 case (not measured),"],
+        ),
         (["--where", "height > 700"], ["holds no case for which height > 700 holds"]),
     ],
 )

@@ -118,7 +118,7 @@ def luminance(colour):
 
 
 def test_lines_stand_out_from_paper_and_are_told_apart_without_colour():
-    styles = [theme.style(number) for number in range(24)]
+    styles = [theme.style(number, number) for number in range(24)]
     assert len({(style.dash, style.shape) for style in styles}) == 24
     for style in styles:
         assert 1.05 / (luminance(style.colour) + 0.05) >= 3

@@ -22,6 +22,7 @@ from pictures import (
     TWELVE,
     costed,
     drawn,
+    drawn_rows,
     frame,
     growing,
     layers,
@@ -30,16 +31,17 @@ from pictures import (
     values,
     words,
 )
-from runs import DATA, GC, NL, SE, comparison, manifest
+from runs import DATA, GC, NL, SE, SNL, comparison, manifest
 
 from gcbench import store, tables
 from gcbench.errors import UsageError
 from gcbench.formats.provenance import baselines, floor_text
 from gcbench.plots import CHARTS, roofline, theme
 from gcbench.plots.charting import chart_of
-from gcbench.plots.drawing import Drawn, draw, fitting
+from gcbench.plots.drawing import Drawn, draw, drawn_of, fitting
 from gcbench.plots.quantities import LATENCY, MEMORY, RELATIVE, Quantity
 from gcbench.plots.saving import picture
+from gcbench.plots.styles import styles_of
 from gcbench.plots.varying import along
 from gcbench.plots.words import subtitle
 from gcbench.registry import Entry
@@ -95,7 +97,7 @@ def test_points_and_intervals_are_those_of_the_rows(quantity):
     name = {"latency_us": "latency", "peak_memory_bytes": "memory"}.get(column, "relative")
     points = {
         (each["x"], each["y"], each["lo"], each["hi"])
-        for layer in layers(draw(name, Drawn(rows, run)))
+        for layer in layers(drawn_rows(name, rows, run))
         if layer["mark"]["type"] == "point"
         for each in layer["values"]
     }
@@ -162,7 +164,7 @@ def test_what_has_no_baseline_is_drawn_and_said():
 def test_what_has_no_value_says_the_reason_that_is_true_of_it(name, cells, word, reason):
     run = costed(growing())
     rows = [{**row, **(cells if row["block"] == "se" else {})} for row in tables.rows(run)]
-    shown = [each.text for each in words(picture(draw(name, Drawn(rows, run)), ".svg").decode())]
+    shown = [each.text for each in words(picture(drawn_rows(name, rows, run), ".svg").decode())]
     assert f"se r16: {word}" in shown
     assert f"se r16 {word} (4 cases){f': {reason}' if reason else ''}" in shown
 
@@ -175,21 +177,21 @@ def test_what_did_not_run_is_drawn_by_what_was_counted_of_it():
     ]
     hollow = [
         each["tip"]["block"]
-        for layer in layers(draw("memory", Drawn(rows, run)))
+        for layer in layers(drawn_rows("memory", rows, run))
         if layer["mark"].get("fill") == "white"
         for each in layer["values"]
     ]
     assert hollow == ["se r16", "nl"]
-    assert "hollow: predicted, since the case did not run" in str(draw("memory", Drawn(rows, run)))
-    assert "timeout" not in str(draw("macs", Drawn(rows, run)))
+    assert "hollow: predicted, since the case did not run" in str(drawn_rows("memory", rows, run))
+    assert "timeout" not in str(drawn_rows("macs", rows, run))
 
 
 def test_where_nothing_is_known_of_anything_the_reason_is_said():
     rows = [{**row, "macs": None, "reason": "it has no closed form"} for row in tables.rows(ONE)]
     with pytest.raises(UsageError, match=r"3 cases \(not counted: it has no closed form\), so"):
-        draw("macs", Drawn(rows, ONE))
+        drawn_rows("macs", rows, ONE)
     with pytest.raises(UsageError, match=r"3 cases \(not timed\), so"):
-        draw("latency", Drawn([{**row, "latency_us": None} for row in rows], ONE))
+        drawn_rows("latency", [{**row, "latency_us": None} for row in rows], ONE)
 
 
 PARAMETERS = Quantity("params", "parameters", str, lambda row: None, "not counted", of_time=False)
@@ -200,7 +202,9 @@ PARAMETERS = Quantity("params", "parameters", str, lambda row: None, "not counte
 )
 def test_a_new_chart_is_a_quantity_and_a_title(run, title):
     rows = [{**row, "params": 7} for row in tables.rows(run)]
-    spec = chart_of(Drawn(rows, run), PARAMETERS, "Parameters", "of weights").to_dict()
+    spec = chart_of(
+        Drawn(rows, run, styles_of(rows)), PARAMETERS, "Parameters", "of weights"
+    ).to_dict()
     assert spec["title"]["text"] == [title]
     marks = [each for each in values(spec) if each.get("y") == 7 or each.get("x") == 7]
     assert {each["tip"]["block"] for each in marks if "tip" in each} == {"gc r16", "se r16", "nl"}
@@ -211,11 +215,11 @@ def test_a_new_chart_is_a_quantity_and_a_title(run, title):
 @pytest.mark.parametrize("run", [growing(), ONE])
 def test_a_caption_tells_of_intervals_and_copies_where_there_are_any(run):
     rows = [{**row, "aa_lo": 0.9, "aa_hi": 1.1} for row in tables.rows(run)]
-    told = str(draw("relative", Drawn(rows, run)))
+    told = str(drawn_rows("relative", rows, run))
     assert "95 % intervals, paired within replicates" in told
     assert "grey: A/A" in told
     none = dict.fromkeys(("relative_lo", "relative_hi", "aa_lo", "aa_hi"))
-    told = str(draw("relative", Drawn([{**row, **none} for row in rows], run)))
+    told = str(drawn_rows("relative", [{**row, **none} for row in rows], run))
     assert "95 % intervals" not in told
     assert "grey" not in told
 
@@ -243,7 +247,7 @@ def test_marks_in_doubt_are_hollow_and_explained():
         {**row, "verdict": {"se": "unresolved", "nl": "untrusted"}.get(row["block"], "baseline")}
         for row in tables.rows(growing())
     ]
-    spec = draw("relative", Drawn(rows, growing()))
+    spec = drawn_rows("relative", rows, growing())
     hollow = {
         each["s"]
         for layer in layers(spec)
@@ -264,7 +268,7 @@ def test_the_band_of_the_baseline_is_its_own_copy():
     ]
     bands = [
         each
-        for layer in layers(draw("relative", Drawn(rows, run)))
+        for layer in layers(drawn_rows("relative", rows, run))
         for each in layer["values"]
         if layer["mark"]["type"] == "area" and "s" not in each
     ]
@@ -292,10 +296,65 @@ def test_panels_of_ratios_span_one_factor_and_hold_one_block_at_one_shape():
     assert "nl has no ratio: relative latency 5" in str(spec)
 
 
+def colours(spec):
+    """The colours in which each block is drawn, by its name without ratios."""
+    found = {}
+    for layer in layers(spec):
+        for part in ("color", "stroke"):
+            scale = layer["encoding"].get(part, {}).get("scale")
+            known = dict(zip(scale["domain"], scale["range"], strict=True)) if scale else {}
+            for each in layer["values"] if known else ():
+                if "tip" in each:
+                    name = re.sub(r" r\d+$", "", each["tip"]["block"])
+                    found.setdefault(name, set()).add(known[each["s"]])
+    return found
+
+
+SIX = run_of(
+    *(
+        comparison(
+            *(Block(b, b, r, False) for b in ("gc", "se") for r in (4, 8)),
+            *(SNL, NL),
+            size=(s, s),
+            factor=s,
+        )
+        for s in SIZES
+    )
+)
+
+
+WANTED = {"gc": "#000000", "se": "#0072B2", "snl": "#D55E00", "nl": "#009E73"}
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in CHARTS])
+@pytest.mark.parametrize(
+    ("keep", "blocks"),
+    [
+        (lambda row: True, {"gc", "se", "snl", "nl"}),
+        (lambda row: row["block"] != "gc", {"se", "snl", "nl"}),
+        (lambda row: row["block"] != "snl" and row["height"] == 7, {"gc", "se", "nl"}),
+    ],
+)
+def test_a_block_has_one_colour_in_every_chart_of_its_run(name, keep, blocks):
+    having = {"gc", "se"} if name == "ratio" else blocks
+    found = colours(draw(name, drawn_of(costed(SIX), keep)))
+    assert found == {block: {WANTED[block]} for block in blocks & having}
+
+
+def test_ratios_of_a_block_differ_in_dash_and_mark_and_all_lines_do_in_grey():
+    styles = drawn_of(SIX).styles
+    lines = [styles[name] for name in ("gc r4", "gc r8", "se r4", "se r8", "snl", "nl")]
+    assert styles["gc"] == styles["gc r4"]
+    assert styles["se"] == styles["se r4"]
+    assert styles["gc r4"].colour == styles["gc r8"].colour != styles["se r4"].colour
+    assert len({(each.dash, each.shape) for each in lines}) == 6
+    assert len({(theme.style(0, n).dash, theme.style(0, n).shape) for n in range(30)}) == 30
+
+
 def test_blocks_keep_their_styles_in_every_panel():
     text = svg(RATIOS)
     for number in (0, 1):
-        assert f'stroke="{theme.style(number).colour}"' in text
+        assert f'stroke="{theme.style(number, number).colour}"' in text
 
 
 def test_the_title_of_a_relative_says_what_it_is_divided_by():
@@ -406,7 +465,7 @@ def test_thousands_of_points_are_drawn_without_a_row_lost():
     rows = [{**row, "height": side, "width": side} for side in range(7, 507) for row in twelve]
     points = [
         each
-        for layer in layers(draw("macs", Drawn(rows, run)))
+        for layer in layers(drawn_rows("macs", rows, run))
         if layer["mark"]["type"] == "point"
         for each in layer["values"]
     ]

@@ -40,7 +40,7 @@ def plot(
     from gcbench import tables
     from gcbench.cli.output import require_apart, require_writable, write_whole
     from gcbench.errors import UsageError
-    from gcbench.plots.drawing import Drawn, draw, fitting
+    from gcbench.plots.drawing import draw, drawn_of, fitting
     from gcbench.plots.saving import picture, require_installed, require_suffix
     from gcbench.where import parse_where
 
@@ -56,13 +56,13 @@ def plot(
     require_apart({"the run": run, "--output": output})
     require_writable("--output", output)
     stored = opened(run)
-    rows = [row for row in tables.rows(stored) if condition is None or condition.holds(row)]
-    if not rows:
+    drawn = drawn_of(stored, condition.holds) if condition else drawn_of(stored)
+    if not drawn.rows:
         what = f"no case for which {where} holds" if stored.outlines and where else "no comparison"
         raise UsageError(f"{run} holds {what}, so there is nothing to draw")
-    name = chart or fitting(rows)
+    name = chart or fitting(drawn.rows)
     path = output or run.with_name(f"{run.stem}-{name}.svg")
     require_writable("--output", path)
-    spec = draw(name, Drawn(rows, stored))
+    spec = draw(name, drawn)
     write_whole(path, picture(spec, require_suffix("--output", path)))
     faults.say(f"wrote {path}")

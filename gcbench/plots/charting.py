@@ -19,5 +19,5 @@ def chart_of(drawn: "Drawn", quantity: Quantity, title: str, *notes: str) -> Any
     """
     axis = along(drawn.rows)
     if axis is None:
-        return listed(drawn.rows, quantity, title, *notes)
-    return against(drawn.rows, axis, quantity, f"{title} against {axis.name}", *notes)
+        return listed(drawn, quantity, title, *notes)
+    return against(drawn, axis, quantity, f"{title} against {axis.name}", *notes)

@@ -9,6 +9,8 @@ from gcbench.labels import label
 from gcbench.plots import theme
 from gcbench.plots.labels import distinct
 from gcbench.plots.quantities import Doubt, Quantity
+from gcbench.plots.styles import Styles
+from gcbench.plots.theme import Style
 from gcbench.plots.varying import Along
 from gcbench.tables import Row
 from gcbench.units import interval_text
@@ -40,39 +42,41 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """One block in one panel: its points along the axis, and where it failed and how.
-
-    `number` is that of its style.
-    """
+    """One block in one panel: its points along the axis, and where it failed and how."""
 
     label: str
-    number: int
+    style: Style
     points: tuple[Point, ...]
     failed: tuple[tuple[float, str], ...]
+
+    @property
+    def number(self) -> str:
+        """The number of its style, as data has it."""
+        return str(self.style.number)
 
 
 def curves(
     rows: Iterable[Row],
     axis: Along,
     quantity: Quantity,
-    numbers: Mapping[str, int],
+    styles: Styles,
     name: Callable[[Row], str] = label,
 ) -> list[Curve]:
     """Make the curves of one panel, in the order of the blocks: rows of one name are one curve.
 
-    `numbers` are those of all blocks of the chart, so that labels and styles are the same in each.
+    `styles` are those of all blocks of the chart, so that labels are the same in each panel.
     """
-    short = shorts(numbers)
+    short = shorts(styles)
     found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(name(row), []).append(row)
     return [
-        _curve(short[word], sorted(mine, key=axis.place), axis, quantity, numbers[word])
+        _curve(short[word], sorted(mine, key=axis.place), axis, quantity, styles[word])
         for word, mine in found.items()
     ]
 
 
-def _curve(word: str, rows: Sequence[Row], axis: Along, quantity: Quantity, number: int) -> Curve:
+def _curve(word: str, rows: Sequence[Row], axis: Along, quantity: Quantity, style: Style) -> Curve:
     points: list[Point] = []
     failed: list[tuple[float, str]] = []
     stretch = 0
@@ -82,7 +86,7 @@ def _curve(word: str, rows: Sequence[Row], axis: Along, quantity: Quantity, numb
         else:
             stretch += 1
             failed.append((axis.place(row), quantity.why_missing(row)))
-    return Curve(word, number, tuple(points), tuple(failed))
+    return Curve(word, style, tuple(points), tuple(failed))
 
 
 def shorts(names: Iterable[str]) -> dict[str, str]:

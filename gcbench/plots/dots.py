@@ -1,7 +1,7 @@
 """Charts of one line a case: for runs in which nothing varies that lines could go along."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
@@ -10,13 +10,25 @@ from gcbench.formats.text import printable
 from gcbench.labels import label
 from gcbench.plots import copies, theme
 from gcbench.plots.curves import Point, point
-from gcbench.plots.framing import axis_of, data, framed, layered, scale_of, tooltips, words_at
+from gcbench.plots.framing import (
+    axis_of,
+    data,
+    framed,
+    layered,
+    scale_of,
+    scaled,
+    tooltips,
+    words_at,
+)
 from gcbench.plots.labels import distinct, text_width
 from gcbench.plots.quantities import Quantity, require_known
 from gcbench.plots.scales import Scale, around, round_ticks, texts
 from gcbench.plots.varying import too_many, varied, words_of
 from gcbench.plots.words import caption, subtitle
 from gcbench.tables import Row
+
+if TYPE_CHECKING:
+    from gcbench.plots.drawing import Drawn
 
 MOST_ROWS = 48
 _WIDTH, _ROW = 460.0, 24.0
@@ -27,11 +39,12 @@ _VALUE = 90.0
 _LOG_SPAN = 20
 
 
-def listed(rows: Sequence[Row], quantity: Quantity, title: str, *notes: str) -> alt.VConcatChart:
+def listed(drawn: "Drawn", quantity: Quantity, title: str, *notes: str) -> alt.VConcatChart:
     """Draw each case as a dot with its interval in a line of its own, its value written behind it.
 
     Raises UsageError where there are more than anybody reads.
     """
+    rows = drawn.rows
     require_known(rows, quantity)
     if len(rows) > MOST_ROWS:
         raise too_many(rows, f"{len(rows)} lines", MOST_ROWS, [*varied(rows), "ratio", "spec"])
@@ -42,7 +55,7 @@ def listed(rows: Sequence[Row], quantity: Quantity, title: str, *notes: str) -> 
     names = distinct([_name(row, rows) for row in rows], theme.LABEL, _WIDEST)
     left = max(text_width(name, theme.LABEL) for name in names)
     return framed(
-        _panel(rows, points, names, across, quantity),
+        _panel(drawn, points, names, across, quantity),
         _WIDTH,
         title,
         subtitle(rows, quantity.of_time),
@@ -68,12 +81,13 @@ def _scale(points: Sequence[Point], quantity: Quantity) -> Scale:
 
 
 def _panel(
-    rows: Sequence[Row],
+    drawn: "Drawn",
     points: dict[int, Point],
     names: Sequence[str],
     across: Scale,
     quantity: Quantity,
 ) -> alt.LayerChart:
+    rows, styles = drawn.rows, [drawn.styles[label(row)] for row in drawn.rows]
     ticks = texts(round_ticks(across, quantity.base), quantity.text)
     title = f"{quantity.title} (log scale)" if across.log else quantity.title
     x = alt.X("x:Q", scale=scale_of(across), axis=axis_of(ticks, title))
@@ -90,6 +104,7 @@ def _panel(
             "lo": each.lo,
             "hi": each.hi,
             "doubt": each.doubt,
+            "s": str(styles[number].number),
             "text": shown(rows[number], quantity.column),
             "end": max(each.y, each.hi or 0),
             "tip": dict(each.tip),
@@ -103,7 +118,8 @@ def _panel(
     ]
     labels = [{"x": across.lo, "y": number, "text": name} for number, name in enumerate(names)]
     tips = tooltips(each["tip"] for each in values)
-    colour = theme.style(1).colour
+    colours = scaled(styles, lambda style: style.colour)
+    colour = alt.Color("s:N", **colours)
     ends = [{**each, "x": each["end"]} for each in values]
     untrusted = [{**each, "text": "!"} for each in values if each["doubt"] == "untrusted"]
     layers = [
@@ -112,14 +128,14 @@ def _panel(
         .mark_rule(color=theme.GRID, strokeWidth=1)
         .encode(x=x, x2="x2:Q", y=y),
         data([each for each in values if each["lo"]])
-        .mark_rule(strokeWidth=2.5, color=colour, opacity=0.55)
-        .encode(x=alt.X("lo:Q", scale=scale_of(across)), x2="hi:Q", y=y),
+        .mark_rule(strokeWidth=2.5, opacity=0.55)
+        .encode(x=alt.X("lo:Q", scale=scale_of(across)), x2="hi:Q", y=y, color=colour),
         data([each for each in values if not each["doubt"]])
-        .mark_point(filled=True, size=56, opacity=1, color=colour)
-        .encode(x=x, y=y, tooltip=tips),
+        .mark_point(filled=True, size=56, opacity=1)
+        .encode(x=x, y=y, tooltip=tips, color=colour),
         data([each for each in values if each["doubt"]])
-        .mark_point(fill="white", stroke=colour, strokeWidth=1.6, size=56, opacity=1)
-        .encode(x=x, y=y, tooltip=tips),
+        .mark_point(fill="white", strokeWidth=1.6, size=56, opacity=1)
+        .encode(x=x, y=y, tooltip=tips, stroke=alt.Stroke("s:N", **colours)),
         words_at(ends, x, y, align="left", dx=9),
         words_at(untrusted, x, y, fontWeight="bold", dy=-10),
         words_at(failed, x, y, align="left"),

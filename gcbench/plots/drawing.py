@@ -1,11 +1,13 @@
 """Which chart says most of some rows, and the way from rows to a specification."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gcbench import tables
 from gcbench.plots import CHARTS
 from gcbench.plots.saving import require_installed
+from gcbench.plots.styles import Styles, styles_of
 from gcbench.plots.varying import MOST_PANELS, panels_of
 from gcbench.records import Manifest, Run
 from gcbench.store import Stored
@@ -14,15 +16,30 @@ from gcbench.tables import Row
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a chart shows: some rows of a run, at least one, and the run itself."""
+    """What a chart shows: some rows of a run, and the run itself, with the styles of all of it."""
 
     rows: Sequence[Row]
     run: Run | Stored
+    styles: Styles
 
     @property
     def manifest(self) -> Manifest:
         """Where, when and with what it was measured."""
         return self.run.manifest
+
+
+def drawn_of(run: Run | Stored, keep: Callable[[Row], bool] = lambda row: True) -> Drawn:
+    """Take the rows that are kept of a run, in the styles that they have in the whole of it."""
+    rows: list[Row] = []
+
+    def seen() -> Iterator[Row]:
+        for row in tables.rows(run):
+            if keep(row):
+                rows.append(row)
+            yield row
+
+    styles = styles_of(seen())
+    return Drawn(rows, run, styles)
 
 
 def fitting(rows: Sequence[Row]) -> str:

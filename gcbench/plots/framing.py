@@ -1,7 +1,7 @@
 """A picture put together: axes, panels, and the words around them."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import altair as alt
@@ -34,6 +34,15 @@ def scale_of(scale: Scale) -> alt.Scale:
     if scale.log:
         return alt.Scale(type="log", domain=domain, nice=False)
     return alt.Scale(type="linear", domain=domain, nice=False, zero=False)
+
+
+def scaled(styles: Iterable[theme.Style], part: Callable[[theme.Style], Any]) -> dict[str, Any]:
+    """A scale from the number of a style, as text, to a part of it; without a legend."""
+    known = list(dict.fromkeys(styles))
+    scale = alt.Scale(
+        domain=[str(each.number) for each in known], range=[part(each) for each in known]
+    )
+    return {"scale": scale, "legend": None}
 
 
 def x_ticks(axis: Along, scale: Scale) -> list[tuple[float, str]]:

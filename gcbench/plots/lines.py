@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
@@ -16,6 +16,7 @@ from gcbench.plots.framing import (
     layered,
     panel_title,
     scale_of,
+    scaled,
     side_by_side,
     tooltips,
     words_at,
@@ -26,7 +27,9 @@ from gcbench.plots.quantities import Quantity, require_known
 from gcbench.plots.scales import Scale, around, round_ticks, texts
 from gcbench.plots.varying import Along, grouped, require_few, series, varied
 from gcbench.plots.words import caption, subtitle
-from gcbench.tables import Row
+
+if TYPE_CHECKING:
+    from gcbench.plots.drawing import Drawn
 
 # the sides of a panel that stands alone, and of one among others, and how many stand in a line
 _ALONE, _AMONG, _COLUMNS = (600.0, 380.0), (250.0, 210.0), 3
@@ -38,7 +41,7 @@ _MARK, _SMALL_MARK = 42, 16
 
 
 def against(
-    rows: Sequence[Row],
+    drawn: "Drawn",
     axis: Along,
     quantity: Quantity,
     title: str,
@@ -49,24 +52,25 @@ def against(
     `notes` begin the caption. Raises UsageError where there are more panels or lines than
     anybody reads.
     """
+    rows = drawn.rows
     require_known(rows, quantity)
     left = [each for each in varied(rows) if each not in axis.axes]
     groups = grouped(rows, left)
     require_few(rows, groups, left)
-    numbers = series(rows)
-    made = {name: curves(group, axis, quantity, numbers) for name, group in groups.items()}
+    styles = {name: drawn.styles[name] for name in series(rows)}
+    made = {name: curves(group, axis, quantity, styles) for name, group in groups.items()}
     sides = _ALONE if len(made) == 1 else _AMONG
     shape = geometry(list(made.values()), axis, *sides)
     panels = [
         panel(
-            drawn,
+            lines,
             axis,
             quantity,
             shape,
             (axis.title, f"{quantity.title} (log scale)"),
             list(copies.beneath_lines(groups[name], axis, shape.x, shape.y, quantity)),
         ).properties(**({"title": panel_title(name)} if len(made) > 1 else {}))
-        for name, drawn in made.items()
+        for name, lines in made.items()
     ]
     columns, beside = min(_COLUMNS, len(panels)), label_width(list(made.values()))
     return framed(
@@ -183,12 +187,8 @@ def named(
 
 
 def styled(drawn: Sequence[Curve], part: Callable[[theme.Style], Any]) -> dict[str, Any]:
-    """A scale from the number of a curve, as text, to a part of its style; without a legend."""
-    scale = alt.Scale(
-        domain=[str(curve.number) for curve in drawn],
-        range=[part(theme.style(curve.number)) for curve in drawn],
-    )
-    return {"scale": scale, "legend": None}
+    """A scale from the numbers of curves to a part of their styles."""
+    return scaled((curve.style for curve in drawn), part)
 
 
 def strokes(drawn: Sequence[Curve], x: alt.X, y: alt.Y) -> list[alt.Chart]:
@@ -240,7 +240,7 @@ def _record(curve: Curve, point: Point, order: int) -> dict[str, Any]:
         "y": point.y,
         "lo": point.lo,
         "hi": point.hi,
-        "s": str(curve.number),
+        "s": curve.number,
         "part": f"{curve.number}.{point.stretch}",
         "doubt": point.doubt,
         "tip": dict(point.tip),
@@ -251,7 +251,7 @@ def _record(curve: Curve, point: Point, order: int) -> dict[str, Any]:
 def _crosses(drawn: Sequence[Curve], shape: Geometry) -> Iterator[dict[str, Any]]:
     for row, curve in enumerate(each for each in drawn if each.failed):
         for x, _ in curve.failed:
-            yield {"x": x, "y": shape.value_at((row + 0.5) * _ROW), "s": str(curve.number)}
+            yield {"x": x, "y": shape.value_at((row + 0.5) * _ROW), "s": curve.number}
 
 
 def _placed(drawn: Sequence[Curve], shape: Geometry) -> Iterator[dict[str, Any]]:
@@ -266,7 +266,7 @@ def _placed(drawn: Sequence[Curve], shape: Geometry) -> Iterator[dict[str, Any]]
         shape.y.pixels - LABEL_GAP / 2,
     )
     for curve, place in zip(ended, places, strict=True):
-        last, y, number = curve.points[-1], shape.value_at(place), str(curve.number)
+        last, y, number = curve.points[-1], shape.value_at(place), curve.number
         yield {
             "leader": {"x": last.x, "y": last.y, "x2": from_here, "y2": y, "s": number},
             # a line that ended before others is led on, faintly
@@ -276,4 +276,4 @@ def _placed(drawn: Sequence[Curve], shape: Geometry) -> Iterator[dict[str, Any]]
     for row, curve in enumerate(each for each in drawn if each.failed):
         *_, text = _labels(curve)
         y = shape.value_at((row + 0.5) * _ROW)
-        yield {"word": {"x": at, "y": y, "text": text, "s": str(curve.number)}}
+        yield {"word": {"x": at, "y": y, "text": text, "s": curve.number}}

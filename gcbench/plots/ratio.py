@@ -53,15 +53,15 @@ def draw(drawn: "Drawn") -> Any:
     if len(groups) > MOST_PANELS:
         raise too_many(rows, f"{len(groups)} panels", MOST_PANELS, [*others, "spec"])
     axis = along_axis(rows, "ratio")
-    numbers = {block: number for number, block in enumerate(dict.fromkeys(b for b, _ in groups))}
+    styles = {block: drawn.styles[block] for block, _ in groups}
     made = {
         f"{block} · {at}" if at else block: curves(
-            group, axis, quantity, numbers, label_without_ratio
+            group, axis, quantity, styles, label_without_ratio
         )[0]
         for (block, at), group in groups.items()
     }
     factor = _factor(list(made.values()))
-    shapes = len(groups) // len(numbers)
+    shapes = len(groups) // len(styles)
     columns = shapes if 1 < shapes <= _COLUMNS + 1 else min(_COLUMNS, len(made))
     against = f"latency relative to {baselines(rows)}" if quantity is RELATIVE else "latency"
     return framed(

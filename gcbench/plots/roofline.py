@@ -30,6 +30,7 @@ from gcbench.plots.labels import LINE_HEIGHT, Box, beside, spread, stroked, text
 from gcbench.plots.lines import LABEL_GAP, colour_of, named, strokes
 from gcbench.plots.quantities import DOUBTS, LATENCY, Doubt
 from gcbench.plots.scales import Scale, around, round_ticks, texts
+from gcbench.plots.styles import Styles
 from gcbench.plots.varying import (
     MOST_LINES,
     MOST_PANELS,
@@ -85,14 +86,14 @@ def draw(drawn: "Drawn") -> Any:
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["peaks"], row["dtype"]), []).append(row)
-    numbers = series(rows)
+    styles = {name: drawn.styles[name] for name in series(rows)}
     if len(groups) > MOST_PANELS:
         raise too_many(rows, f"{len(groups)} panels", MOST_PANELS, ["dtype", "threads", "device"])
-    if len(numbers) > MOST_LINES:
-        raise too_many(rows, f"{len(numbers)} blocks", MOST_LINES, ["ratio", "spec"])
+    if len(styles) > MOST_LINES:
+        raise too_many(rows, f"{len(styles)} blocks", MOST_LINES, ["ratio", "spec"])
     sides = _ALONE if len(groups) == 1 else _AMONG
     pictures = [
-        _panel(group, roofs(ceilings[peaks], dtype), numbers, sides, dtype)
+        _panel(group, roofs(ceilings[peaks], dtype), styles, sides, dtype)
         for (peaks, dtype), group in groups.items()
     ]
     if len(groups) > 1:
@@ -174,16 +175,16 @@ def _doubt(row: Row) -> Doubt | None:
     return "ceilings" if {"above_ceiling", "peaks_busy"} & flags else LATENCY.doubt(row)
 
 
-def _curves(rows: Sequence[Row], numbers: Mapping[str, int]) -> list[Curve]:
+def _curves(rows: Sequence[Row], styles: Styles) -> list[Curve]:
     """The points of each block, those joined that differ in what lines go along alone."""
-    axis, short = along(rows), shorts(numbers)
+    axis, short = along(rows), shorts(styles)
     others = [each for each in varied(rows) if not axis or each not in axis.axes]
     stretches = {word: number for number, word in enumerate(grouped(rows, others))}
     found: dict[str, list[Point]] = {}
     for row in sorted(rows, key=axis.place) if axis else rows:
         mine = found.setdefault(label(row), [])
         mine.append(_point(row, axis, stretches[words_of(row, others)]))
-    return [Curve(short[name], numbers[name], tuple(points), ()) for name, points in found.items()]
+    return [Curve(short[name], styles[name], tuple(points), ()) for name, points in found.items()]
 
 
 def _point(row: Row, axis: Along | None, stretch: int) -> Point:
@@ -198,11 +199,11 @@ def _point(row: Row, axis: Along | None, stretch: int) -> Point:
 def _panel(
     rows: Sequence[Row],
     ceilings: Sequence[Roof],
-    numbers: Mapping[str, int],
+    styles: Styles,
     sides: tuple[float, float],
     title: str,
 ) -> alt.LayerChart:
-    drawn = _curves(rows, numbers)
+    drawn = _curves(rows, styles)
     points = [point for curve in drawn for point in curve.points]
     flat = [roof.rate for roof in ceilings if not roof.slope]
     ridges = [max(flat) / roof.rate for roof in ceilings if roof.slope and flat]
@@ -350,11 +351,11 @@ def _labels(
         {
             "word": {
                 **plane.word(curve.label, (box.left + box.right) / 2, (box.top + box.bottom) / 2),
-                "s": str(curve.number),
+                "s": curve.number,
             },
             "leader": {
                 **_rule(end, plane.values(box.nearest(plane.at(end)))),
-                "s": str(curve.number),
+                "s": curve.number,
             },
         }
         for curve, end, box in zip(drawn, ends, boxes, strict=True)

@@ -19,17 +19,22 @@ _SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "trian
 
 
 class Style(NamedTuple):
-    """How one line is drawn."""
+    """How one line is drawn. `number` is its place among the lines of its run."""
 
+    number: int
     colour: str
     dash: tuple[int, ...]
     shape: str
 
 
-def style(number: int) -> Style:
-    """The style of the line of this number, from 0 on: the first 35 differ in colour or dash."""
+def style(block: int, number: int) -> Style:
+    """The style of a line by the places of its block and of itself in the run, from 0 on.
+
+    Any 30 lines in a row differ in dash or mark, so that print in grey tells them apart.
+    """
     return Style(
-        _COLOURS[number % len(_COLOURS)],
+        number,
+        _COLOURS[block % len(_COLOURS)],
         _DASHES[number % len(_DASHES)],
         _SHAPES[number % len(_SHAPES)],
     )

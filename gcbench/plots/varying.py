@@ -119,9 +119,9 @@ def grouped(rows: Iterable[Row], axes: Sequence[str]) -> dict[str, list[Row]]:
     return panels
 
 
-def series(rows: Iterable[Row]) -> dict[str, int]:
-    """The labels of blocks with their ratios, and the number of each, from 0 on."""
-    return {word: n for n, word in enumerate(dict.fromkeys(label(row) for row in rows))}
+def series(rows: Iterable[Row]) -> list[str]:
+    """The labels of blocks with their ratios, in the order in which they come."""
+    return list(dict.fromkeys(label(row) for row in rows))
 
 
 def require_few(
