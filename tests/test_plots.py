@@ -394,6 +394,54 @@ def test_a_roofline_has_flop_a_byte_and_a_second_below_the_measured_roofs():
     assert {round(each["y"]) for each in rules if each["y"] == each["y2"]} == {10**11, 2 * 10**11}
 
 
+def test_a_roofline_says_what_its_bytes_are_of_each_runtime():
+    passed, least = "what the operators of a call read and write", "must move at least"
+    told = {
+        runtimes: str(
+            drawn(
+                costed(run_of(*(comparison(runtime=runtime) for runtime in runtimes))), "roofline"
+            )
+        )
+        for runtimes in (("eager",), ("compile",), ("eager", "compile"))
+    }
+    assert {key: (passed in text, least in text) for key, text in told.items()} == {
+        ("eager",): (True, False),
+        ("compile",): (False, True),
+        ("eager", "compile"): (True, True),
+    }
+
+
+def test_a_roofline_says_by_what_its_panels_join_cases_and_by_what_not():
+    def told(*axes):
+        return str(
+            drawn(costed(run_of(*(comparison(factor=2, **each) for each in axes))), "roofline")
+        )
+
+    sizes = [{"size": (side, side)} for side in (7, 14)]
+    # of the panels of two dtypes one has a size alone
+    dtypes = [*sizes, {"size": (7, 7), "dtype": "bfloat16"}]
+    assert "join the cases of a block by size;" in told(*dtypes)
+    # three channels in all, and no two in one panel
+    types = ("float32", "bfloat16", "float16")
+    apart = [
+        {**size, "channels": c, "dtype": dtype}
+        for size in sizes
+        for c, dtype in zip((64, 128, 256), types, strict=True)
+    ]
+    assert "join the cases of a block by size;" in told(*apart)
+    assert "that no line joins" not in told(*apart)
+    runtimes = [{**size, "runtime": runtime} for size in sizes for runtime in ("eager", "compile")]
+    assert "cases of a block that no line joins differ in runtime" in told(*runtimes)
+
+
+@pytest.mark.parametrize("name", ["latency", "relative", "memory", "macs", "roofline"])
+@pytest.mark.parametrize("run", [growing(), ONE, growing(TWELVE), GRID])
+def test_no_picture_is_empty_at_its_right(run, name):
+    text = svg(costed(run), name)
+    # the padding, and what letters of another font may take
+    assert frame(text).right - max(word.box.right for word in words(text)) < 40
+
+
 def test_where_no_ceilings_are_known_that_is_said():
     with pytest.raises(UsageError, match="no case of this run has ceilings"):
         drawn(growing(), "roofline")

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 48
 _WIDTH, _ROW = 460.0, 24.0
 _WIDEST = 260.0
-# room of a value behind its dot
-_VALUE = 90.0
+# from a dot, or the end of its interval, to its value
+_BEHIND = 9
 # values that differ by more than this stand on a log scale
 _LOG_SPAN = 20
 
@@ -61,7 +61,7 @@ def listed(drawn: "Drawn", quantity: Quantity, title: str, *notes: str) -> alt.V
         subtitle(rows, quantity.of_time),
         caption(rows, quantity, *notes, *copies.note(rows, quantity), bars="bars"),
         left=left,
-        right=_VALUE,
+        right=_beyond(rows, points, across, quantity),
     )
 
 
@@ -78,6 +78,23 @@ def _scale(points: Sequence[Point], quantity: Quantity) -> Scale:
     if max(middles) > _LOG_SPAN * min(middles):
         return around(ends, _WIDTH)
     return Scale(0.0, 1.05 * max(ends), _WIDTH, log=False)
+
+
+def _beyond(
+    rows: Sequence[Row], points: dict[int, Point], across: Scale, quantity: Quantity
+) -> float:
+    """How far values reach beyond the panel."""
+    ends = (
+        across.pixel(_end(each))
+        + _BEHIND
+        + text_width(shown(rows[number], quantity.column), theme.LABEL)
+        for number, each in points.items()
+    )
+    return max(0.0, max(ends) - across.pixels)
+
+
+def _end(point: Point) -> float:
+    return max(point.y, point.hi or 0)
 
 
 def _panel(
@@ -106,7 +123,7 @@ def _panel(
             "doubt": each.doubt,
             "s": str(styles[number].number),
             "text": shown(rows[number], quantity.column),
-            "end": max(each.y, each.hi or 0),
+            "end": _end(each),
             "tip": dict(each.tip),
         }
         for number, each in points.items()
@@ -136,7 +153,7 @@ def _panel(
         data([each for each in values if each["doubt"]])
         .mark_point(fill="white", strokeWidth=1.6, size=56, opacity=1)
         .encode(x=x, y=y, tooltip=tips, stroke=alt.Stroke("s:N", **colours)),
-        words_at(ends, x, y, align="left", dx=9),
+        words_at(ends, x, y, align="left", dx=_BEHIND),
         words_at(untrusted, x, y, fontWeight="bold", dy=-10),
         words_at(failed, x, y, align="left"),
         words_at(labels, x, y, align="right", dx=-8),

@@ -8,7 +8,7 @@ import altair as alt
 
 from gcbench.formats.text import printable
 from gcbench.plots import theme
-from gcbench.plots.labels import LINE_HEIGHT, text_width, thinned, wider, wrapped
+from gcbench.plots.labels import LINE_HEIGHT, least_width, text_width, thinned, wrapped
 from gcbench.plots.scales import Scale
 from gcbench.plots.varying import Along
 
@@ -16,8 +16,6 @@ from gcbench.plots.varying import Along
 MANY = 24
 # a caption or heading is at least so wide
 _NARROWEST = 420
-# of the width that is planned, so much is there in any font
-_CERTAIN = 0.8
 
 
 def axis_of(ticks: Sequence[tuple[float, str]], title: str | None, **more: Any) -> alt.Axis:
@@ -110,12 +108,13 @@ def framed(
     left: float = 0,
     right: float = 0,
 ) -> alt.VConcatChart:
-    """Put the words around panels that are so many pixels wide with their axes.
+    """Put the words around panels that are so many pixels wide, from the first to the last.
 
-    `left` and `right` are what words beside the panels take at most in a wide font. The picture
-    ends where a narrower font needs less, so what a wide one needs more is left free.
+    `left` and `right` are what words beside them take at most in a wide font. The picture ends
+    where a narrower font needs less, so what a wide one needs more is left free.
     """
-    room, title = max(width, _NARROWEST), printable(title)
+    certain = width + least_width(left) + least_width(right)
+    room, title = max(certain, _NARROWEST), printable(title)
     head = list(wrapped(title, theme.TITLE, room))
     under, below = (
         [line for each in lines for line in wrapped(printable(each), theme.SMALL, room)]
@@ -139,9 +138,9 @@ def framed(
         title=alt.TitleParams(head, subtitle=under, subtitleLineHeight=theme.SMALL * LINE_HEIGHT),
         description=title,
         padding={
-            "left": theme.PADDING + wider(left),
+            "left": theme.PADDING + left - least_width(left),
             "top": theme.PADDING,
-            "right": theme.PADDING + max(wider(right), longest - _CERTAIN * width),
+            "right": theme.PADDING + max(right - least_width(right), longest - certain),
             "bottom": theme.PADDING,
         },
         config=theme.config(),

@@ -69,9 +69,9 @@ def text_width(text: str, size: float) -> float:
     return size * _WIDER * sum(_letter_width(letter) for letter in text)
 
 
-def wider(width: float) -> float:
-    """How much of a width, as `text_width` has it, a narrow font leaves free."""
-    return 0.22 * width
+def least_width(width: float) -> float:
+    """What of a width, as `text_width` has it, is taken in any font."""
+    return 0.78 * width
 
 
 def _letter_width(letter: str) -> float:

@@ -22,7 +22,7 @@ from gcbench.plots.framing import (
     words_at,
     x_ticks,
 )
-from gcbench.plots.labels import shortened, spread, text_width
+from gcbench.plots.labels import least_width, shortened, spread, text_width
 from gcbench.plots.quantities import Quantity, require_known
 from gcbench.plots.scales import Scale, around, round_ticks, texts
 from gcbench.plots.varying import Along, grouped, require_few, series, varied
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 # the sides of a panel that stands alone, and of one among others, and how many stand in a line
 _ALONE, _AMONG, _COLUMNS = (600.0, 380.0), (250.0, 210.0), 3
 LABEL_GAP = theme.LABEL * 1.25
+# between two panels there is so much at least: the numbers and the title of an axis
+_GAP = 60
 # room of a row for what failed
 _ROW = 15.0
 _CROSS = "M-1,-1L1,1M-1,1L1,-1"
@@ -75,7 +77,7 @@ def against(
     columns, beside = min(_COLUMNS, len(panels)), label_width(list(made.values()))
     return framed(
         side_by_side(panels, columns),
-        columns * (shape.x.pixels + beside) + (columns - 1) * 60,
+        columns * shape.x.pixels + (columns - 1) * (least_width(beside) + _GAP),
         title,
         subtitle(rows, quantity.of_time),
         caption(rows, quantity, *notes, *copies.note(rows, quantity)),

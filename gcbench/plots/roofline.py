@@ -6,7 +6,7 @@ implementation must move (`gcbench.roofline`).
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from gcbench.plots.framing import (
     side_by_side,
     words_at,
 )
-from gcbench.plots.labels import LINE_HEIGHT, Box, beside, spread, stroked, text_width
+from gcbench.plots.labels import LINE_HEIGHT, Box, beside, least_width, spread, stroked, text_width
 from gcbench.plots.lines import LABEL_GAP, colour_of, named, strokes
 from gcbench.plots.quantities import DOUBTS, LATENCY, Doubt
 from gcbench.plots.scales import Scale, around, round_ticks, texts
@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 _ALONE, _AMONG, _COLUMNS = (620.0, 400.0), (380.0, 280.0), 2
 # free pixels around all points, for their labels
 _AIR = 30.0
-# room of the words beside a roof
-_ROOF = 200.0
+# from a roof to its words, and from those to the next panel
+_BEHIND, _GAP = 6, 60
 
 
 Place = tuple[float, float]
@@ -92,21 +92,21 @@ def draw(drawn: "Drawn") -> Any:
     if len(styles) > MOST_LINES:
         raise too_many(rows, f"{len(styles)} blocks", MOST_LINES, ["ratio", "spec"])
     sides = _ALONE if len(groups) == 1 else _AMONG
+    above = {(peaks, dtype): roofs(ceilings[peaks], dtype) for peaks, dtype in groups}
     pictures = [
-        _panel(group, roofs(ceilings[peaks], dtype), styles, sides, dtype)
-        for (peaks, dtype), group in groups.items()
+        _panel(group, above[where], styles, sides, where[1]) for where, group in groups.items()
     ]
     if len(groups) > 1:
         for picture, (peaks, dtype) in zip(pictures, groups, strict=True):
             picture["title"] = panel_title(f"{dtype} · {peaks}")
-    columns = min(_COLUMNS, len(pictures))
+    columns, beyond = min(_COLUMNS, len(pictures)), _beyond(above.values())
     return framed(
         side_by_side(pictures, columns),
-        columns * (sides[0] + _ROOF) - _ROOF,
+        columns * sides[0] + (columns - 1) * (least_width(beyond) + _GAP),
         "Roofline: how near blocks come to what the machine can do",
         subtitle(rows),
-        list(_caption(drawn.rows, rows)),
-        right=_ROOF,
+        list(_caption(drawn.rows, list(groups.values()))),
+        right=beyond,
     )
 
 
@@ -152,15 +152,14 @@ def _rounded(number: float) -> float:
     return round(number, 1 - math.floor(math.log10(number)))
 
 
-def _caption(asked: Sequence[Row], shown: Sequence[Row]) -> Iterator[str]:
+def _caption(asked: Sequence[Row], panels: Sequence[Sequence[Row]]) -> Iterator[str]:
+    shown = [row for group in panels for row in group]
     peaks = ", ".join(dict.fromkeys(row["peaks"] for row in shown))
     yield (
-        "slopes: the fastest copies seen (cache) and the largest (memory); bytes: what the "
-        f"operators of a call read and write; ceilings: {peaks}"
+        "slopes: the fastest copies seen (cache) and the largest (memory); "
+        f"bytes: {_bytes({moved_column(row['runtime']) for row in shown})}; ceilings: {peaks}"
     )
-    axis = along(shown)
-    if axis:
-        yield f"lines join the cases of a block by {axis.name}; its name is at the largest"
+    yield from _joined(panels)
     doubts = {_doubt(row) for row in shown}
     yield from (words for doubt, words in DOUBTS.items() if doubt in doubts)
     yield from explained(shown)
@@ -168,6 +167,27 @@ def _caption(asked: Sequence[Row], shown: Sequence[Row]) -> Iterator[str]:
     lost = sum(row["status"] == "ok" for row in asked) - len(shown)
     if lost:
         yield f"not shown: {counted(lost, 'case')} without MACs, bytes or ceilings"
+
+
+def _bytes(columns: set[str]) -> str:
+    """What the bytes are, by the columns that they are from."""
+    if columns == {"min_bytes"}:
+        return "what a call must move at least, since a compiler fuses its operators"
+    compiled = ", of compiled calls what they must move at least" if len(columns) > 1 else ""
+    return f"what the operators of a call read and write{compiled}"
+
+
+def _joined(panels: Sequence[Sequence[Row]]) -> Iterator[str]:
+    """Say by what each panel joins cases, and how those differ that it does not."""
+    axes = [(group, along(group)) for group in panels]
+    names = dict.fromkeys(axis.name for _, axis in axes if axis)
+    if names:
+        yield f"lines join the cases of a block by {' or '.join(names)}; its name is at the last"
+    apart = dict.fromkeys(
+        each for group, axis in axes for each in varied(group) if not axis or each not in axis.axes
+    )
+    if apart:
+        yield f"cases of a block that no line joins differ in {' and '.join(apart)}"
 
 
 def _doubt(row: Row) -> Doubt | None:
@@ -320,12 +340,18 @@ def _along(
     return middle, words, found
 
 
+def _beyond(panels: Iterable[Sequence[Roof]]) -> float:
+    """How far the words of flat roofs reach to the right of a panel."""
+    words = (roof.words for ceilings in panels for roof in ceilings if not roof.slope)
+    return _BEHIND + max((text_width(each, theme.LABEL) for each in words), default=0.0)
+
+
 def _beside_roofs(ends: Mapping[Roof, tuple[Place, Place]], plane: Plane) -> list[dict[str, Any]]:
     """The words of flat roofs, to the right of them."""
     flat = [(roof, plane.at(line[1])[1]) for roof, line in ends.items() if not roof.slope]
     places = spread([y for _, y in flat], LABEL_GAP, 0, plane.y.pixels)
     return [
-        plane.word(roof.words, plane.x.pixels + 6, y)
+        plane.word(roof.words, plane.x.pixels + _BEHIND, y)
         for (roof, _), y in zip(flat, places, strict=True)
     ]
 
