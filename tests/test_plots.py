@@ -140,6 +140,15 @@ def test_where_one_shape_failed_the_word_stands_in_place_of_the_dot():
     assert "se r16 timeout: it was timeout" in shown
 
 
+def test_a_word_in_place_of_a_dot_does_not_stand_on_the_line_of_the_baseline():
+    run = run_of(comparison(GC, SE, SNL, NL, statuses=("ok", "ok", "oom", "timeout")))
+    found = words(svg(run, "relative"))
+    tick = next(word.box for word in found if word.text == "1")
+    one = (tick.left + tick.right) / 2
+    for box in (word.box for word in found if word.text in ("oom", "timeout")):
+        assert box.left > one + 2 or box.right < one - 2
+
+
 def test_what_has_no_baseline_is_drawn_and_said():
     run = run_of(*(comparison(GC, SE, size=(s, s), statuses=("oom", "ok")) for s in SIZES))
     assert "gc r16: oom" in [word.text for word in words(svg(run))]

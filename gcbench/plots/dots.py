@@ -1,6 +1,6 @@
 """Charts of one line a case: for runs in which nothing varies that lines could go along."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
@@ -97,6 +97,13 @@ def _end(point: Point) -> float:
     return max(point.y, point.hi or 0)
 
 
+def _free(words: Iterable[str], across: Scale, quantity: Quantity) -> float:
+    """Where words begin that stand in place of dots: at the left, or behind the line at 1."""
+    widest = max((text_width(word, theme.LABEL) for word in words), default=0.0)
+    one = across.pixel(1) if quantity.about_one else 0.0
+    return one + _BEHIND if 0 < one < 2 * _BEHIND + widest else _BEHIND
+
+
 def _panel(
     drawn: "Drawn",
     points: dict[int, Point],
@@ -128,11 +135,11 @@ def _panel(
         }
         for number, each in points.items()
     ]
-    failed = [
-        {"x": across.value(8), "y": number, "text": quantity.why_missing(row)}
-        for number, row in enumerate(rows)
-        if number not in points
-    ]
+    failed = {
+        number: quantity.why_missing(row) for number, row in enumerate(rows) if number not in points
+    }
+    at = across.value(_free(failed.values(), across, quantity))
+    instead = [{"x": at, "y": number, "text": word} for number, word in failed.items()]
     labels = [{"x": across.lo, "y": number, "text": name} for number, name in enumerate(names)]
     tips = tooltips(each["tip"] for each in values)
     colours = scaled(styles, lambda style: style.colour)
@@ -155,7 +162,7 @@ def _panel(
         .encode(x=x, y=y, tooltip=tips, stroke=alt.Stroke("s:N", **colours)),
         words_at(ends, x, y, align="left", dx=_BEHIND),
         words_at(untrusted, x, y, fontWeight="bold", dy=-10),
-        words_at(failed, x, y, align="left"),
+        words_at(instead, x, y, align="left"),
         words_at(labels, x, y, align="right", dx=-8),
     ]
     return layered(layers, across.pixels, down.pixels)
