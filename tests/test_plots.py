@@ -36,7 +36,7 @@ from runs import DATA, GC, NL, SE, SNL, comparison, manifest
 from gcbench import store, tables
 from gcbench.errors import UsageError
 from gcbench.formats.provenance import baselines, floor_text
-from gcbench.plots import CHARTS, roofline, theme
+from gcbench.plots import CHARTS, roofline, roofs, theme
 from gcbench.plots.charting import chart_of
 from gcbench.plots.drawing import Drawn, draw, drawn_of, fitting
 from gcbench.plots.quantities import LATENCY, MEMORY, RELATIVE, Quantity
@@ -389,7 +389,7 @@ def test_a_roofline_has_flop_a_byte_and_a_second_below_the_measured_roofs():
     rows = list(tables.rows(run))
     # a million MACs are two million FLOP over a million bytes, in 100 microseconds
     assert roofline.place(rows[0]) == pytest.approx((2.0, 2e10), rel=1e-3)
-    assert [(roof.words, roof.rate, roof.slope) for roof in roofline.roofs(PEAKS, "float32")] == [
+    assert [(roof.words, roof.rate, roof.slope) for roof in roofs.roofs(PEAKS, "float32")] == [
         ("matrix products 100 GFLOP/s", 1e11, False),
         ("1x1 convolutions 200 GFLOP/s", 2e11, False),
         ("memory 10 GB/s", 1e10, True),

@@ -111,7 +111,7 @@ def _panel(
     across: Scale,
     quantity: Quantity,
 ) -> alt.LayerChart:
-    rows, styles = drawn.rows, [drawn.styles[label(row)] for row in drawn.rows]
+    rows = drawn.rows
     ticks = texts(round_ticks(across, quantity.base), quantity.text)
     title = f"{quantity.title} (log scale)" if across.log else quantity.title
     x = alt.X("x:Q", scale=scale_of(across), axis=axis_of(ticks, title))
@@ -121,6 +121,26 @@ def _panel(
         scale=alt.Scale(domain=[down.hi, down.lo], nice=False, zero=False),
         axis=alt.Axis(values=[], title=None, domain=not across.log),
     )
+    failed = {
+        number: quantity.why_missing(row) for number, row in enumerate(rows) if number not in points
+    }
+    at = across.value(_free(failed.values(), across, quantity))
+    instead = [{"x": at, "y": number, "text": word} for number, word in failed.items()]
+    labels = [{"x": across.lo, "y": number, "text": name} for number, name in enumerate(names)]
+    layers = [
+        *copies.beneath_dots(rows, x, quantity),
+        *_dots(drawn, points, x, y, quantity),
+        words_at(instead, x, y, align="left"),
+        words_at(labels, x, y, align="right", dx=-8),
+    ]
+    return layered(layers, across.pixels, down.pixels)
+
+
+def _dots(
+    drawn: "Drawn", points: dict[int, Point], x: alt.X, y: alt.Y, quantity: Quantity
+) -> list[alt.Chart]:
+    """A rule to each dot, its interval, itself, hollow where in doubt, and its value behind it."""
+    styles = {number: drawn.styles[label(drawn.rows[number])] for number in points}
     values: list[dict[str, Any]] = [
         {
             "x": each.y,
@@ -129,40 +149,35 @@ def _panel(
             "hi": each.hi,
             "doubt": each.doubt,
             "s": str(styles[number].number),
-            "text": shown(rows[number], quantity.column),
+            "text": shown(drawn.rows[number], quantity.column),
             "end": _end(each),
             "tip": dict(each.tip),
         }
         for number, each in points.items()
     ]
-    failed = {
-        number: quantity.why_missing(row) for number, row in enumerate(rows) if number not in points
-    }
-    at = across.value(_free(failed.values(), across, quantity))
-    instead = [{"x": at, "y": number, "text": word} for number, word in failed.items()]
-    labels = [{"x": across.lo, "y": number, "text": name} for number, name in enumerate(names)]
     tips = tooltips(each["tip"] for each in values)
-    colours = scaled(styles, lambda style: style.colour)
+    colours = scaled(styles.values(), lambda style: style.colour)
     colour = alt.Color("s:N", **colours)
-    ends = [{**each, "x": each["end"]} for each in values]
-    untrusted = [{**each, "text": "!"} for each in values if each["doubt"] == "untrusted"]
-    layers = [
-        *copies.beneath_dots(rows, x, quantity),
-        data([{"x": across.lo, "x2": each["x"], "y": each["y"]} for each in values])
+    start = x["scale"]["domain"][0]
+    return [
+        data([{"x": start, "x2": each["x"], "y": each["y"]} for each in values])
         .mark_rule(color=theme.GRID, strokeWidth=1)
         .encode(x=x, x2="x2:Q", y=y),
         data([each for each in values if each["lo"]])
         .mark_rule(strokeWidth=2.5, opacity=0.55)
-        .encode(x=alt.X("lo:Q", scale=scale_of(across)), x2="hi:Q", y=y, color=colour),
+        .encode(x=alt.X("lo:Q", scale=x["scale"]), x2="hi:Q", y=y, color=colour),
         data([each for each in values if not each["doubt"]])
         .mark_point(filled=True, size=56, opacity=1)
         .encode(x=x, y=y, tooltip=tips, color=colour),
         data([each for each in values if each["doubt"]])
         .mark_point(fill="white", strokeWidth=1.6, size=56, opacity=1)
         .encode(x=x, y=y, tooltip=tips, stroke=alt.Stroke("s:N", **colours)),
-        words_at(ends, x, y, align="left", dx=_BEHIND),
-        words_at(untrusted, x, y, fontWeight="bold", dy=-10),
-        words_at(instead, x, y, align="left"),
-        words_at(labels, x, y, align="right", dx=-8),
+        words_at([{**each, "x": each["end"]} for each in values], x, y, align="left", dx=_BEHIND),
+        words_at(
+            [{**each, "text": "!"} for each in values if each["doubt"] == "untrusted"],
+            x,
+            y,
+            fontWeight="bold",
+            dy=-10,
+        ),
     ]
-    return layered(layers, across.pixels, down.pixels)
