@@ -192,6 +192,7 @@ def test_what_did_not_run_is_drawn_by_what_was_counted_of_it():
     ]
     assert hollow == ["se r16", "nl"]
     assert "hollow: predicted, since the case did not run" in str(drawn_rows("memory", rows, run))
+    assert "a call allocates (measured, predicted)" in str(drawn_rows("memory", rows, run))
     assert "timeout" not in str(drawn_rows("macs", rows, run))
 
 

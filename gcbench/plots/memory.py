@@ -10,5 +10,8 @@ if TYPE_CHECKING:
 
 
 def draw(drawn: "Drawn") -> Any:
-    """The peak memory of each case."""
-    return chart_of(drawn, MEMORY, "Peak memory", "weights, input and all that a call allocates")
+    """The peak memory of each case, and how it is known."""
+    known = [row["memory_source"] for row in drawn.rows if MEMORY.known(row)]
+    sources = ", ".join(dict.fromkeys(filter(None, known)))
+    note = "weights, input and all that a call allocates" + (f" ({sources})" if sources else "")
+    return chart_of(drawn, MEMORY, "Peak memory", note)
