@@ -43,12 +43,16 @@ class Asked:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found: rows, where that was, and maps to draw."""
+    """What was found: rows, where that was, and maps to draw.
+
+    Where the person `stopped` it, readings are all there and some latencies are not.
+    """
 
     rows: list[rows.Row]
     manifest: Manifest
     panels: "list[Panel]"
     untold: tuple[str, ...] = ()
+    stopped: bool = False
 
 
 def analyse(asked: Asked, measure: verdict.Measure, bar: Bar) -> Report:
@@ -79,7 +83,8 @@ def analyse(asked: Asked, measure: verdict.Measure, bar: Bar) -> Report:
                 done,
             )
         manifest = environment.manifest("attention", asked.seed)
-    prices = verdict.prices(seen, asked.axes, measure)
+    until = verdict.UntilStopped(measure)
+    prices = verdict.prices(seen, asked.axes, until)
     shared = {
         "network": " ".join([text, *(each.spec for each in inserts)]),
         **_given(asked),
@@ -90,6 +95,7 @@ def analyse(asked: Asked, measure: verdict.Measure, bar: Bar) -> Report:
         manifest,
         _panels(seen, asked) if asked.queries else [],
         tuple(f"{each.found.path}: {each.maps_reason}" for each in seen if each.maps_reason),
+        until.stopped,
     )
 
 

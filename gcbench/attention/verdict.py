@@ -1,11 +1,12 @@
 """What an attention block costs at its shape, and what simpler blocks would cost in its place."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gcbench import blocks, engines, tables
-from gcbench.errors import UsageError
+from gcbench.errors import worded
 from gcbench.records import QUICK, Run
 from gcbench.spec import Axes, Comparison
 
@@ -15,10 +16,14 @@ if TYPE_CHECKING:
     from gcbench.attention.running import Seen
     from gcbench.timing.replicates import Progress
 
+LOG = logging.getLogger("gcbench")
+
 # what has one map for all queries
 REPLACEMENTS = ("snl", "gc")
 # by this name the block itself stands among them
 HERE = "block"
+# why there is no latency where the person ended it
+STOPPED = "it was interrupted"
 COLUMNS = (
     *("params", "macs", "latency_us", "latency_us_lo", "latency_us_hi"),
     *(
@@ -31,6 +36,28 @@ COLUMNS = (
 
 Price = dict[str, Any]
 Measure = Callable[[Comparison], Run]
+
+
+class UntilStopped:
+    """A measure that the person may end without losing anything else: from then on it counts."""
+
+    def __init__(self, measure: Measure) -> None:
+        """Take what measures until then."""
+        self._measure = measure
+        self.stopped = False
+
+    def __call__(self, comparison: Comparison) -> Run:
+        """Measure, or count where it was ended."""
+        if not self.stopped:
+            try:
+                return self._measure(comparison)
+            except KeyboardInterrupt:
+                self.stopped = True
+        return engines.count_only(comparison)
+
+    def reason(self, known: str | None) -> str | None:
+        """Say why a latency is missing: what is known of that, or that it was ended."""
+        return known or (STOPPED if self.stopped else None)
 
 
 def timed(
@@ -50,8 +77,11 @@ def titled(comparison: Comparison) -> str:
     return f"{names} at {'x'.join(map(str, case.shape))}"
 
 
-def prices(seen: "Sequence[Seen]", axes: Axes, measure: Measure) -> list[Price]:
-    """Price every block that was seen, those of one kind, variant and shape once."""
+def prices(seen: "Sequence[Seen]", axes: Axes, measure: UntilStopped) -> list[Price]:
+    """Price every block that was seen, those of one kind, variant and shape once.
+
+    Where that fails, the price says why; nothing is raised, so that no reading is lost.
+    """
     known: dict[tuple[object, ...], Price] = {}
     found = []
     for each in seen:
@@ -59,7 +89,8 @@ def prices(seen: "Sequence[Seen]", axes: Axes, measure: Measure) -> list[Price]:
         module = each.found.module
         key = (each.found.kind.name, adapter.detail(module), str(module), each.shape, each.dtype)
         if key not in known:
-            known[key] = _price(each, axes, measure)
+            price = _price(each, axes, measure)
+            known[key] = price | {"price_reason": measure.reason(price["price_reason"])}
         found.append(known[key])
     return found
 
@@ -70,8 +101,9 @@ def _price(seen: "Seen", axes: Axes, measure: Measure) -> Price:
     try:
         module = seen.found.kind.load().as_block(seen.found.module)
         return compared(module, seen.shape, replace(axes, dtype=seen.dtype), measure)
-    except (UsageError, ValueError) as error:
-        return {"price_reason": str(error)}
+    except Exception as error:  # what was read of the model stays, whatever its blocks do here
+        LOG.debug("while %s was priced", seen.found.path, exc_info=True)
+        return {"price_reason": worded(error)}
 
 
 def compared(

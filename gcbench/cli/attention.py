@@ -11,7 +11,7 @@ import typer
 
 from gcbench.cli import faults, options
 from gcbench.cli import network_options as inside
-from gcbench.errors import UsageError
+from gcbench.errors import StoppedError, UsageError
 from gcbench.formats import ATTENTION_FORMATS
 from gcbench.registry import Entry
 from gcbench.units import counted
@@ -205,8 +205,16 @@ def attention(
     _leave(report, shown, csv, output)
     if not no_latency:
         faults.warn(report.manifest.warnings)
+    if report.stopped:
+        raise StoppedError("interrupted: readings are kept; what was not yet timed has no latency")
+    raise typer.Exit(_code(report))
+
+
+def _code(report: "Report") -> int:
+    """Say by an exit code what became of the blocks: what cannot be priced counts as failed."""
     counts = Counter(row["status"] for row in report.rows)
-    raise typer.Exit(faults.code_of_statuses(counts))
+    unpriced = any(row["price_reason"] for row in report.rows)
+    return faults.code_of_statuses(counts) or (faults.SOME_FAILED if unpriced else 0)
 
 
 def _required(model: str | None) -> str:

@@ -205,7 +205,7 @@ def _listed(labels: Sequence[str]) -> str:
 
 def _price(row: Row) -> Iterator[str]:
     if row["price_reason"]:
-        yield f"not priced: {row['price_reason']}"
+        yield f"not {'priced' if row['macs'] is None else 'timed'}: {row['price_reason']}"
     parts = [part for name in REPLACEMENTS if (part := _replacement(row, name))]
     if parts:
         costs = f"{count_text(row['macs'])} MACs{_latency(row)}"
