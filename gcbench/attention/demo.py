@@ -296,11 +296,9 @@ def _costs(axes: Axes, measure: verdict.UntilStopped) -> dict[str, rows.Row]:
             engines.count_only(engines.compare_inside(network, insertions, [axes.ratio], axes))
         )
     )
-    of_time = ("latency_us", "latency_us_lo", "latency_us_hi")
-    of_block = ("params", "macs", *of_time, "relative", "relative_lo", "relative_hi", "verdict")
     return {
         name: {
-            **{column: block[column] for column in of_block},
+            **{column: block[column] for column in (*verdict.OF_BLOCK, *verdict.BESIDE)},
             "price_flags": block["flags"],
             "price_reason": measure.reason(block["reason"]),
             **{column: within[column] for column in ("params_added", "macs_added")},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gcbench import blocks, engines, tables
 from gcbench.errors import worded
 from gcbench.records import QUICK, Run
-from gcbench.spec import Axes, Comparison
+from gcbench.spec import REPLACEMENTS, Axes, Comparison
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,19 +18,17 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("gcbench")
 
-# what has one map for all queries
-REPLACEMENTS = ("snl", "gc")
 # by this name the block itself stands among them
 HERE = "block"
 # why there is no latency where the person ended it
 STOPPED = "it was interrupted"
+# what is taken of a block's row, of how it stands beside another, and of a replacement's
+OF_BLOCK = ("params", "macs", "latency_us", "latency_us_lo", "latency_us_hi")
+BESIDE = ("relative", "relative_lo", "relative_hi", "verdict")
+OF_REPLACEMENT = ("macs", "latency_us", *BESIDE)
 COLUMNS = (
-    *("params", "macs", "latency_us", "latency_us_lo", "latency_us_hi"),
-    *(
-        f"{name}_{column}"
-        for name in REPLACEMENTS
-        for column in ("macs", "latency_us", "relative", "relative_lo", "relative_hi", "verdict")
-    ),
+    *OF_BLOCK,
+    *(f"{name}_{column}" for name in REPLACEMENTS for column in OF_REPLACEMENT),
     *("price_reason", "price_flags"),
 )
 
@@ -126,16 +124,9 @@ def compared(
 
 def _cells(rows: Iterable[tables.Row]) -> Price:
     own, *others = rows
-    of_latency = ("latency_us", "latency_us_lo", "latency_us_hi")
-    cells: Price = {column: own[column] for column in ("params", "macs", *of_latency)}
+    cells: Price = {column: own[column] for column in OF_BLOCK}
     for name, row in zip(REPLACEMENTS, others, strict=True):
-        cells |= {
-            f"{name}_{column}": row[column]
-            for column in (
-                *("macs", "latency_us"),
-                *("relative", "relative_lo", "relative_hi", "verdict"),
-            )
-        }
+        cells |= {f"{name}_{column}": row[column] for column in OF_REPLACEMENT}
     failed = [f"{r['spec']}: {r['reason']}" for r in (own, *others) if r["status"] != "ok"]
     cells["price_reason"] = "; ".join(failed) or None
     flags = " ".join(row["flags"] or "" for row in (own, *others)).split()
