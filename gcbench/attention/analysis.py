@@ -3,16 +3,14 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcbench import environment, networks
 from gcbench.attention import rows, running, verdict
+from gcbench.attention.asked import Asked
 from gcbench.attention.images import Photo, fitted
-from gcbench.attention.queries import Chooser
 from gcbench.formats.text import printable
 from gcbench.records import Manifest
-from gcbench.spec import Axes
 from gcbench.units import percent_text
 
 if TYPE_CHECKING:
@@ -24,21 +22,6 @@ if TYPE_CHECKING:
 DRAWN, NAMED = 3, 100
 
 Bar = Callable[[str, int], AbstractContextManager[Callable[[str], None]]]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is to be measured: `axes` has the device and the threads."""
-
-    model: str
-    inserts: tuple[str, ...]
-    block: str | None
-    photos: Sequence[Photo]
-    weights: Path | None
-    size: tuple[int, int]
-    axes: Axes
-    seed: int
-    queries: Chooser | None = None
 
 
 @dataclass(frozen=True)
