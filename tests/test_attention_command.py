@@ -282,6 +282,26 @@ def test_equal_blocks_are_priced_once():
     assert [price["macs"] for price in prices] == [557056, 528384, 528384]
 
 
+def test_wherever_pricing_is_interrupted_it_is_counted_instead(monkeypatch):
+    model = running.prepare("resnet18", [read_insertion("nl@c4.all")], 16, None, 0, (32, 32))
+    seen = [running.Seen(each, shape=(1, 256, 2, 2)) for each in running.find(model)]
+    calls = []
+
+    def compare(*given):
+        calls.append(given)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return compared(*given)
+
+    compared = engines.compare
+    monkeypatch.setattr(engines, "compare", compare)
+    until = verdict.UntilStopped(lambda comparison: pytest.fail("it was timed after all"))
+    prices = verdict.prices(seen, Axes(device="cpu"), until)
+    assert until.stopped
+    assert [price["price_reason"] for price in prices] == ["it was interrupted"] * 2
+    assert [price["macs"] for price in prices] == [528384] * 2
+
+
 def row(**cells):
     from gcbench.attention.rows import row
 

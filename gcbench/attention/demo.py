@@ -188,7 +188,9 @@ def demonstrate(
                 panels += drawn
         manifest = environment.manifest("attention-demo", seed)
     until = verdict.UntilStopped(measure)
-    costs = _costs(axes, until)
+    costs = until.priced(partial(_costs, axes))
+    for cost in costs.values():
+        cost["price_reason"] = until.reason(cost["price_reason"])
     where = analysis.where(manifest, "cpu")
     return analysis.Report(
         [rows.row({**each, **where, **costs.get(each["network"], {})}) for each in found],
@@ -285,7 +287,7 @@ def _rows(seen: Sequence[running.Seen], shared: rows.Row) -> list[rows.Row]:
     return rows.rows(seen, [{}] * len(seen), shared)
 
 
-def _costs(axes: Axes, measure: verdict.UntilStopped) -> dict[str, rows.Row]:
+def _costs(axes: Axes, measure: verdict.Measure) -> dict[str, rows.Row]:
     """What each block costs by itself, side by side at its place, and adds to the network."""
     names = [*ATTENDING, *TWINS]
     by_itself = list(tables.rows(measure(engines.compare(names, axes))))
@@ -300,7 +302,7 @@ def _costs(axes: Axes, measure: verdict.UntilStopped) -> dict[str, rows.Row]:
         name: {
             **{column: block[column] for column in (*verdict.OF_BLOCK, *verdict.BESIDE)},
             "price_flags": block["flags"],
-            "price_reason": measure.reason(block["reason"]),
+            "price_reason": block["reason"],
             **{column: within[column] for column in ("params_added", "macs_added")},
         }
         for name, block, within in zip(names, by_itself, inside[1:], strict=True)

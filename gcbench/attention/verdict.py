@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gcbench import blocks, engines, tables
 from gcbench.errors import worded
@@ -33,25 +34,25 @@ COLUMNS = (
 )
 
 Price = dict[str, Any]
+Priced = TypeVar("Priced")
 Measure = Callable[[Comparison], Run]
 
 
 class UntilStopped:
-    """A measure that the person may end without losing anything else: from then on it counts."""
+    """Prices that the person may end without losing anything else: from then on it is counted."""
 
     def __init__(self, measure: Measure) -> None:
         """Take what measures until then."""
         self._measure = measure
         self.stopped = False
 
-    def __call__(self, comparison: Comparison) -> Run:
-        """Measure, or count where it was ended."""
-        if not self.stopped:
-            try:
-                return self._measure(comparison)
-            except KeyboardInterrupt:
-                self.stopped = True
-        return engines.count_only(comparison)
+    def priced(self, make: Callable[[Measure], Priced]) -> Priced:
+        """Make prices by measuring, or again by counting where that was ended."""
+        try:
+            return make(self._measure)
+        except KeyboardInterrupt:
+            self.stopped, self._measure = True, engines.count_only
+        return make(self._measure)
 
     def reason(self, known: str | None) -> str | None:
         """Say why a latency is missing: what is known of that, or that it was ended."""
@@ -75,7 +76,7 @@ def titled(comparison: Comparison) -> str:
     return f"{names} at {'x'.join(map(str, case.shape))}"
 
 
-def prices(seen: "Sequence[Seen]", axes: Axes, measure: UntilStopped) -> list[Price]:
+def prices(seen: "Sequence[Seen]", axes: Axes, until: UntilStopped) -> list[Price]:
     """Price every block that was seen, those of one kind, variant and shape once.
 
     Where that fails, the price says why; nothing is raised, so that no reading is lost.
@@ -87,8 +88,8 @@ def prices(seen: "Sequence[Seen]", axes: Axes, measure: UntilStopped) -> list[Pr
         module = each.found.module
         key = (each.found.kind.name, adapter.detail(module), str(module), each.shape, each.dtype)
         if key not in known:
-            price = _price(each, axes, measure)
-            known[key] = price | {"price_reason": measure.reason(price["price_reason"])}
+            price = until.priced(partial(_price, each, axes))
+            known[key] = price | {"price_reason": until.reason(price["price_reason"])}
         found.append(known[key])
     return found
 
