@@ -42,6 +42,8 @@ PAIRS: dict[str, tuple[Any, ...]] = {
 }
 
 DEFAULT_BLOCKS = ("gc", "se", "snl", "nl")
+# what has one map for all queries, and may stand where a block has one for each
+REPLACEMENTS = ("snl", "gc")
 EXAMPLES = {
     "block": "gc, or my.module:MyBlock",
     "network": "resnet50, timm/NAME, or my.module:make_model",

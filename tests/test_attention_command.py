@@ -213,6 +213,55 @@ def test_ctrl_c_ends_it_cleanly(own, capsys, monkeypatch):
     assert "interrupted" in err
 
 
+def timed_until(raised, calls):
+    """A way to time that counts the first block, and then raises."""
+
+    def timed(*given, **named):
+        def measure(comparison):
+            calls.append(comparison)
+            if len(calls) > 1:
+                raise raised
+            return engines.count_only(comparison)
+
+        return measure
+
+    return timed
+
+
+TIMED = [*INSERT, "--size", "32", "--threads", "1", "--csv", "a.csv", "-o", "a.png"]
+
+
+def test_ctrl_c_while_replacements_are_timed_leaves_all_readings(
+    own, capsys, monkeypatch, tmp_path
+):
+    calls = []
+    monkeypatch.setattr(verdict, "timed", timed_until(KeyboardInterrupt(), calls))
+    given = ["attention", f"{own}:small", "--images", "pictures", *TIMED]
+    code, out, err = ran(*given, "--insert", "nl@c5.last", capsys=capsys)
+    assert (code, len(calls)) == (130, 2)
+    assert "interrupted: readings are kept" in err.splitlines()[-1]
+    assert "layer3.0.inserted.0; layer4.0.bn2.inserted.0: not timed: it was interrupted." in out
+    first, *others = rows_of(tmp_path / "a.csv")
+    assert first["price_reason"] == ""
+    for row in others:
+        assert (row["status"], row["images"]) == ("ok", "2")
+        assert 0 <= float(row["query_share"]) <= 1
+        assert (row["price_reason"], row["latency_us"]) == ("it was interrupted", "")
+        assert int(row["macs"]) > int(row["snl_macs"]) > 0
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.height > 1000
+
+
+def test_where_timing_fails_readings_stay(own, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(verdict, "timed", timed_until(RuntimeError("no clock"), []))
+    given = ["attention", f"{own}:small", "--images", "pictures", *TIMED]
+    code, out, _ = ran(*given, capsys=capsys)
+    assert code == 3
+    assert "layer3.0.inserted.0: not priced: RuntimeError: no clock" in out
+    assert all(float(row["query_share"]) <= 1 for row in rows_of(tmp_path / "a.csv"))
+    assert (tmp_path / "a.png").exists()
+
+
 def test_equal_blocks_are_priced_once():
     calls = []
 
@@ -228,9 +277,29 @@ def test_equal_blocks_are_priced_once():
         running.Seen(found, shape=shapes[found.path[:6]], readings=[])
         for found in running.find(model)
     ]
-    prices = verdict.prices(seen, Axes(device="cpu"), measure)
+    prices = verdict.prices(seen, Axes(device="cpu"), verdict.UntilStopped(measure))
     assert len(calls) == 2
     assert [price["macs"] for price in prices] == [557056, 528384, 528384]
+
+
+def test_wherever_pricing_is_interrupted_it_is_counted_instead(monkeypatch):
+    model = running.prepare("resnet18", [read_insertion("nl@c4.all")], 16, None, 0, (32, 32))
+    seen = [running.Seen(each, shape=(1, 256, 2, 2)) for each in running.find(model)]
+    calls = []
+
+    def compare(*given):
+        calls.append(given)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return compared(*given)
+
+    compared = engines.compare
+    monkeypatch.setattr(engines, "compare", compare)
+    until = verdict.UntilStopped(lambda comparison: pytest.fail("it was timed after all"))
+    prices = verdict.prices(seen, Axes(device="cpu"), until)
+    assert until.stopped
+    assert [price["price_reason"] for price in prices] == ["it was interrupted"] * 2
+    assert [price["macs"] for price in prices] == [528384] * 2
 
 
 def row(**cells):

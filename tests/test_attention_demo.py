@@ -10,6 +10,7 @@ from test_cli import ran
 
 from gcbench.attention import demo
 from gcbench.formats import attention as words
+from gcbench.spec import Axes
 
 pytest.importorskip("sklearn")
 
@@ -71,6 +72,19 @@ def test_the_demonstration_prints_the_same_twice(capsys, tmp_path, monkeypatch):
         assert f"\n{name} " in first[1]
     with Image.open(tmp_path / "d.png") as image:
         assert image.height > 3000
+
+
+@pytest.mark.slow
+def test_what_was_trained_is_left_where_latencies_are_not():
+    def interrupted(comparison):
+        raise KeyboardInterrupt
+
+    report = demo.demonstrate(TINY, Axes(), 0, interrupted, silent, lambda text: None)
+    assert report.stopped
+    [plain, *others] = report.rows
+    assert plain["accuracy"] is not None
+    assert {row["price_reason"] for row in others} == {"it was interrupted"}
+    assert all(row["macs"] and row["latency_us"] is None for row in others)
 
 
 def test_accuracy_stands_beside_its_interval():

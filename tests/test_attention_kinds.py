@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 from test_attention_distances import by_double_loop
+from test_network_command import ran, rows_of
 from torch import nn
 
 from gcbench.attention import readings, running
@@ -200,6 +201,97 @@ def test_multihead_attention_as_a_block_adds_what_it_attends_to(batch_first):
     added = added if batch_first else added.transpose(0, 1)
     block = KINDS["torch/MultiheadAttention"].load().as_block(module)
     torch.testing.assert_close(block(x), x + added.transpose(1, 2).reshape(x.shape))
+
+
+VIT = [
+    {},
+    {"qkv_bias": True, "proj_bias": False},
+    {"qk_norm": True, "norm_layer": nn.LayerNorm},
+    {"qk_norm": True, "scale_norm": True, "norm_layer": nn.LayerNorm},
+    {"gated": True, "qkv_bias": True, "attn_head_dim": 5, "dim_out": 7},
+]
+BLIND = torch.rand(9, 9, generator=torch.Generator().manual_seed(2)).fill_diagonal_(1) < 0.4
+MASKS = [
+    {},
+    {"is_causal": True},
+    {"attn_mask": ~BLIND},
+    {"attn_mask": torch.randn(2, 3, 9, 9, generator=torch.Generator().manual_seed(3)).double()},
+]
+
+
+def vit(**options):
+    Attention = pytest.importorskip("timm.layers").Attention
+    torch.manual_seed(0)
+    module = Attention(12, 3, **options).double().eval()
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.4)
+    return module
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("masked", MASKS, ids=lambda masked: "-".join(masked) or "open")
+@pytest.mark.parametrize("options", VIT, ids=lambda options: "-".join(options) or "plain")
+@torch.no_grad()
+def test_rows_of_timms_attention_are_those_that_its_unfused_path_drops_from(options, masked, fused):
+    module, maps = vit(**options), []
+    x = torch.randn(2, 9, 12, generator=torch.Generator().manual_seed(1)).double()
+    module.attn_drop.register_forward_hook(lambda drop, given, rows: maps.append(rows))
+    module.fused_attn = False
+    module(x, **masked)
+    [full] = maps
+    module.fused_attn = fused
+    output = module(x, **masked)
+    assert len(maps) == (1 if fused else 2)
+    kind = kind_of(module)
+    calls = list(kind.load().calls(module, kind.named((x,), masked), output))
+    assert len(calls) == 2
+    for sequence, call in enumerate(calls):
+        assert (call.queries, call.keys, call.heads) == (9, 9, 3)
+        at = torch.tensor([8, 0, 3])
+        rows = call.rows(at)
+        torch.testing.assert_close(rows, full[sequence][:, at], rtol=0, atol=1e-12)
+        torch.testing.assert_close(call.replay(rows, at), output[sequence, at], rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_timms_attention_as_a_block_adds_what_it_attends_to():
+    module = vit(qk_norm=True, norm_layer=nn.LayerNorm)
+    x = torch.randn(2, 12, 4, 5).double()
+    adapter = kind_of(module).load()
+    assert adapter.detail(module) == "3 heads, qk_norm"
+    added = module(x.flatten(2).transpose(1, 2)).transpose(1, 2).reshape(x.shape)
+    torch.testing.assert_close(adapter.as_block(module)(x), x + added)
+    with pytest.raises(ValueError, match="a width of its own"):
+        adapter.as_block(vit(dim_out=7))
+
+
+def test_maps_of_timms_attention_take_memory_where_it_is_not_fused():
+    module = vit()
+    arguments = {"x": torch.zeros(2, 9, 12)}
+    found = []
+    for module.fused_attn in (True, False):
+        found.append(kind_of(module).load().map_bytes(module, arguments))
+    assert found == [0, 2 * 4 * 2 * 3 * 81]
+
+
+def test_timms_vit_is_measured_with_its_class_token_and_drawn_without(capsys, tmp_path):
+    pytest.importorskip("timm")
+    Image.effect_noise((50, 40), 90).save(tmp_path / "a.png")
+    size = ["--size", "32", "--threads", "1", "--no-latency", "--images", str(tmp_path / "a.png")]
+    files = ["--csv", str(tmp_path / "a.csv"), "-o", str(tmp_path / "maps.png")]
+    net = "timm/vit_tiny_patch16_224:img_size=32:patch_size=8:depth=2"
+    code, _, err = ran("attention", net, *size, *files, capsys=capsys)
+    assert (code, "not drawn" in err) == (0, False), err
+    rows = rows_of(tmp_path / "a.csv")
+    assert [row["block"] for row in rows] == ["blocks.0.attn", "blocks.1.attn"]
+    for row in rows:
+        assert (row["kind"], row["detail"]) == ("timm/Attention", "3 heads")
+        # a class token, and 4 x 4 patches
+        assert (row["queries"], row["keys"], row["heads"]) == ("17", "17", "3")
+        assert float(row["attention_js"]) > 0
+        assert int(row["macs"]) > int(row["snl_macs"]) > 0
+    with Image.open(tmp_path / "maps.png") as image:
+        assert image.height > 1000
 
 
 class Overridden(NonLocal):

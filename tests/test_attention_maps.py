@@ -86,6 +86,35 @@ def test_the_query_is_marked_on_its_tile(sheet):
         assert (255, 255, 255) in ring
 
 
+def marked(at):
+    """What is around a picture with a query marked, and how large its number is drawn on it."""
+    grid, side = (40, 40), maps.TILE // 40
+    rows = made([[1 / 1600] * 1600], [at], grid, keys=1600)
+    panel = Panel("", "", [("", Image.new("RGB", (40, 40), "#808080"))], [rows], True)
+    with Image.open(BytesIO(png([panel]))) as image:
+        left, top = maps.MARGIN, image.height - maps.MARGIN // 2 - maps.LABEL - maps.GAP - maps.TILE
+        right, bottom = left + maps.TILE, top + maps.TILE
+        above = image.crop((left, 0, right, top))
+        beside = image.crop((right, top, right + maps.GAP, bottom))
+        y, x = (side * place + side // 2 for place in at)
+        white = [
+            (column, row)
+            for row in range(maps.TILE)
+            for column in range(maps.TILE)
+            if image.getpixel((left + column, top + row)) == (255, 255, 255)
+            and (column - x) ** 2 + (row - y) ** 2 > 14**2
+        ]
+    return above.tobytes(), beside.tobytes(), len(white)
+
+
+@pytest.mark.parametrize("at", [(0, 0), (0, 39), (39, 39), (39, 0)])
+def test_the_mark_of_a_query_at_an_edge_stays_within_its_tile_and_is_whole(at):
+    *around, number = marked(at)
+    *expected, whole = marked((20, 20))
+    assert around == expected
+    assert number == pytest.approx(whole, rel=0.1)
+
+
 def test_an_even_share_is_one_of_all_keys(monkeypatch):
     told = []
     monkeypatch.setattr(maps, "_tick", lambda *given: told.append(given[-1]))

@@ -3,16 +3,14 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcbench import environment, networks
 from gcbench.attention import rows, running, verdict
+from gcbench.attention.asked import Asked
 from gcbench.attention.images import Photo, fitted
-from gcbench.attention.queries import Chooser
 from gcbench.formats.text import printable
 from gcbench.records import Manifest
-from gcbench.spec import Axes
 from gcbench.units import percent_text
 
 if TYPE_CHECKING:
@@ -27,28 +25,17 @@ Bar = Callable[[str, int], AbstractContextManager[Callable[[str], None]]]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is to be measured: `axes` has the device and the threads."""
-
-    model: str
-    inserts: tuple[str, ...]
-    block: str | None
-    photos: Sequence[Photo]
-    weights: Path | None
-    size: tuple[int, int]
-    axes: Axes
-    seed: int
-    queries: Chooser | None = None
-
-
-@dataclass(frozen=True)
 class Report:
-    """What was found: rows, where that was, and maps to draw."""
+    """What was found: rows, where that was, and maps to draw.
+
+    Where the person `stopped` it, readings are all there and some latencies are not.
+    """
 
     rows: list[rows.Row]
     manifest: Manifest
     panels: "list[Panel]"
     untold: tuple[str, ...] = ()
+    stopped: bool = False
 
 
 def analyse(asked: Asked, measure: verdict.Measure, bar: Bar) -> Report:
@@ -79,7 +66,8 @@ def analyse(asked: Asked, measure: verdict.Measure, bar: Bar) -> Report:
                 done,
             )
         manifest = environment.manifest("attention", asked.seed)
-    prices = verdict.prices(seen, asked.axes, measure)
+    until = verdict.UntilStopped(measure)
+    prices = verdict.prices(seen, asked.axes, until)
     shared = {
         "network": " ".join([text, *(each.spec for each in inserts)]),
         **_given(asked),
@@ -90,6 +78,7 @@ def analyse(asked: Asked, measure: verdict.Measure, bar: Bar) -> Report:
         manifest,
         _panels(seen, asked) if asked.queries else [],
         tuple(f"{each.found.path}: {each.maps_reason}" for each in seen if each.maps_reason),
+        until.stopped,
     )
 
 

@@ -187,12 +187,16 @@ def demonstrate(
                 found += of_net
                 panels += drawn
         manifest = environment.manifest("attention-demo", seed)
-    costs = _costs(axes, measure)
+    until = verdict.UntilStopped(measure)
+    costs = until.priced(partial(_costs, axes))
+    for cost in costs.values():
+        cost["price_reason"] = until.reason(cost["price_reason"])
     where = analysis.where(manifest, "cpu")
     return analysis.Report(
         [rows.row({**each, **where, **costs.get(each["network"], {})}) for each in found],
         manifest,
         panels,
+        stopped=until.stopped,
     )
 
 
@@ -294,11 +298,9 @@ def _costs(axes: Axes, measure: verdict.Measure) -> dict[str, rows.Row]:
             engines.count_only(engines.compare_inside(network, insertions, [axes.ratio], axes))
         )
     )
-    of_time = ("latency_us", "latency_us_lo", "latency_us_hi")
-    of_block = ("params", "macs", *of_time, "relative", "relative_lo", "relative_hi", "verdict")
     return {
         name: {
-            **{column: block[column] for column in of_block},
+            **{column: block[column] for column in (*verdict.OF_BLOCK, *verdict.BESIDE)},
             "price_flags": block["flags"],
             "price_reason": block["reason"],
             **{column: within[column] for column in ("params_added", "macs_added")},

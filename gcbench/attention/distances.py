@@ -95,14 +95,13 @@ def jensen_shannon(rows: Tensor) -> float:
 def _over_all_pairs(rows: Tensor) -> float:
     """The sum over all ordered pairs of rows (N, K)."""
     count, keys = rows.shape
-    entropies = torch.special.entr(rows).sum(-1)
+    entropies = _entropy(rows)
     step = max(1, PAIR_BYTES // (8 * count * keys))
     sums = []
     for start in range(0, count, step):
         end = min(start + step, count)
         # a pair stands for its mirror too, unless that is in this piece as well
-        middle = (rows[start:end, None] + rows[None, start:]) / 2
-        apart = torch.special.entr(middle).sum(-1)
+        apart = _entropy((rows[start:end, None] + rows[None, start:]) / 2)
         apart -= (entropies[start:end, None] + entropies[None, start:]) / 2
         # rounding can make it less; what is not finite stays so
         apart.clamp_(min=0)
@@ -131,12 +130,13 @@ def sampled_jensen_shannon(
     found = []
     for piece in chosen.split(step, dim=1):
         p, q = (rows_of(side).double() for side in piece)
-        apart = (_entropy(p + q, 2) - (_entropy(p) + _entropy(q)) / 2).clamp(min=0)
+        apart = (_entropy((p + q) / 2) - (_entropy(p) + _entropy(q)) / 2).clamp(min=0)
         found.append(apart.reshape(-1, apart.shape[-1]).mean(0))
     values = torch.cat(found)
     return Estimate(float(values.mean()), Z * float(values.std()) / math.sqrt(pairs))
 
 
-def _entropy(rows: Tensor, divisor: int = 1) -> Tensor:
-    found: Tensor = torch.special.entr(rows / divisor).sum(-1)
+def _entropy(rows: Tensor) -> Tensor:
+    """H of rows (..., K) in nats: (...)."""
+    found: Tensor = torch.special.entr(rows).sum(-1)
     return found

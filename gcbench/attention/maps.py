@@ -126,13 +126,13 @@ def _row(
     name, picture = panel.photos[maps.photo]
     _write(ImageDraw.Draw(sheet), (_left(0), top + size[1] + 6), name, SMALL, FAINT)
     picture = picture.resize(size, Image.Resampling.BICUBIC)
-    sheet.paste(picture, (_left(0), top))
     under = _faint(picture)
     for number, (at, row) in enumerate(zip(maps.at, maps.rows, strict=True), 1):
         tile = Image.blend(_coloured(row, maps.key_grid, scale, size), under, THROUGH)
+        for image in (picture, tile):
+            _mark(image, _middle(at, maps.query_grid, size), str(number))
         sheet.paste(tile, (_left(number), top))
-        for column in (0, number):
-            _mark(sheet, _middle(at, maps.query_grid, size, (_left(column), top)), str(number))
+    sheet.paste(picture, (_left(0), top))
 
 
 def _faint(picture: Image.Image) -> Image.Image:
@@ -145,24 +145,28 @@ def _coloured(row: torch.Tensor, grid: Grid, scale: Scale, size: tuple[int, int]
     return Image.fromarray(pixels.numpy()).resize(size, Image.Resampling.NEAREST)
 
 
-def _middle(at: Grid, grid: Grid, size: tuple[int, int], corner: tuple[int, int]) -> Grid:
-    return (
-        round(corner[0] + size[0] * (at[1] + 0.5) / grid[1]),
-        round(corner[1] + size[1] * (at[0] + 0.5) / grid[0]),
-    )
+def _middle(at: Grid, grid: Grid, size: tuple[int, int]) -> tuple[int, int]:
+    return round(size[0] * (at[1] + 0.5) / grid[1]), round(size[1] * (at[0] + 0.5) / grid[0])
 
 
-def _mark(sheet: Image.Image, middle: Grid, number: str) -> None:
-    """A ring around a query's position with its number beside it, seen on dark and on light."""
-    pen = ImageDraw.Draw(sheet)
+def _mark(tile: Image.Image, middle: tuple[int, int], number: str) -> None:
+    """A ring around a query's position with its number beside it, seen on dark and on light.
+
+    The number stands above to the right where the tile has room for it, else below or to the left.
+    """
+    pen = ImageDraw.Draw(tile)
+    font = ImageFont.load_default(LABEL)
     x, y = middle
     for radius, colour, thick in ((13, INK, 9), (12, "#ffffff", 5)):
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour, width=thick)
+    above = y >= LABEL + 4
+    right = x + 22 + pen.textlength(number, font) <= tile.width
     pen.text(
-        (x + 18, y - 30),
+        (x + 18 if right else x - 18, y - 4 if above else y + 4),
         number,
         fill="#ffffff",
-        font=ImageFont.load_default(LABEL),
+        font=font,
+        anchor=("l" if right else "r") + ("s" if above else "a"),
         stroke_width=3,
         stroke_fill=INK,
     )

@@ -19,7 +19,7 @@ COLUMNS = (
     *(f"{name}{end}" for name in QUANTITIES for end in OF_QUANTITY),
     *("js_pairs", "js_half_width"),
     *verdict.COLUMNS,
-    *("relative", "relative_lo", "relative_hi", "verdict"),
+    *verdict.BESIDE,
     *("accuracy", "tested", "params_added", "macs_added"),
     *("device", "device_name", "threads", "seed", "gcbench_version", "torch_version"),
 )

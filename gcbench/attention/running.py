@@ -156,19 +156,13 @@ def require_memory(model: nn.Module, text: str, size: tuple[int, int], device: s
     Predicted on the meta device; of a model that does not run there nothing is said, and each block
     is looked at when it is called.
     """
-    axes = Axes(size=size, dtype=_named(_dtype(model)))
+    axes = Axes(size=size, dtype=_named(inserting.dtype_of(model)))
     case = networks.compare(Network(text), [], [], axes, "cpu").cases[0]
     try:
         passed = meta_pass(inserting.on_meta(Measured(model, Network(text), 1, size)), case)
     except (CountingError, UsageError):
         return
     _require(passed.activation_bytes, f"{text} on a {size[0]}x{size[1]} image", device)
-
-
-def _dtype(model: nn.Module) -> torch.dtype:
-    """The dtype of a model's weights: the first of its floating-point parameters."""
-    floating = (each.dtype for each in model.parameters() if each.is_floating_point())
-    return next(floating, torch.float32)
 
 
 def _named(dtype: torch.dtype) -> Dtype:
@@ -207,7 +201,7 @@ def measure(
     with torch.no_grad(), watch.hooked():
         for number, photo in enumerate(photos):
             watch.begin(number)
-            pixels = normalised(fitted(photo, size)).to(device, _dtype(model))
+            pixels = normalised(fitted(photo, size)).to(device, inserting.dtype_of(model))
             try:
                 part(pixels)
             except GcbenchError:

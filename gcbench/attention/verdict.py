@@ -1,13 +1,15 @@
 """What an attention block costs at its shape, and what simpler blocks would cost in its place."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gcbench import blocks, engines, tables
-from gcbench.errors import UsageError
+from gcbench.errors import worded
 from gcbench.records import QUICK, Run
-from gcbench.spec import Axes, Comparison
+from gcbench.spec import REPLACEMENTS, Axes, Comparison
 
 if TYPE_CHECKING:
     from torch import nn
@@ -15,22 +17,46 @@ if TYPE_CHECKING:
     from gcbench.attention.running import Seen
     from gcbench.timing.replicates import Progress
 
-# what has one map for all queries
-REPLACEMENTS = ("snl", "gc")
+LOG = logging.getLogger("gcbench")
+
 # by this name the block itself stands among them
 HERE = "block"
+# why there is no latency where the person ended it
+STOPPED = "it was interrupted"
+# what is taken of a block's row, of how it stands beside another, and of a replacement's
+OF_BLOCK = ("params", "macs", "latency_us", "latency_us_lo", "latency_us_hi")
+BESIDE = ("relative", "relative_lo", "relative_hi", "verdict")
+OF_REPLACEMENT = ("macs", "latency_us", *BESIDE)
 COLUMNS = (
-    *("params", "macs", "latency_us", "latency_us_lo", "latency_us_hi"),
-    *(
-        f"{name}_{column}"
-        for name in REPLACEMENTS
-        for column in ("macs", "latency_us", "relative", "relative_lo", "relative_hi", "verdict")
-    ),
+    *OF_BLOCK,
+    *(f"{name}_{column}" for name in REPLACEMENTS for column in OF_REPLACEMENT),
     *("price_reason", "price_flags"),
 )
 
 Price = dict[str, Any]
+Priced = TypeVar("Priced")
 Measure = Callable[[Comparison], Run]
+
+
+class UntilStopped:
+    """Prices that the person may end without losing anything else: from then on it is counted."""
+
+    def __init__(self, measure: Measure) -> None:
+        """Take what measures until then."""
+        self._measure = measure
+        self.stopped = False
+
+    def priced(self, make: Callable[[Measure], Priced]) -> Priced:
+        """Make prices by measuring, or again by counting where that was ended."""
+        try:
+            return make(self._measure)
+        except KeyboardInterrupt:
+            self.stopped, self._measure = True, engines.count_only
+        return make(self._measure)
+
+    def reason(self, known: str | None) -> str | None:
+        """Say why a latency is missing: what is known of that, or that it was ended."""
+        return known or (STOPPED if self.stopped else None)
 
 
 def timed(
@@ -50,8 +76,11 @@ def titled(comparison: Comparison) -> str:
     return f"{names} at {'x'.join(map(str, case.shape))}"
 
 
-def prices(seen: "Sequence[Seen]", axes: Axes, measure: Measure) -> list[Price]:
-    """Price every block that was seen, those of one kind, variant and shape once."""
+def prices(seen: "Sequence[Seen]", axes: Axes, until: UntilStopped) -> list[Price]:
+    """Price every block that was seen, those of one kind, variant and shape once.
+
+    Where that fails, the price says why; nothing is raised, so that no reading is lost.
+    """
     known: dict[tuple[object, ...], Price] = {}
     found = []
     for each in seen:
@@ -59,7 +88,8 @@ def prices(seen: "Sequence[Seen]", axes: Axes, measure: Measure) -> list[Price]:
         module = each.found.module
         key = (each.found.kind.name, adapter.detail(module), str(module), each.shape, each.dtype)
         if key not in known:
-            known[key] = _price(each, axes, measure)
+            price = until.priced(partial(_price, each, axes))
+            known[key] = price | {"price_reason": until.reason(price["price_reason"])}
         found.append(known[key])
     return found
 
@@ -70,8 +100,9 @@ def _price(seen: "Seen", axes: Axes, measure: Measure) -> Price:
     try:
         module = seen.found.kind.load().as_block(seen.found.module)
         return compared(module, seen.shape, replace(axes, dtype=seen.dtype), measure)
-    except (UsageError, ValueError) as error:
-        return {"price_reason": str(error)}
+    except Exception as error:  # what was read of the model stays, whatever its blocks do here
+        LOG.debug("while %s was priced", seen.found.path, exc_info=True)
+        return {"price_reason": worded(error)}
 
 
 def compared(
@@ -94,16 +125,9 @@ def compared(
 
 def _cells(rows: Iterable[tables.Row]) -> Price:
     own, *others = rows
-    of_latency = ("latency_us", "latency_us_lo", "latency_us_hi")
-    cells: Price = {column: own[column] for column in ("params", "macs", *of_latency)}
+    cells: Price = {column: own[column] for column in OF_BLOCK}
     for name, row in zip(REPLACEMENTS, others, strict=True):
-        cells |= {
-            f"{name}_{column}": row[column]
-            for column in (
-                *("macs", "latency_us"),
-                *("relative", "relative_lo", "relative_hi", "verdict"),
-            )
-        }
+        cells |= {f"{name}_{column}": row[column] for column in OF_REPLACEMENT}
     failed = [f"{r['spec']}: {r['reason']}" for r in (own, *others) if r["status"] != "ok"]
     cells["price_reason"] = "; ".join(failed) or None
     flags = " ".join(row["flags"] or "" for row in (own, *others)).split()

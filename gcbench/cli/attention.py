@@ -5,13 +5,19 @@ from collections import Counter
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from gcbench import spec
+from gcbench.attention import images as pictures
+from gcbench.attention.asked import Asked
+from gcbench.attention.queries import Chooser, parse
 from gcbench.cli import faults, options
 from gcbench.cli import network_options as inside
-from gcbench.errors import UsageError
+from gcbench.cli.output import require_apart, require_stdout, require_writable, write_whole
+from gcbench.cli.progress import counting_bar, timing_bar
+from gcbench.errors import StoppedError, UsageError
 from gcbench.formats import ATTENTION_FORMATS
 from gcbench.registry import Entry
 from gcbench.units import counted
@@ -20,7 +26,6 @@ if TYPE_CHECKING:
     from gcbench.attention.analysis import Bar, Report
     from gcbench.attention.verdict import Measure
     from gcbench.records import Run
-    from gcbench.spec import Axes, Comparison
 
 PICTURES = "Pictures"
 SIZE, QUERIES = "224", "3"
@@ -142,79 +147,62 @@ def attention(
     traceback: faults.Traceback = False,
 ) -> None:
     """Measure how much attention depends on the query, and what a block of one map would save."""
-    from gcbench import spec
-    from gcbench.attention import images as pictures
-    from gcbench.attention.queries import parse
-    from gcbench.cli.output import require_apart, require_writable
-
-    drawn_from = spec.parse_count("--seed", seed, least=0)
-    axes = spec.Axes(
-        device=None if device is None else spec.parse_device("--device", device),
-        threads=None if threads is None else spec.parse_threads("--threads", threads),
-    )
     shown = ATTENTION_FORMATS[format]
-    chosen = parse(queries)
-    if queries != QUERIES and not output:
-        raise UsageError(
-            f"--queries {queries} chooses whose maps are drawn: -o FILE.png draws them"
-        )
+    axes = _read_axes(device, threads)
+    drawn_from = spec.parse_count("--seed", seed, least=0)
+    chosen = _read_queries(queries, output)
     side = spec.parse_size("--size", size)
     require_writable("--csv", csv)
     _require_picture(output)
     require_apart({"--csv": csv, "--output": output})
     if demo:
-        given: dict[str, object] = {
-            "MODEL": model,
-            "--insert": insert,
-            "--block": block,
-            "--images": images,
-        }
-        given |= {"--weights": weights, "--device": device, "--size": size != SIZE}
-        _require_alone(given)
+        given: dict[str, object] = {"MODEL": model, "--insert": insert, "--block": block}
+        given |= {"--images": images, "--weights": weights, "--device": device}
+        _require_alone(given | {"--size": size != SIZE})
         report = _demonstrated(queries, axes, drawn_from, no_latency, no_wait)
     else:
-        net = _required(model)
-        inside.require_readable(net, [(each, "after_1x1") for each in insert or ()])
+        net = _read_model(model, insert)
         state = inside.read_weights(weights)
-        photos = pictures.gather(images) if images else pictures.samples()
-        inputs = [("--weights", weights), *(("--images", photo.path) for photo in photos)]
-        for name, path in inputs:
-            require_apart({name: path, "--csv": csv, "--output": output})
-        faults.say(f"sending {counted(len(photos), 'picture')} through {net}; loading torch")
-        from gcbench.attention.analysis import Asked, analyse
-
         asked = Asked(
             model=net,
             inserts=tuple(insert or ()),
             block=block,
-            photos=photos,
+            photos=pictures.gather(images) if images else pictures.samples(),
             weights=None if state is None else Path(state),
             size=side,
             axes=axes,
             seed=drawn_from,
-            queries=chosen if output else None,
+            queries=chosen,
         )
-        # stdout is the result alone, whatever a network of the user's own prints
-        with redirect_stdout(sys.stderr):
-            report = analyse(asked, *_doors(no_latency, no_wait))
-        if state is None:
-            faults.say(
-                f"no --weights: {net} was measured as it is made from seed {drawn_from}: "
-                "untrained, unless its own code loads weights"
-            )
+        _require_inputs_kept(asked, csv, output)
+        report = _analysed(asked, no_latency, no_wait)
     _leave(report, shown, csv, output)
-    if not no_latency:
-        faults.warn(report.manifest.warnings)
-    counts = Counter(row["status"] for row in report.rows)
-    raise typer.Exit(faults.code_of_statuses(counts))
+    _end(report, timed=not no_latency)
 
 
-def _required(model: str | None) -> str:
+def _read_axes(device: str | None, threads: str | None) -> spec.Axes:
+    return spec.Axes(
+        device=None if device is None else spec.parse_device("--device", device),
+        threads=None if threads is None else spec.parse_threads("--threads", threads),
+    )
+
+
+def _read_queries(text: str, output: Path | None) -> Chooser | None:
+    """Read whose maps are drawn: nobody's without a picture. Raises UsageError."""
+    chosen = parse(text)
+    if text != QUERIES and not output:
+        raise UsageError(f"--queries {text} chooses whose maps are drawn: -o FILE.png draws them")
+    return chosen if output else None
+
+
+def _read_model(model: str | None, insert: list[str] | None) -> str:
+    """Read MODEL and what goes into it, as far as that needs no torch. Raises UsageError."""
     if model is None:
         raise UsageError(
             "attention takes a MODEL, such as resnet50 --insert nl@+1 or my.module:make_model; "
             "--demo needs none"
         )
+    inside.require_readable(model, [(each, "after_1x1") for each in insert or ()])
     return model
 
 
@@ -226,20 +214,52 @@ def _require_alone(given: dict[str, object]) -> None:
 
 
 def _require_picture(path: Path | None) -> None:
-    from gcbench.cli.output import require_writable
-
     if path is not None and path.suffix.lower() != ".png":
         raise UsageError(f"--output {path}: maps are drawn as a PNG: name a file that ends in .png")
     require_writable("--output", path)
+
+
+def _require_inputs_kept(asked: Asked, csv: Path | None, output: Path | None) -> None:
+    """Raise UsageError where a result would be written over what is read."""
+    inputs = [("--weights", asked.weights), *(("--images", each.path) for each in asked.photos)]
+    for name, path in inputs:
+        require_apart({name: path, "--csv": csv, "--output": output})
+
+
+def _analysed(asked: Asked, no_latency: bool, no_wait: bool) -> "Report":
+    through = f"{counted(len(asked.photos), 'picture')} through {asked.model}"
+    faults.say(f"sending {through}; loading torch")
+
+    from gcbench.attention.analysis import analyse
+
+    # stdout is the result alone, whatever a network of the user's own prints
+    with redirect_stdout(sys.stderr):
+        report = analyse(asked, *_doors(no_latency, no_wait))
+    if asked.weights is None:
+        faults.say(
+            f"no --weights: {asked.model} was measured as it is made from seed {asked.seed}: "
+            "untrained, unless its own code loads weights"
+        )
+    return report
+
+
+def _demonstrated(
+    queries: str, axes: spec.Axes, seed: int, no_latency: bool, no_wait: bool
+) -> "Report":
+    faults.say("training on scikit-learn's digits; loading torch")
+
+    from gcbench.attention import demo
+
+    plan = replace(demo.PLAN, queries=queries)
+    return demo.demonstrate(plan, axes, seed, *_doors(no_latency, no_wait), faults.say)
 
 
 def _doors(no_latency: bool, no_wait: bool) -> "tuple[Measure, Bar]":
     """How blocks are priced, and what shows how far it is."""
     from gcbench import engines
     from gcbench.attention import verdict
-    from gcbench.cli.progress import counting_bar, timing_bar
 
-    def timed(comparison: "Comparison") -> "Run":
+    def timed(comparison: spec.Comparison) -> "Run":
         faults.say(f"timing {verdict.titled(comparison)}")
         with timing_bar() as move:
             return verdict.timed(move, not no_wait, faults.say)(comparison)
@@ -247,22 +267,8 @@ def _doors(no_latency: bool, no_wait: bool) -> "tuple[Measure, Bar]":
     return engines.count_only if no_latency else timed, counting_bar
 
 
-def _demonstrated(
-    queries: str, axes: "Axes", seed: int, no_latency: bool, no_wait: bool
-) -> "Report":
-    faults.say("training on scikit-learn's digits; loading torch")
-
-    from gcbench.attention import demo
-
-    measure, bar = _doors(no_latency, no_wait)
-    plan = replace(demo.PLAN, queries=queries)
-    return demo.demonstrate(plan, axes, seed, measure, bar, faults.say)
-
-
 def _leave(report: "Report", shown: Entry, csv: Path | None, output: Path | None) -> None:
     """Write the pictures and the CSV, and print the result whatever becomes of those."""
-    from gcbench.cli.output import require_stdout, write_whole
-
     try:
         if csv:
             write_whole(csv, ATTENTION_FORMATS["csv"].load()(report.rows, report.manifest))
@@ -275,7 +281,6 @@ def _leave(report: "Report", shown: Entry, csv: Path | None, output: Path | None
 
 def _draw(report: "Report", output: Path) -> None:
     from gcbench.attention import maps
-    from gcbench.cli.output import write_whole
 
     for words in report.untold:
         faults.say(f"not drawn: {words}")
@@ -284,3 +289,19 @@ def _draw(report: "Report", output: Path) -> None:
         faults.say(f"wrote {output}")
     else:
         faults.say(f"--output {output}: there are no maps to draw")
+
+
+def _end(report: "Report", *, timed: bool) -> NoReturn:
+    """End as it went: with what may spoil the latencies, and an exit code."""
+    if timed:
+        faults.warn(report.manifest.warnings)
+    if report.stopped:
+        raise StoppedError("interrupted: readings are kept; what was not yet timed has no latency")
+    raise typer.Exit(_code(report))
+
+
+def _code(report: "Report") -> int:
+    """Say by an exit code what became of the blocks: what cannot be priced counts as failed."""
+    counts = Counter(row["status"] for row in report.rows)
+    unpriced = any(row["price_reason"] for row in report.rows)
+    return faults.code_of_statuses(counts) or (faults.SOME_FAILED if unpriced else 0)

@@ -8,6 +8,7 @@ from gcbench.formats.layout import Layout
 from gcbench.formats.markdown import sections
 from gcbench.formats.terminal import written
 from gcbench.records import Manifest
+from gcbench.spec import REPLACEMENTS
 from gcbench.trust import share
 from gcbench.units import (
     count_text,
@@ -35,7 +36,6 @@ DEPENDS = (
     (0.5, "queries share a part of their maps"),
     (2.0, "most of a map belongs to its query alone"),
 )
-REPLACEMENTS = ("snl", "gc")
 # no hyphen: a spreadsheet would take that for the start of a formula
 NOTHING = "\N{EN DASH}"
 # flags of what no table here shows
@@ -205,7 +205,7 @@ def _listed(labels: Sequence[str]) -> str:
 
 def _price(row: Row) -> Iterator[str]:
     if row["price_reason"]:
-        yield f"not priced: {row['price_reason']}"
+        yield f"not {'priced' if row['macs'] is None else 'timed'}: {row['price_reason']}"
     parts = [part for name in REPLACEMENTS if (part := _replacement(row, name))]
     if parts:
         costs = f"{count_text(row['macs'])} MACs{_latency(row)}"

@@ -137,10 +137,9 @@ def _fitting(
 def _require_shape_kept(block: nn.Module, spec: str, shape: Shape) -> None:
     """Raise UsageError where a block gives another shape, which an addition might even take."""
     twin = on_meta(block).eval()
-    dtype = next((p.dtype for p in twin.parameters() if p.is_floating_point()), torch.float32)
     with torch.no_grad():
         try:
-            output = twin(torch.empty(shape, dtype=dtype, device="meta"))
+            output = twin(torch.empty(shape, dtype=dtype_of(twin), device="meta"))
         except (Exception, SystemExit) as error:  # a block may raise anything
             raise UsageError(
                 f"block {spec!r} does not take {_times(shape)}: {told(error)}"
@@ -148,6 +147,12 @@ def _require_shape_kept(block: nn.Module, spec: str, shape: Shape) -> None:
     given = _times(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
     if given != _times(shape):
         raise UsageError(f"block {spec!r} gives {given} for {_times(shape)}")
+
+
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """The dtype of a model's weights: the first of its floating-point parameters."""
+    floating = (each.dtype for each in model.parameters() if each.is_floating_point())
+    return next(floating, torch.float32)
 
 
 def _times(shape: Sequence[int]) -> str:

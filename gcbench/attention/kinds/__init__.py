@@ -90,6 +90,12 @@ KINDS: Registry[Kind] = Registry(
             "timm.layers.non_local_attn:NonLocalAttn",
         ),
         Kind(
+            "timm/Attention",
+            "gcbench.attention.kinds.vit",
+            "timm's Attention, as its vision transformers have it, fused or not",
+            "timm.layers.attention:Attention",
+        ),
+        Kind(
             "torch/MultiheadAttention",
             "gcbench.attention.kinds.multihead",
             "torch's nn.MultiheadAttention, as torchvision's vision transformers have it",

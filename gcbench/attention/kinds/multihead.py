@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from gcbench.attention.calls import Call
+from gcbench.attention.kinds.tokens import OverTokens
+from gcbench.units import counted
 
 
 def calls(module: nn.MultiheadAttention, arguments: dict[str, Any], output: Any) -> Iterator[Call]:
@@ -88,7 +90,7 @@ def map_bytes(module: nn.MultiheadAttention, arguments: dict[str, Any]) -> int:
 
 def detail(module: nn.MultiheadAttention) -> str:
     """The number of heads."""
-    return f"{module.num_heads} head{'' if module.num_heads == 1 else 's'}"
+    return counted(module.num_heads, "head")
 
 
 def no_distribution(module: nn.MultiheadAttention) -> str | None:
@@ -100,22 +102,11 @@ def as_block(module: nn.MultiheadAttention) -> nn.Module:
     """Let it take (B, C, H, W), every position a query and a key, and add what it gives."""
     if module.in_proj_weight is None:
         raise ValueError("its keys and values have widths of their own")
-    return SelfAttention(module)
+    return OverTokens(module, _attended)
 
 
-class SelfAttention(nn.Module):
-    """Multi-head attention of every position to all, as a block."""
-
-    def __init__(self, attention: nn.MultiheadAttention) -> None:
-        """Take the module that attends."""
-        super().__init__()
-        self.attention = attention
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        order = (0, 2, 1) if self.attention.batch_first else (2, 0, 1)
-        back = (0, 2, 1) if self.attention.batch_first else (1, 2, 0)
-        tokens = x.flatten(2).permute(order)
-        given = self.attention(tokens, tokens, tokens, need_weights=False)[0]
-        output: Tensor = x + given.permute(back).reshape(x.shape)
-        return output
+def _attended(module: nn.Module, tokens: Tensor) -> Tensor:
+    """(B, N, C) -> (B, N, C), whatever order the module has."""
+    assert isinstance(module, nn.MultiheadAttention)
+    inputs = _batch_first(module, tokens)
+    return _batch_first(module, module(inputs, inputs, inputs, need_weights=False)[0])
