@@ -178,6 +178,26 @@ def test_a_sweep_leaves_a_run_a_csv_and_a_table(folder, capsys):
 
 
 @pytest.mark.slow
+def test_what_ran_out_of_memory_is_remembered_when_a_sweep_goes_on(folder, capsys):
+    ended = ["nl", "-C", "16", "-s", "56,64,7", "--max-time", "100ms", "--memory-limit", "32MiB"]
+    assert ran("sweep", *ended, "--on-oom", "stop", "-o", "run", capsys=capsys)[0] == 4
+    first = Path("run").read_bytes()
+
+    def after(*more):
+        Path("run").write_bytes(first)
+        going_on = ("--resume", "run", "--on-oom", "skip-larger", "--csv", "r.csv")
+        ran("sweep", *going_on, *more, capsys=capsys)
+        return [row["status"] for row in rows("r.csv")]
+
+    assert after() == ["oom", "skipped", "ok"]
+    assert "nl ran out of memory at" in rows("r.csv")[1]["reason"]
+    assert after("--memory-limit", "2GiB") == ["oom", "ok", "ok"]
+    assert after("--memory-limit", "2GiB", "--retry", "oom") == ["ok", "ok", "ok"]
+    # tried again, and it ran out again: then larger ones are left out as ever
+    assert after("--retry", "oom") == ["oom", "skipped", "ok"]
+
+
+@pytest.mark.slow
 def test_what_failed_is_tried_again_beside_its_baseline_and_no_row_is_there_twice(folder, capsys):
     (folder / "mended_blocks.py").write_text(
         "from pathlib import Path\nfrom torch import nn\n"

@@ -130,7 +130,9 @@ def sweep(
             return
         extent = due_in(ground.place, resume, again)
         run = resume or output or new_run()
-        how = How(again, not no_wait, allow_mismatch, csv, ray_address)
+        # what ran out is to be tried again, or has another limit now
+        forget = "oom" in again or memory_limit is not None
+        how = How(again, forget, not no_wait, allow_mismatch, csv, ray_address)
         with go_on(ground, run, allow_mismatch) if resume else start(ground, run) as kept:
             measure_into(kept, ground, run, extent, how)
     leave(run, csv)

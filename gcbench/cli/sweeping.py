@@ -20,7 +20,7 @@ from gcbench.units import counted
 if TYPE_CHECKING:
     from gcbench.cluster.sessions import Cluster
     from gcbench.engines.sweeps import Extent
-    from gcbench.records import ComparisonRecord, Manifest, Status
+    from gcbench.records import ComparisonRecord, Manifest, Measurement, Status
     from gcbench.store import RunFile
     from gcbench.sweep import Place, Sweep
 
@@ -51,10 +51,11 @@ class How:
     """What was said of how to go through a sweep, beside what it measures.
 
     `csv` is what the rows go to in the end, `ray_address` the cluster: both are named in the line
-    that goes on.
+    that goes on. With `forget` it does not matter what ran out of memory before.
     """
 
     retry: "Collection[Status]"
+    forget: bool
     wait: bool
     allow_mismatch: bool
     csv: Path | None
@@ -65,6 +66,16 @@ class How:
         options = {"--ray-address": self.ray_address, "--csv": self.csv}
         more = "".join(f" {name} {value}" for name, value in options.items() if value)
         return f"gcbench sweep --resume {run}{more}"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a run has already: its manifest, what became of cases, which ran out of memory where."""
+
+    run: Path
+    manifest: "Manifest"
+    statuses: "Mapping[str, Status]"
+    ran_out: "Mapping[str, Collection[Measurement]]"
 
 
 @contextmanager
@@ -161,15 +172,16 @@ def measure_into(kept: "RunFile", ground: Ground, run: Path, extent: "Extent", h
     each = ", on each kind of device," if ground.place.sweep.per_device else ""
     try:
         with redirect_stdout(sys.stderr):
-            statuses = store.statuses(run)
+            ran_out = {} if how.forget else store.shortages(run)
+            known = Known(run, store.manifest(run), store.statuses(run), ran_out)
             faults.say(
                 f"{counted(extent.cases, 'case')} in "
                 f"{counted(extent.comparisons, 'comparison')}{each} into {run}"
-                + (f"; {len(statuses):,} are there already" if statuses else "")
+                + (f"; {len(known.statuses):,} are there already" if known.statuses else "")
             )
             with sweep_bar(extent.comparisons) as bar:
                 through = _spread if ground.cluster else _here
-                for record in through(ground, store.manifest(run), statuses, how, bar):
+                for record in through(ground, known, how, bar):
                     kept.append(record)
                     bar.done(record)
     except KeyboardInterrupt:
@@ -178,28 +190,20 @@ def measure_into(kept: "RunFile", ground: Ground, run: Path, extent: "Extent", h
         ) from None
 
 
-def _here(
-    ground: Ground,
-    manifest: "Manifest",
-    statuses: "Mapping[str, Status]",
-    how: How,
-    bar: "SweepBar",
-) -> "Iterator[ComparisonRecord]":
+def _here(ground: Ground, known: Known, how: How, bar: "SweepBar") -> "Iterator[ComparisonRecord]":
     from gcbench.engines import sweeps
     from gcbench.engines.jobs import Listener
+    from gcbench.environment import node_name
 
-    due = sweeps.due(ground.place, statuses, how.retry)
-    total = sweeps.extent(sweeps.due(ground.place, statuses, how.retry)).comparisons
-    with sweeps.Session(ground.place, manifest, how.wait, faults.say) as session:
-        yield from session.measure(bar.watched(due), total, Listener(bar.moved))
+    due = sweeps.due(ground.place, known.statuses, how.retry)
+    total = sweeps.extent(sweeps.due(ground.place, known.statuses, how.retry)).comparisons
+    ran_out = known.ran_out.get(node_name(), ())
+    with sweeps.Session(ground.place, known.manifest, how.wait, faults.say) as session:
+        yield from session.measure(bar.watched(due), total, Listener(bar.moved), ran_out)
 
 
 def _spread(
-    ground: Ground,
-    manifest: "Manifest",
-    statuses: "Mapping[str, Status]",
-    how: How,
-    bar: "SweepBar",
+    ground: Ground, known: Known, how: How, bar: "SweepBar"
 ) -> "Iterator[ComparisonRecord]":
     from gcbench.cluster import sessions
 
@@ -207,18 +211,19 @@ def _spread(
     try:
         yield from sessions.measure(
             ground.cluster,
-            manifest,
-            statuses,
+            known.manifest,
+            known.statuses,
             how.retry,
             wait=how.wait,
             allow_mismatch=how.allow_mismatch,
             tell=faults.say,
             watched=bar.moves,
             on_view=lambda view: bar.spread(view.total, view.doing),
+            ran_out=known.ran_out,
         )
     except sessions.NoLaneError as error:
         raise sessions.NoLaneError(
-            f"{error}: what was measured is kept; go on with: {how.going_on(Path(manifest.run))}"
+            f"{error}: what was measured is kept; go on with: {how.going_on(known.run)}"
         ) from error
 
 

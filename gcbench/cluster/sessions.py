@@ -1,7 +1,7 @@
 """A sweep on a cluster, from the connection to the last record."""
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from gcbench.cluster.pool import NoLaneError, RayPool
 from gcbench.cluster.spreading import Dealer, spread
 from gcbench.engines import sweeps
 from gcbench.engines.sweeps import Budget
-from gcbench.records import ComparisonRecord, Manifest, Status
+from gcbench.records import ComparisonRecord, Manifest, Measurement, Status
 from gcbench.spec import Case, Comparison
 from gcbench.sweep import Place, Sweep
 from gcbench.timing.replicates import Progress
@@ -91,11 +91,13 @@ def measure(
     tell: Tell,
     watched: bool,
     on_view: Callable[[View], None],
+    ran_out: Mapping[str, Iterable[Measurement]],
 ) -> Iterator[ComparisonRecord]:
     """Measure what is due on a cluster, one device after the other; yield records as they come.
 
-    `on_view` hears now and then how far lanes are, in detail where that is `watched`. Raises
-    NoLaneError where no lane is left.
+    `ran_out` are cases of the same sweep that ran out of memory before, by node. `on_view` hears
+    now and then how far lanes are, in detail where that is `watched`. Raises NoLaneError where no
+    lane is left.
     """
     asked = cluster.place.sweep
     dues = {
@@ -109,7 +111,7 @@ def measure(
         budget.expect(-later.pop(device))
         beside = before + sum(later.values())
         terms = Terms(device, 0, asked.seed, asked.timeout_s, asked.tf32, wait, watched)
-        dealer = Dealer(asked, due, budget, tell)
+        dealer = Dealer(asked, due, budget, tell, ran_out)
         with RayPool(terms, asked.cpus_per_comparison, manifest, allow_mismatch, tell) as pool:
 
             def look(dealer: Dealer = dealer, pool: RayPool = pool, beside: int = beside) -> None:
