@@ -9,8 +9,16 @@ import time
 from pathlib import Path
 
 import pytest
+from runs import manifest
 from test_cli import assert_refused, ran
 from test_isolated import MODULES, alive, gone
+from test_sweeps import asked, at
+
+from gcbench import store
+from gcbench.cli import sweeping
+from gcbench.cluster import connecting, sessions
+from gcbench.engines.sweeps import Extent
+from gcbench.errors import UsageError
 
 SMALL = ["-C", "16", "-s", "6,5x7", "-r", "2,4", "--precision", "50%", "--max-time", "200ms"]
 
@@ -175,6 +183,42 @@ def test_a_sweep_leaves_a_run_a_csv_and_a_table(folder, capsys):
     again, _, err = ran("sweep", "--resume", "run", capsys=capsys)
     assert again == 0
     assert "0 cases in 0 comparisons" in err
+
+
+@pytest.mark.slow
+def test_ray_is_wanted_only_where_something_is_due(folder, capsys, monkeypatch):
+    def wanted():
+        raise UsageError("Ray is wanted")
+
+    monkeypatch.setattr(connecting, "require_ray", wanted)
+    small = ["se", "-C", "16", "-s", "6", "-r", "4,32", "--max-time", "50ms", "-o", "run"]
+    assert ran("sweep", *small, "--engine", "inline", capsys=capsys)[0] == 3
+    # as if it had been begun on a cluster, asked from another machine
+    text = Path("run").read_text()
+    text = text.replace(f'"node":"{os.uname().nodename}"', '"node":"elsewhere"')
+    Path("run").write_text(text.replace('engine = \\"inline', 'engine = \\"ray'))
+    code, _, err = ran("sweep", "--resume", "run", capsys=capsys)
+    assert (code, "0 cases in 0 comparisons" in err) == (3, True)
+    assert ran("sweep", "--resume", "run", "--dry-run", capsys=capsys)[0] == 0
+    retried = ran("sweep", "--resume", "run", "--retry", "skipped", capsys=capsys)
+    assert_refused(retried, "Ray is wanted")
+    each = Path("run").read_text().replace("[engine]", "[engine]\\nper_device = true")
+    Path("run").write_text(each.replace('"kind":null', '"kind":"this kind"'))
+    assert_refused(ran("sweep", "--resume", "run", capsys=capsys), "Ray is wanted")
+
+
+def test_a_sweep_that_lost_its_last_node_names_the_run_to_go_on_with(folder, monkeypatch):
+    def measure(*about, **more):
+        raise sessions.NoLaneError("no node is left")
+
+    monkeypatch.setattr(sessions, "measure", measure)
+    run = sweeping.new_run()
+    place = at(asked(engine="ray"))
+    ground = sweeping.Ground(place, sessions.Cluster(place, ()))
+    how = sweeping.How((), False, True, False, None, None)
+    with store.create(run, manifest()) as kept, pytest.raises(sessions.NoLaneError) as raised:
+        sweeping.measure_into(kept, ground, run, Extent(), how)
+    assert str(raised.value).endswith(f"go on with: gcbench sweep --resume {run}")
 
 
 @pytest.mark.slow

@@ -124,7 +124,7 @@ def sweep(
         faults.say(f"wrote {dump_file}; measure it with: gcbench sweep --file {dump_file}")
         return
     faults.say("loading torch")
-    with prepared(asked, ray_address) as ground:
+    with prepared(asked, ray_address, resume, again) as ground:
         if dry_run:
             print(*foreseen(ground, resume, again), sep="\n")
             return

@@ -40,7 +40,7 @@ def new_run() -> Path:
 
 @dataclass(frozen=True)
 class Ground:
-    """Where a sweep measures: what it names, and the cluster, if it is not this machine."""
+    """Where a sweep measures: what it names, and the cluster, where one is needed."""
 
     place: "Place"
     cluster: "Cluster | None" = None
@@ -79,8 +79,10 @@ class Known:
 
 
 @contextmanager
-def prepared(asked: "Sweep", ray_address: str | None) -> Iterator[Ground]:
-    """Look at what a sweep names; be connected to its cluster, where it has one.
+def prepared(
+    asked: "Sweep", ray_address: str | None, run: Path | None, retry: "Collection[Status]"
+) -> Iterator[Ground]:
+    """Look at what a sweep names; be connected to its cluster, if it has one and anything is due.
 
     Raises UsageError where something of it cannot be had.
     """
@@ -96,9 +98,13 @@ def prepared(asked: "Sweep", ray_address: str | None) -> Iterator[Ground]:
             return
         from gcbench.cluster import connecting, sessions
 
-        connecting.require_ray()
         with redirect_stdout(sys.stderr):
-            sweeps.place_on(asked, asked.device or ("cpu",))
+            place = sweeps.place_on(asked, asked.device or ("cpu",))
+        # with --per-device nothing counts as done here: only the cluster tells which kinds it has
+        if run and not due_in(place, run, retry).cases:
+            yield Ground(place)
+            return
+        connecting.require_ray()
         faults.say(
             f"joining Ray at {ray_address}" if ray_address else "starting Ray on this machine"
         )
@@ -153,7 +159,9 @@ def start(ground: Ground, run: Path) -> "RunFile":
 def go_on(ground: Ground, run: Path, allow_mismatch: bool) -> "RunFile":
     """Open a run to go on with it. Raises RunError where machine or versions have changed."""
     now = _manifest(ground.place, run)
-    changed = store.mismatches(store.manifest(run), now, elsewhere=ground.cluster is not None)
+    changed = store.mismatches(
+        store.manifest(run), now, elsewhere=ground.place.sweep.engine == "ray"
+    )
     if changed and not allow_mismatch:
         raise RunError(
             f"{run} was begun elsewhere or otherwise, and its rows would not compare: "
@@ -197,6 +205,9 @@ def _here(ground: Ground, known: Known, how: How, bar: "SweepBar") -> "Iterator[
 
     due = sweeps.due(ground.place, known.statuses, how.retry)
     total = sweeps.extent(sweeps.due(ground.place, known.statuses, how.retry)).comparisons
+    # nobody is waited for where nothing is left to do
+    if not total:
+        return
     ran_out = known.ran_out.get(node_name(), ())
     with sweeps.Session(ground.place, known.manifest, how.wait, faults.say) as session:
         yield from session.measure(bar.watched(due), total, Listener(bar.moved), ran_out)
