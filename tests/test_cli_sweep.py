@@ -222,6 +222,18 @@ def test_a_sweep_that_lost_its_last_node_names_the_run_to_go_on_with(folder, mon
 
 
 @pytest.mark.slow
+def test_a_budget_begins_anew_where_a_sweep_goes_on_and_says_so(folder, capsys):
+    tight = ["se", *SMALL[:4], "--engine", "inline", "--budget", "1ms", "-o", "run"]
+    assert "anew" not in ran("sweep", *tight, capsys=capsys)[2]
+    assert list(store.statuses(Path("run")).values()) == ["ok", "skipped"]
+    again = ("--resume", "run", "--retry", "skipped", "--budget", "1m")
+    code, _, err = ran("sweep", *again, capsys=capsys)
+    assert code == 0
+    assert "--budget 1 min begins anew" in err
+    assert "anew" not in ran("sweep", "--resume", "run", capsys=capsys)[2]
+
+
+@pytest.mark.slow
 def test_what_ran_out_of_memory_is_remembered_when_a_sweep_goes_on(folder, capsys):
     ended = ["nl", "-C", "16", "-s", "56,64,7", "--max-time", "100ms", "--memory-limit", "32MiB"]
     assert ran("sweep", *ended, "--on-oom", "stop", "-o", "run", capsys=capsys)[0] == 4

@@ -15,7 +15,7 @@ from gcbench.cli.output import require_writable, show, write_whole
 from gcbench.cli.progress import SweepBar, sweep_bar
 from gcbench.cli.stored import opened
 from gcbench.errors import RunError, StoppedError, UsageError
-from gcbench.units import counted
+from gcbench.units import counted, span_text
 
 if TYPE_CHECKING:
     from gcbench.cluster.sessions import Cluster
@@ -177,7 +177,8 @@ def measure_into(kept: "RunFile", ground: Ground, run: Path, extent: "Extent", h
 
     Raises StoppedError where the person ends it, and GcbenchError where a cluster has no node left.
     """
-    each = ", on each kind of device," if ground.place.sweep.per_device else ""
+    asked = ground.place.sweep
+    each = ", on each kind of device," if asked.per_device else ""
     try:
         with redirect_stdout(sys.stderr):
             ran_out = {} if how.forget else store.shortages(run)
@@ -187,6 +188,8 @@ def measure_into(kept: "RunFile", ground: Ground, run: Path, extent: "Extent", h
                 f"{counted(extent.comparisons, 'comparison')}{each} into {run}"
                 + (f"; {len(known.statuses):,} are there already" if known.statuses else "")
             )
+            if known.statuses and extent.cases and asked.budget_s is not None:
+                faults.say(f"--budget {span_text(asked.budget_s)} begins anew")
             with sweep_bar(extent.comparisons) as bar:
                 through = _spread if ground.cluster else _here
                 for record in through(ground, known, how, bar):
