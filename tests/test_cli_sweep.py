@@ -134,6 +134,22 @@ def test_a_module_that_breaks_in_odd_ways_is_refused(source, words, folder, caps
     assert_refused(ran("sweep", "odd:X", *SMALL, capsys=capsys), "cannot import 'odd'", words)
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import os\nos._exit(3)", "to import it ended its process with exit code 3"),
+        ("import time\ntime.sleep(600)", "to import it took more than 4 s (--timeout)"),
+        ("raise KeyboardInterrupt", "importing it broke off with KeyboardInterrupt (odd.py:1)"),
+    ],
+)
+def test_a_module_that_ends_or_holds_its_process_ends_only_that(source, words, folder, capsys):
+    (folder / "odd.py").write_text(source)
+    outcome = ran("sweep", "gc", "odd:X", *SMALL, "--timeout", "4s", capsys=capsys)
+    assert_refused(outcome, f"block 'odd:X': {words}")
+    assert "odd" not in sys.modules
+    assert not children_of(str(folder))
+
+
 def test_a_dry_run_measures_nothing_and_leaves_nothing(folder, capsys):
     code, out, _ = ran("sweep", *SMALL, "--dry-run", capsys=capsys)
     assert code == 0
@@ -279,6 +295,8 @@ def test_what_failed_is_tried_again_beside_its_baseline_and_no_row_is_there_twic
     assert [row["block"] for row in found] == [*blocks, *blocks]
     assert {row["status"] for row in found} == {"ok"}
     assert len({row["key"] for row in found}) == 6
+    # all of it was left to other processes
+    assert "mended_blocks" not in sys.modules
 
 
 @pytest.mark.slow

@@ -114,6 +114,15 @@ def catalogue() -> tuple[Registry[BlockEntry], list[str]]:
     return Registry("block", (*BLOCKS, *found)), clashes
 
 
+def is_foreign(text: str) -> bool:
+    """Tell whether a block spec names code that is neither ours nor a library's that we know.
+
+    Raises UsageError where it follows no grammar.
+    """
+    target = parse_block(text).target
+    return ":" in target or (target not in BLOCKS and target in catalogue()[0])
+
+
 def resolve(text: str) -> Block:
     """Look at a block spec's target and options without building it.
 

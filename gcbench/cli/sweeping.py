@@ -108,7 +108,7 @@ def prepared(
         faults.say(
             f"joining Ray at {ray_address}" if ray_address else "starting Ray on this machine"
         )
-        with sessions.opened(asked, ray_address) as cluster:
+        with sessions.opened(place, ray_address) as cluster:
             yield Ground(cluster.place, cluster)
 
 

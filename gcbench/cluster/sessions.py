@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from gcbench.engines import sweeps
 from gcbench.engines.sweeps import Budget
 from gcbench.records import ComparisonRecord, Manifest, Measurement, Status
 from gcbench.spec import Case, Comparison
-from gcbench.sweep import Place, Sweep
+from gcbench.sweep import Place
 from gcbench.timing.replicates import Progress
 
 Tell = Callable[[str], None]
@@ -61,13 +61,13 @@ class Cluster:
 
 
 @contextmanager
-def opened(asked: Sweep, address: str | None) -> Iterator[Cluster]:
-    """Look at what a sweep names, and connect to the cluster that is to measure it.
+def opened(place: Place, address: str | None) -> Iterator[Cluster]:
+    """Connect to the cluster that is to measure a sweep; where it names no device, to choose one.
 
-    Raises UsageError where a block cannot be imported, the cluster cannot be had, or none of its
-    nodes has what the sweep asks for.
+    Raises UsageError where the cluster cannot be had, or none of its nodes has what the sweep asks
+    for.
     """
-    sweeps.place_on(asked, asked.device or ("cpu",))
+    asked = place.sweep
     named = [name for name in (*asked.blocks, asked.baseline) if name is not None]
     with tempfile.TemporaryDirectory(prefix="gcbench-") as folder:
         files = Path(folder) if shipping.ship(named, Path(folder)) else None
@@ -77,7 +77,7 @@ def opened(asked: Sweep, address: str | None) -> Iterator[Cluster]:
             nodes = tuple(alive(ray.nodes()))
             devices = asked.device or (default_device(nodes),)
             require_lanes(nodes, devices, asked.cpus_per_comparison)
-            yield Cluster(sweeps.place_on(asked, devices), nodes)
+            yield Cluster(replace(place, devices=devices), nodes)
 
 
 def measure(

@@ -11,13 +11,14 @@ from gcbench import blocks, environment, sweep
 from gcbench.engines import flagged, with_peaks
 from gcbench.engines.alone import Tell, alone_on
 from gcbench.engines.attempts import Bounds
+from gcbench.engines.fresh import Worker
 from gcbench.engines.inline import Inline
 from gcbench.engines.isolated import Isolated
 from gcbench.engines.jobs import SILENT, Engine, Job, Listener
 from gcbench.engines.static import Static
 from gcbench.peaks import Ceilings
 from gcbench.records import ComparisonRecord, Effort, Manifest, Measurement, Status, identity
-from gcbench.spec import Comparison
+from gcbench.spec import Block, Comparison
 from gcbench.sweep import Place, Sweep
 from gcbench.timing.replicates import Progress
 from gcbench.units import span_text
@@ -42,13 +43,25 @@ def place(asked: Sweep) -> Place:
 
 def place_on(asked: Sweep, devices: tuple[str, ...]) -> Place:
     """Look at what a sweep names, for devices that are known to be there; raises as `place`."""
-    found = Place(
-        asked,
-        tuple(blocks.resolve(name) for name in asked.blocks),
-        devices,
-        None if asked.baseline is None else blocks.resolve(asked.baseline),
-    )
+    named = [*asked.blocks, *(() if asked.baseline is None else (asked.baseline,))]
+    known = _looked_at(dict.fromkeys(named), asked)
+    baseline = None if asked.baseline is None else known[asked.baseline]
+    found = Place(asked, tuple(known[name] for name in asked.blocks), devices, baseline)
     sweep.require_bounded(found)
+    return found
+
+
+def _looked_at(names: Iterable[str], asked: Sweep) -> dict[str, Block]:
+    """Look at blocks; at those whose code is a user's in a process that they alone can end."""
+    with ExitStack() as held:
+        worker: Worker | None = None
+        found: dict[str, Block] = {}
+        for name in names:
+            if asked.engine == "inline" or not blocks.is_foreign(name):
+                found[name] = blocks.resolve(name)
+                continue
+            worker = worker or held.enter_context(Worker())
+            found[name] = worker.look(name, asked.timeout_s)
     return found
 
 
