@@ -21,6 +21,7 @@ from ray.cluster_utils import Cluster
 
 from gcbench import environment, spelling
 from gcbench.cluster import lanes, pool, sessions
+from gcbench.engines import sweeps
 from gcbench.engines.jobs import Job
 from gcbench.records import ComparisonRecord, Measurement
 from gcbench.sweep import Sweep
@@ -40,9 +41,9 @@ class Answering(lanes.Lane):
     """A lane that tries and times nothing, and tells the board as one that does."""
 
     def measure(self, job: Job) -> lanes.Reply:
-        self._told(self._board.begin, None)
         for case in [*range(len(job.comparison.cases)), None]:
             self._told(self._board.at, case)
+        self._told(self._board.end, None)
         found = tuple(Measurement(case, "skipped", "asked") for case in job.comparison.cases)
         return lanes.Reply(ComparisonRecord(found, job.comparison.baselines, 0.02, ()))
 
@@ -66,7 +67,7 @@ def swept(address: str, sweep: Sweep) -> Took:
     """Sweep, and measure from the first record on: nodes and lanes start once, whatever comes."""
     manifest = environment.manifest("ray_cluster", 0)
     first, number = 0.0, 0
-    with sessions.opened(sweep, address) as cluster:
+    with sessions.opened(sweeps.place_on(sweep, ("cpu",)), address) as cluster:
         for record in sessions.measure(
             cluster,
             manifest,
@@ -77,6 +78,7 @@ def swept(address: str, sweep: Sweep) -> Took:
             tell=print,
             watched=False,
             on_view=lambda view: None,
+            ran_out={},
         ):
             assert record.machine
             number += 1

@@ -32,6 +32,11 @@ _CGROUP = Path("/sys/fs/cgroup")
 _CPU = Path("/sys/devices/system/cpu/cpu0")
 
 
+def node_name() -> str:
+    """The name of this machine, as manifests have it."""
+    return socket.gethostname()
+
+
 def manifest(run: str, seed: int) -> Manifest:
     """Describe this machine, these versions and these settings, now."""
     import torch
@@ -45,7 +50,7 @@ def manifest(run: str, seed: int) -> Manifest:
         gcbench_version=version("gcbench") or "unknown",
         python_version=platform.python_version(),
         versions={name: version(name) for name in _LIBRARIES} | {"torch": str(torch.__version__)},
-        node=socket.gethostname(),
+        node=node_name(),
         system=platform.platform(),
         cpu=cpu_name(),
         cores=os.cpu_count() or 1,

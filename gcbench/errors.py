@@ -58,8 +58,10 @@ def at(error: BaseException) -> str:
 
 
 def at_code(code: CodeType, module: str) -> str:
-    """Say where a function of a user's module begins, as `at` does."""
-    return "" if _top(module) in _OURS else _shown(code.co_filename, code.co_firstlineno)
+    """Say where a function of a user's module begins, as `at` does; nothing of generated code."""
+    if _top(module) in _OURS or code.co_filename == "<string>":
+        return ""
+    return _shown(code.co_filename, code.co_firstlineno)
 
 
 def _top(module: str) -> str:

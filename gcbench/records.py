@@ -92,13 +92,17 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What became of one case. `reason` says in words why it is not ok."""
+    """What became of one case. `reason` says in words why it is not ok.
+
+    `needed_bytes` is the memory that a call of it was predicted to take, before it was tried.
+    """
 
     case: Case
     status: Status = "ok"
     reason: str | None = None
     metrics: dict[str, Cell] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    needed_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,8 +80,7 @@ def imported(what: str, target: str) -> Any:
     where it cannot be called.
     """
     module, _, attribute = target.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    look_here()
     try:
         found = importlib.import_module(module)
         factory = getattr(found, attribute, None)
@@ -96,6 +95,12 @@ def imported(what: str, target: str) -> Any:
             f"{suggestion(attribute, known)}"
         )
     return factory
+
+
+def look_here() -> None:
+    """Have modules looked for in the working directory too."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -9,8 +9,16 @@ import time
 from pathlib import Path
 
 import pytest
+from runs import manifest
 from test_cli import assert_refused, ran
 from test_isolated import MODULES, alive, gone
+from test_sweeps import asked, at
+
+from gcbench import store
+from gcbench.cli import sweeping
+from gcbench.cluster import connecting, sessions
+from gcbench.engines.sweeps import Extent
+from gcbench.errors import UsageError
 
 SMALL = ["-C", "16", "-s", "6,5x7", "-r", "2,4", "--precision", "50%", "--max-time", "200ms"]
 
@@ -126,6 +134,22 @@ def test_a_module_that_breaks_in_odd_ways_is_refused(source, words, folder, caps
     assert_refused(ran("sweep", "odd:X", *SMALL, capsys=capsys), "cannot import 'odd'", words)
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import os\nos._exit(3)", "to import it ended its process with exit code 3"),
+        ("import time\ntime.sleep(600)", "to import it took more than 4 s (--timeout)"),
+        ("raise KeyboardInterrupt", "importing it broke off with KeyboardInterrupt (odd.py:1)"),
+    ],
+)
+def test_a_module_that_ends_or_holds_its_process_ends_only_that(source, words, folder, capsys):
+    (folder / "odd.py").write_text(source)
+    outcome = ran("sweep", "gc", "odd:X", *SMALL, "--timeout", "4s", capsys=capsys)
+    assert_refused(outcome, f"block 'odd:X': {words}")
+    assert "odd" not in sys.modules
+    assert not children_of(str(folder))
+
+
 def test_a_dry_run_measures_nothing_and_leaves_nothing(folder, capsys):
     code, out, _ = ran("sweep", *SMALL, "--dry-run", capsys=capsys)
     assert code == 0
@@ -178,6 +202,74 @@ def test_a_sweep_leaves_a_run_a_csv_and_a_table(folder, capsys):
 
 
 @pytest.mark.slow
+def test_ray_is_wanted_only_where_something_is_due(folder, capsys, monkeypatch):
+    def wanted():
+        raise UsageError("Ray is wanted")
+
+    monkeypatch.setattr(connecting, "require_ray", wanted)
+    small = ["se", "-C", "16", "-s", "6", "-r", "4,32", "--max-time", "50ms", "-o", "run"]
+    assert ran("sweep", *small, "--engine", "inline", capsys=capsys)[0] == 3
+    # as if it had been begun on a cluster, asked from another machine
+    text = Path("run").read_text()
+    text = text.replace(f'"node":"{os.uname().nodename}"', '"node":"elsewhere"')
+    Path("run").write_text(text.replace('engine = \\"inline', 'engine = \\"ray'))
+    code, _, err = ran("sweep", "--resume", "run", capsys=capsys)
+    assert (code, "0 cases in 0 comparisons" in err) == (3, True)
+    assert ran("sweep", "--resume", "run", "--dry-run", capsys=capsys)[0] == 0
+    retried = ran("sweep", "--resume", "run", "--retry", "skipped", capsys=capsys)
+    assert_refused(retried, "Ray is wanted")
+    each = Path("run").read_text().replace("[engine]", "[engine]\\nper_device = true")
+    Path("run").write_text(each.replace('"kind":null', '"kind":"this kind"'))
+    assert_refused(ran("sweep", "--resume", "run", capsys=capsys), "Ray is wanted")
+
+
+def test_a_sweep_that_lost_its_last_node_names_the_run_to_go_on_with(folder, monkeypatch):
+    def measure(*about, **more):
+        raise sessions.NoLaneError("no node is left")
+
+    monkeypatch.setattr(sessions, "measure", measure)
+    run = sweeping.new_run()
+    place = at(asked(engine="ray"))
+    ground = sweeping.Ground(place, sessions.Cluster(place, ()))
+    how = sweeping.How((), False, True, False, None, None)
+    with store.create(run, manifest()) as kept, pytest.raises(sessions.NoLaneError) as raised:
+        sweeping.measure_into(kept, ground, run, Extent(), how)
+    assert str(raised.value).endswith(f"go on with: gcbench sweep --resume {run}")
+
+
+@pytest.mark.slow
+def test_a_budget_begins_anew_where_a_sweep_goes_on_and_says_so(folder, capsys):
+    tight = ["se", *SMALL[:4], "--engine", "inline", "--budget", "1ms", "-o", "run"]
+    assert "anew" not in ran("sweep", *tight, capsys=capsys)[2]
+    assert list(store.statuses(Path("run")).values()) == ["ok", "skipped"]
+    again = ("--resume", "run", "--retry", "skipped", "--budget", "1m")
+    code, _, err = ran("sweep", *again, capsys=capsys)
+    assert code == 0
+    assert "--budget 1 min begins anew" in err
+    assert "anew" not in ran("sweep", "--resume", "run", capsys=capsys)[2]
+
+
+@pytest.mark.slow
+def test_what_ran_out_of_memory_is_remembered_when_a_sweep_goes_on(folder, capsys):
+    ended = ["nl", "-C", "16", "-s", "56,64,7", "--max-time", "100ms", "--memory-limit", "32MiB"]
+    assert ran("sweep", *ended, "--on-oom", "stop", "-o", "run", capsys=capsys)[0] == 4
+    first = Path("run").read_bytes()
+
+    def after(*more):
+        Path("run").write_bytes(first)
+        going_on = ("--resume", "run", "--on-oom", "skip-larger", "--csv", "r.csv")
+        ran("sweep", *going_on, *more, capsys=capsys)
+        return [row["status"] for row in rows("r.csv")]
+
+    assert after() == ["oom", "skipped", "ok"]
+    assert "nl ran out of memory at" in rows("r.csv")[1]["reason"]
+    assert after("--memory-limit", "2GiB") == ["oom", "ok", "ok"]
+    assert after("--memory-limit", "2GiB", "--retry", "oom") == ["ok", "ok", "ok"]
+    # tried again, and it ran out again: then larger ones are left out as ever
+    assert after("--retry", "oom") == ["oom", "skipped", "ok"]
+
+
+@pytest.mark.slow
 def test_what_failed_is_tried_again_beside_its_baseline_and_no_row_is_there_twice(folder, capsys):
     (folder / "mended_blocks.py").write_text(
         "from pathlib import Path\nfrom torch import nn\n"
@@ -203,6 +295,8 @@ def test_what_failed_is_tried_again_beside_its_baseline_and_no_row_is_there_twic
     assert [row["block"] for row in found] == [*blocks, *blocks]
     assert {row["status"] for row in found} == {"ok"}
     assert len({row["key"] for row in found}) == 6
+    # all of it was left to other processes
+    assert "mended_blocks" not in sys.modules
 
 
 @pytest.mark.slow

@@ -16,6 +16,9 @@ from gcbench.records import Effort
 from gcbench.spec import Axes
 
 SOURCE = """\
+import dataclasses
+import functools
+
 import pandas
 import torch
 from torch import nn
@@ -92,8 +95,44 @@ class Looks(Good):
         self.first = self.widen.bias[0].item()
 
 
+class Alone(nn.Module):
+    def __init__(self):
+        super().__init__()
+
+
+class Bare(nn.Module):
+    def forward(self, x):
+        return -x
+
+
+class Demands(Good):
+    def __init__(self, dim, heads):
+        super().__init__(dim)
+
+
+class NoModule:
+    def __init__(self, dim):
+        self.dim = dim
+
+
 def halves(planes):
     return nn.Conv2d(planes, planes // 2, 1)
+
+
+def demands(planes, *, heads):
+    return nn.Conv2d(planes, planes, 1)
+
+
+partly = functools.partial(demands, 3)
+
+
+@dataclasses.dataclass
+class Generated:
+    dim: int
+    heads: int
+
+    def forward(self, x):
+        return abs(x)
 
 
 def text(planes):
@@ -107,6 +146,25 @@ UNBUILT = {
         2,
     ),
     "own_blocks:RefusesInside": ("groups", "self.extra", 0),
+    "own_blocks:Alone": ("takes 1 positional argument but 2", "def __init__(self):", 0),
+    "own_blocks:Bare": (
+        "takes 1 positional argument but 2",
+        "def forward(self, x):\n        return -",
+        0,
+    ),
+    "own_blocks:Demands": ("argument: 'heads'", "def __init__(self, dim, heads)", 0),
+    "own_blocks:demands": ("argument: 'heads'", "def demands", 0),
+    "own_blocks:partly": ("takes 1 positional argument but 2", "def demands", 0),
+    "own_blocks:Generated": (
+        "argument: 'heads'",
+        "def forward(self, x):\n        return abs(x)",
+        0,
+    ),
+    "own_blocks:NoModule": (
+        "not a torch.nn.Module",
+        "def __init__(self, dim):\n        self.dim",
+        0,
+    ),
     "own_blocks:text": ("makes a str, not a torch.nn.Module", "def text", 0),
     "own_blocks:Nothing": ("no class or function 'Nothing'", None, 0),
     "broken_blocks:Good": (

@@ -53,10 +53,10 @@ class Script:
         yield self.happened.popleft()
 
 
-def dealt(place, pool, statuses=None, budget=None, told=None):
+def dealt(place, pool, statuses=None, budget=None, told=None, ran_out=None):
     due = partial(sweeps.due, place, statuses or {}, ())
     tell = (told if told is not None else []).append
-    dealer = Dealer(place.sweep, due, budget or Budget(None, 0), tell)
+    dealer = Dealer(place.sweep, due, budget or Budget(None, 0), tell, ran_out or {})
     return list(spread(dealer, pool))
 
 
@@ -258,7 +258,8 @@ def test_what_a_budget_leaves_are_rows_of_a_node():
 def out_at(height):
     def does(name, job):
         full = finished(job, lambda case: "oom" if case.height >= height else "ok")
-        return Done(name, full, {i: case.height for i, case in enumerate(job.comparison.cases)})
+        found = tuple(replace(m, needed_bytes=m.case.height) for m in full.measurements)
+        return Done(name, replace(full, measurements=found))
 
     return does
 
@@ -273,6 +274,14 @@ def test_what_ran_out_of_memory_on_a_node_says_nothing_of_others():
     # b began with the first size at which memory ran out, and a had not
     assert seen["a"] == [{}, {}]
     assert seen["b"] == [{}, {"gc": 14, "nl": 14}]
+
+
+def test_what_ran_out_of_memory_before_bounds_its_node_alone():
+    place = at(asked(size="7,14"))
+    ran_out = {"small": [Measurement(next(sweeps.due(place, {})).cases[1], "oom", needed_bytes=3)]}
+    pool = Script([lane("a", "small"), lane("b", "large")])
+    dealt(place, pool, ran_out=ran_out)
+    assert {name: dict(job.bounds.ran_out) for name, job in pool.jobs} == {"a": {"nl": 3}, "b": {}}
 
 
 def test_a_sweep_ends_where_memory_runs_out_and_that_was_asked_for():
@@ -304,6 +313,7 @@ def on_two_devices(monkeypatch, place, does=lambda lane, job: Done(lane, finishe
         tell=lambda text: None,
         watched=False,
         on_view=lambda view: totals.append(view.total),
+        ran_out={},
     )
     return list(records), totals
 
@@ -326,7 +336,7 @@ def test_what_two_devices_measure_one_after_the_other_is_one_sweep(monkeypatch):
 
 def test_a_sweep_that_memory_ends_goes_to_no_other_device(monkeypatch):
     def does(name, job):
-        return Done(name, finished(job, lambda case: "oom"), {0: 1, 1: 1})
+        return Done(name, finished(job, lambda case: "oom"))
 
     place = at(asked(size="7,14", on_oom="stop"))
     records, _ = on_two_devices(monkeypatch, place, does)

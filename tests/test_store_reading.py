@@ -242,6 +242,37 @@ def test_a_retried_case_has_one_row_where_it_stood_from_its_newest_record(tmp_pa
     assert list(store.statuses(path).values()) == ["ok", "ok", "timeout", "ok", "ok"]
 
 
+def test_a_case_that_was_tried_keeps_its_row_where_it_is_skipped_later(tmp_path):
+    first = comparison(GC, SE, NL, statuses=("ok", "oom", "skipped"))
+    later = comparison(GC, SE, NL, statuses=("skipped", "skipped", "skipped"))
+    path = tmp_path / "a.jsonl"
+    store.save(Run(manifest(), (first, later)), path)
+    assert list(store.statuses(path).values()) == ["ok", "oom", "skipped"]
+    rows = list(tables.rows(store.open_run(path, pytest.fail)))
+    assert [row["status"] for row in rows] == ["ok", "oom", "skipped"]
+
+
+def test_what_ran_out_of_memory_is_known_by_node_until_it_is_tried_again(tmp_path):
+    def out(*statuses, **more):
+        made = comparison(GC, SE, NL, statuses=statuses)
+        found = tuple(
+            replace(m, needed_bytes=n) for n, m in zip((1, 2, 3), made.measurements, strict=True)
+        )
+        return replace(made, measurements=found, **more)
+
+    there = manifest(node="there")
+    larger = comparison(NL, size=(7, 7), statuses=("oom",))
+    first, again = out("ok", "oom", "oom"), out("ok", "ok", "crashed")
+    path = tmp_path / "a.jsonl"
+    store.save(Run(manifest(node="here"), (first, replace(larger, machine=there))), path)
+    found = store.shortages(path)
+    assert [(m.case.spec, m.needed_bytes) for m in found["here"]] == [("se", 2), ("nl", 3)]
+    assert [m.case.height for m in found["there"]] == [7]
+    path = tmp_path / "b.jsonl"
+    store.save(Run(manifest(node="here"), (first, again)), path)
+    assert store.shortages(path) == {}
+
+
 def test_an_ok_row_is_never_replaced(tmp_path):
     good, bad = comparison(GC, SE), comparison(GC, SE, statuses=("ok", "oom"), factor=3)
     path = kept(tmp_path / "a.jsonl", good, bad, comparison(GC, SE, factor=5))

@@ -1,5 +1,7 @@
 """Going through a sweep: what is due, what a budget gives, shortages, and what is foreseen."""
 
+from dataclasses import replace
+
 import pytest
 
 from gcbench import spelling, sweep
@@ -37,13 +39,14 @@ class Scripted:
         for position, case in enumerate(comparison.cases):
             needed = case.height * 100
             listener.on_trying(Trying(position))
+            counted = Measurement(case, flags=self.flags, needed_bytes=needed)
             why = bounds.why_skip(case, needed)
             if why:
-                found.append(Measurement(case, "skipped", why))
+                found.append(replace(counted, status="skipped", reason=why))
                 continue
-            listener.on_trying(Trying(position, Measurement(case), needed))
+            listener.on_trying(Trying(position, counted))
             status, reason = self.outcome(case)
-            found.append(Measurement(case, status, reason, flags=self.flags))
+            found.append(replace(counted, status=status, reason=reason))
         listener.on_trying(Trying(None))
         return ComparisonRecord(tuple(found), comparison.baselines, effort.precision, ())
 
@@ -156,6 +159,19 @@ def test_a_sweep_can_go_on_trying_or_end_when_memory_runs_out():
     records = went(at(asked(size="7,28,56,14", on_oom="stop")), engine, tell=told.append)
     assert statuses(records) == [["ok", "ok"], ["ok", "oom"]]
     assert "--on-oom stop" in told[0]
+
+
+def test_what_ran_out_of_memory_before_is_left_out_where_it_needs_as_much_on_that_device():
+    place = at(asked(size="7,28,56,14"))
+    engine = Scripted()
+    before = next(sweep.grid(at(asked(size="28")))).cases[1]
+    ran_out = [Measurement(before, "oom", needed_bytes=2800)]
+    records = went(place, engine, ran_out=ran_out)
+    assert statuses(records) == [["ok", "ok"], ["ok", "skipped"], ["ok", "skipped"], ["ok", "ok"]]
+    elsewhere = [Measurement(replace(before, device="cuda:0"), "oom", needed_bytes=2800)]
+    unknown = [Measurement(before, "oom")]
+    for silent in (elsewhere, unknown):
+        assert statuses(went(place, engine, ran_out=silent)) == [["ok", "ok"]] * 4
 
 
 def test_a_comparison_too_crowded_says_nothing_of_larger_cases():

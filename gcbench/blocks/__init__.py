@@ -11,6 +11,7 @@ other module needs nothing.
 """
 
 import copy
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gcbench import peers
-from gcbench.errors import UsageError, at_code, told, worded
+from gcbench.errors import UsageError, at, at_code, told, worded
 from gcbench.registry import Entry, Registry, imported, suggestion
 from gcbench.spec import (
     ELEMENT_BYTES,
@@ -111,6 +112,15 @@ def catalogue() -> tuple[Registry[BlockEntry], list[str]]:
         for p in points
     )
     return Registry("block", (*BLOCKS, *found)), clashes
+
+
+def is_foreign(text: str) -> bool:
+    """Tell whether a block spec names code that is neither ours nor a library's that we know.
+
+    Raises UsageError where it follows no grammar.
+    """
+    target = parse_block(text).target
+    return ":" in target or (target not in BLOCKS and target in catalogue()[0])
 
 
 def resolve(text: str) -> Block:
@@ -258,11 +268,14 @@ def _construct(text: str, channels: int, ratio: int | None) -> "nn.Module":
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a constructor may raise anything
+        # arguments that do not fit are refused where the call is, which is here
+        where = "" if at(error) else _made_at(factory)
         raise UsageError(
-            f"block {text!r} cannot be built at {channels} channels: {worded(error)}{remark(text)}"
+            f"block {text!r} cannot be built at {channels} channels: "
+            f"{worded(error)}{where}{remark(text)}"
         ) from error
     if not isinstance(module, nn.Module):
-        where = written_at(factory)
+        where = _made_at(factory)
         raise UsageError(
             f"block {text!r} makes a {type(module).__name__}, not a torch.nn.Module{where}"
         )
@@ -304,8 +317,18 @@ def remark(text: str) -> str:
 
 def source_of(module: "nn.Module", text: str) -> str:
     """Say where the code that a block runs is a user's own, else the code that made it."""
-    made_by = [] if text in _GIVEN.get() else [factory_of(parse_block(text))]
-    return written_at(type(module).forward, *made_by)
+    where = written_at(type(module).forward)
+    return where if where or text in _GIVEN.get() else _made_at(factory_of(parse_block(text)))
+
+
+def _made_at(factory: Factory) -> str:
+    """Say where a factory's own code begins: what takes its arguments, else a class's forward."""
+    if isinstance(factory, functools.partial):
+        return _made_at(factory.func)
+    if inspect.isclass(factory):
+        others = [factory.forward] if hasattr(factory, "forward") else []
+        return written_at(factory.__new__, factory.__init__, *others)
+    return written_at(factory, type(factory).__call__)
 
 
 def written_at(*functions: Callable[..., object]) -> str:

@@ -124,13 +124,15 @@ def sweep(
         faults.say(f"wrote {dump_file}; measure it with: gcbench sweep --file {dump_file}")
         return
     faults.say("loading torch")
-    with prepared(asked, ray_address) as ground:
+    with prepared(asked, ray_address, resume, again) as ground:
         if dry_run:
             print(*foreseen(ground, resume, again), sep="\n")
             return
         extent = due_in(ground.place, resume, again)
         run = resume or output or new_run()
-        how = How(again, not no_wait, allow_mismatch, csv, ray_address)
+        # what ran out is to be tried again, or has another limit now
+        forget = "oom" in again or memory_limit is not None
+        how = How(again, forget, not no_wait, allow_mismatch, csv, ray_address)
         with go_on(ground, run, allow_mismatch) if resume else start(ground, run) as kept:
             measure_into(kept, ground, run, extent, how)
     leave(run, csv)

@@ -112,7 +112,7 @@ Budget = Annotated[
     option(
         "--budget",
         help="Time of the whole sweep, shared among its comparisons; what does not get its turn is "
-        "a row that says so.",
+        "a row that says so. With --resume it begins anew, for what is left.",
         metavar="TIME",
         panel=EFFORT,
     ),

@@ -15,12 +15,12 @@ from gcbench.cli.output import require_writable, show, write_whole
 from gcbench.cli.progress import SweepBar, sweep_bar
 from gcbench.cli.stored import opened
 from gcbench.errors import RunError, StoppedError, UsageError
-from gcbench.units import counted
+from gcbench.units import counted, span_text
 
 if TYPE_CHECKING:
     from gcbench.cluster.sessions import Cluster
     from gcbench.engines.sweeps import Extent
-    from gcbench.records import ComparisonRecord, Manifest, Status
+    from gcbench.records import ComparisonRecord, Manifest, Measurement, Status
     from gcbench.store import RunFile
     from gcbench.sweep import Place, Sweep
 
@@ -40,7 +40,7 @@ def new_run() -> Path:
 
 @dataclass(frozen=True)
 class Ground:
-    """Where a sweep measures: what it names, and the cluster, if it is not this machine."""
+    """Where a sweep measures: what it names, and the cluster, where one is needed."""
 
     place: "Place"
     cluster: "Cluster | None" = None
@@ -51,10 +51,11 @@ class How:
     """What was said of how to go through a sweep, beside what it measures.
 
     `csv` is what the rows go to in the end, `ray_address` the cluster: both are named in the line
-    that goes on.
+    that goes on. With `forget` it does not matter what ran out of memory before.
     """
 
     retry: "Collection[Status]"
+    forget: bool
     wait: bool
     allow_mismatch: bool
     csv: Path | None
@@ -67,9 +68,21 @@ class How:
         return f"gcbench sweep --resume {run}{more}"
 
 
+@dataclass(frozen=True)
+class Known:
+    """What a run has already: its manifest, what became of cases, which ran out of memory where."""
+
+    run: Path
+    manifest: "Manifest"
+    statuses: "Mapping[str, Status]"
+    ran_out: "Mapping[str, Collection[Measurement]]"
+
+
 @contextmanager
-def prepared(asked: "Sweep", ray_address: str | None) -> Iterator[Ground]:
-    """Look at what a sweep names; be connected to its cluster, where it has one.
+def prepared(
+    asked: "Sweep", ray_address: str | None, run: Path | None, retry: "Collection[Status]"
+) -> Iterator[Ground]:
+    """Look at what a sweep names; be connected to its cluster, if it has one and anything is due.
 
     Raises UsageError where something of it cannot be had.
     """
@@ -85,13 +98,17 @@ def prepared(asked: "Sweep", ray_address: str | None) -> Iterator[Ground]:
             return
         from gcbench.cluster import connecting, sessions
 
-        connecting.require_ray()
         with redirect_stdout(sys.stderr):
-            sweeps.place_on(asked, asked.device or ("cpu",))
+            place = sweeps.place_on(asked, asked.device or ("cpu",))
+        # with --per-device nothing counts as done here: only the cluster tells which kinds it has
+        if run and not due_in(place, run, retry).cases:
+            yield Ground(place)
+            return
+        connecting.require_ray()
         faults.say(
             f"joining Ray at {ray_address}" if ray_address else "starting Ray on this machine"
         )
-        with sessions.opened(asked, ray_address) as cluster:
+        with sessions.opened(place, ray_address) as cluster:
             yield Ground(cluster.place, cluster)
 
 
@@ -142,7 +159,9 @@ def start(ground: Ground, run: Path) -> "RunFile":
 def go_on(ground: Ground, run: Path, allow_mismatch: bool) -> "RunFile":
     """Open a run to go on with it. Raises RunError where machine or versions have changed."""
     now = _manifest(ground.place, run)
-    changed = store.mismatches(store.manifest(run), now, elsewhere=ground.cluster is not None)
+    changed = store.mismatches(
+        store.manifest(run), now, elsewhere=ground.place.sweep.engine == "ray"
+    )
     if changed and not allow_mismatch:
         raise RunError(
             f"{run} was begun elsewhere or otherwise, and its rows would not compare: "
@@ -158,18 +177,22 @@ def measure_into(kept: "RunFile", ground: Ground, run: Path, extent: "Extent", h
 
     Raises StoppedError where the person ends it, and GcbenchError where a cluster has no node left.
     """
-    each = ", on each kind of device," if ground.place.sweep.per_device else ""
+    asked = ground.place.sweep
+    each = ", on each kind of device," if asked.per_device else ""
     try:
         with redirect_stdout(sys.stderr):
-            statuses = store.statuses(run)
+            ran_out = {} if how.forget else store.shortages(run)
+            known = Known(run, store.manifest(run), store.statuses(run), ran_out)
             faults.say(
                 f"{counted(extent.cases, 'case')} in "
                 f"{counted(extent.comparisons, 'comparison')}{each} into {run}"
-                + (f"; {len(statuses):,} are there already" if statuses else "")
+                + (f"; {len(known.statuses):,} are there already" if known.statuses else "")
             )
+            if known.statuses and extent.cases and asked.budget_s is not None:
+                faults.say(f"--budget {span_text(asked.budget_s)} begins anew")
             with sweep_bar(extent.comparisons) as bar:
                 through = _spread if ground.cluster else _here
-                for record in through(ground, store.manifest(run), statuses, how, bar):
+                for record in through(ground, known, how, bar):
                     kept.append(record)
                     bar.done(record)
     except KeyboardInterrupt:
@@ -178,28 +201,23 @@ def measure_into(kept: "RunFile", ground: Ground, run: Path, extent: "Extent", h
         ) from None
 
 
-def _here(
-    ground: Ground,
-    manifest: "Manifest",
-    statuses: "Mapping[str, Status]",
-    how: How,
-    bar: "SweepBar",
-) -> "Iterator[ComparisonRecord]":
+def _here(ground: Ground, known: Known, how: How, bar: "SweepBar") -> "Iterator[ComparisonRecord]":
     from gcbench.engines import sweeps
     from gcbench.engines.jobs import Listener
+    from gcbench.environment import node_name
 
-    due = sweeps.due(ground.place, statuses, how.retry)
-    total = sweeps.extent(sweeps.due(ground.place, statuses, how.retry)).comparisons
-    with sweeps.Session(ground.place, manifest, how.wait, faults.say) as session:
-        yield from session.measure(bar.watched(due), total, Listener(bar.moved))
+    due = sweeps.due(ground.place, known.statuses, how.retry)
+    total = sweeps.extent(sweeps.due(ground.place, known.statuses, how.retry)).comparisons
+    # nobody is waited for where nothing is left to do
+    if not total:
+        return
+    ran_out = known.ran_out.get(node_name(), ())
+    with sweeps.Session(ground.place, known.manifest, how.wait, faults.say) as session:
+        yield from session.measure(bar.watched(due), total, Listener(bar.moved), ran_out)
 
 
 def _spread(
-    ground: Ground,
-    manifest: "Manifest",
-    statuses: "Mapping[str, Status]",
-    how: How,
-    bar: "SweepBar",
+    ground: Ground, known: Known, how: How, bar: "SweepBar"
 ) -> "Iterator[ComparisonRecord]":
     from gcbench.cluster import sessions
 
@@ -207,18 +225,19 @@ def _spread(
     try:
         yield from sessions.measure(
             ground.cluster,
-            manifest,
-            statuses,
+            known.manifest,
+            known.statuses,
             how.retry,
             wait=how.wait,
             allow_mismatch=how.allow_mismatch,
             tell=faults.say,
             watched=bar.moves,
             on_view=lambda view: bar.spread(view.total, view.doing),
+            ran_out=known.ran_out,
         )
     except sessions.NoLaneError as error:
         raise sessions.NoLaneError(
-            f"{error}: what was measured is kept; go on with: {how.going_on(Path(manifest.run))}"
+            f"{error}: what was measured is kept; go on with: {how.going_on(known.run)}"
         ) from error
 
 

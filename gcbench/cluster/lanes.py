@@ -46,13 +46,9 @@ class Terms:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a lane found, and the memory that its cases were predicted to need, by position.
-
-    `refusal` says why this lane cannot measure at all.
-    """
+    """What a lane found; `refusal` says why it cannot measure at all."""
 
     record: ComparisonRecord | None = None
-    needs: tuple[tuple[int, int], ...] = ()
     refusal: str | None = None
 
 
@@ -127,13 +123,9 @@ class Lane:
         from gcbench.engines import flagged, with_peaks
         from gcbench.engines.jobs import Listener
 
-        needs: dict[int, int] = {}
-
         def tried(trying: "Trying") -> None:
-            if trying.needed_bytes is None:
+            if trying.counted is None:
                 self._told(self._board.at, trying.case)
-            elif trying.case is not None:
-                needs[trying.case] = trying.needed_bytes
 
         listener = Listener(self._stepper(), tried)
         try:
@@ -142,8 +134,7 @@ class Lane:
             return Reply(refusal=str(error))
         finally:
             self._told(self._board.end, None)
-        record = record if self._alone else flagged(record, "not_alone")
-        return Reply(record, tuple(needs.items()))
+        return Reply(record if self._alone else flagged(record, "not_alone"))
 
     def _stepper(self) -> "Callable[[Progress], None]":
         last = 0.0

@@ -205,7 +205,7 @@ class RayPool:
             yield from self._closed(name, reply.refusal or "")
             return
         self._stillborn[place.node.id] = 0
-        yield Done(name, reply.record, dict(reply.needs))
+        yield Done(name, reply.record)
 
     def _failed(self, name: str, error: Exception) -> Iterator[Event]:
         """Say what becomes of a lane, or of a node that could not be looked at."""

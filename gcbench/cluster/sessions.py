@@ -1,9 +1,9 @@
 """A sweep on a cluster, from the connection to the last record."""
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +15,9 @@ from gcbench.cluster.pool import NoLaneError, RayPool
 from gcbench.cluster.spreading import Dealer, spread
 from gcbench.engines import sweeps
 from gcbench.engines.sweeps import Budget
-from gcbench.records import ComparisonRecord, Manifest, Status
+from gcbench.records import ComparisonRecord, Manifest, Measurement, Status
 from gcbench.spec import Case, Comparison
-from gcbench.sweep import Place, Sweep
+from gcbench.sweep import Place
 from gcbench.timing.replicates import Progress
 
 Tell = Callable[[str], None]
@@ -61,13 +61,13 @@ class Cluster:
 
 
 @contextmanager
-def opened(asked: Sweep, address: str | None) -> Iterator[Cluster]:
-    """Look at what a sweep names, and connect to the cluster that is to measure it.
+def opened(place: Place, address: str | None) -> Iterator[Cluster]:
+    """Connect to the cluster that is to measure a sweep; where it names no device, to choose one.
 
-    Raises UsageError where a block cannot be imported, the cluster cannot be had, or none of its
-    nodes has what the sweep asks for.
+    Raises UsageError where the cluster cannot be had, or none of its nodes has what the sweep asks
+    for.
     """
-    sweeps.place_on(asked, asked.device or ("cpu",))
+    asked = place.sweep
     named = [name for name in (*asked.blocks, asked.baseline) if name is not None]
     with tempfile.TemporaryDirectory(prefix="gcbench-") as folder:
         files = Path(folder) if shipping.ship(named, Path(folder)) else None
@@ -77,7 +77,7 @@ def opened(asked: Sweep, address: str | None) -> Iterator[Cluster]:
             nodes = tuple(alive(ray.nodes()))
             devices = asked.device or (default_device(nodes),)
             require_lanes(nodes, devices, asked.cpus_per_comparison)
-            yield Cluster(sweeps.place_on(asked, devices), nodes)
+            yield Cluster(replace(place, devices=devices), nodes)
 
 
 def measure(
@@ -91,11 +91,13 @@ def measure(
     tell: Tell,
     watched: bool,
     on_view: Callable[[View], None],
+    ran_out: Mapping[str, Iterable[Measurement]],
 ) -> Iterator[ComparisonRecord]:
     """Measure what is due on a cluster, one device after the other; yield records as they come.
 
-    `on_view` hears now and then how far lanes are, in detail where that is `watched`. Raises
-    NoLaneError where no lane is left.
+    `ran_out` are cases of the same sweep that ran out of memory before, by node. `on_view` hears
+    now and then how far lanes are, in detail where that is `watched`. Raises NoLaneError where no
+    lane is left.
     """
     asked = cluster.place.sweep
     dues = {
@@ -109,7 +111,7 @@ def measure(
         budget.expect(-later.pop(device))
         beside = before + sum(later.values())
         terms = Terms(device, 0, asked.seed, asked.timeout_s, asked.tf32, wait, watched)
-        dealer = Dealer(asked, due, budget, tell)
+        dealer = Dealer(asked, due, budget, tell, ran_out)
         with RayPool(terms, asked.cpus_per_comparison, manifest, allow_mismatch, tell) as pool:
 
             def look(dealer: Dealer = dealer, pool: RayPool = pool, beside: int = beside) -> None:

@@ -4,16 +4,17 @@ That is each module or package that a block names, and what those import from th
 functions too. Of a package all files are taken that are no data of some size.
 """
 
-import importlib
 import shutil
 import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from modulefinder import ModuleFinder
 from pathlib import Path
 
 from gcbench.errors import UsageError
+from gcbench.registry import look_here
 from gcbench.spec import parse_block
 from gcbench.units import size_text
 
@@ -52,12 +53,17 @@ def _modules(blocks: Iterable[str]) -> Iterator[str]:
 
 
 def _own(name: str) -> Iterator[Path]:
-    """Where a top-level module lies, unless it is installed as nodes may have it too."""
-    module = importlib.import_module(name)
-    if module.__file__ and Path(module.__file__).name != "__init__.py":
-        places = [Path(module.__file__)]
-    else:
-        places = [Path(folder) for folder in getattr(module, "__path__", [])]
+    """Where a top-level module lies, unless it is installed as nodes may have it too.
+
+    It is looked for and not imported: what that does is tried in another process.
+    """
+    look_here()
+    spec = find_spec(name)
+    places: list[Path] = []
+    if spec and spec.submodule_search_locations is not None:
+        places = [Path(folder) for folder in spec.submodule_search_locations]
+    elif spec and spec.has_location and spec.origin:
+        places = [Path(spec.origin)]
     yield from (place.resolve() for place in places if not _is_installed(place.resolve()))
 
 

@@ -5,11 +5,11 @@ Pure: a `Pool` brings what happens, and this decides. The tests bring a pool of 
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
+from types import MappingProxyType
 from typing import Protocol
 
-from gcbench.engines.attempts import Bounds
 from gcbench.engines.jobs import Job
 from gcbench.engines.sweeps import Budget, Shortages, extent, not_run
 from gcbench.records import ComparisonRecord, Manifest, Measurement
@@ -45,11 +45,10 @@ class Ready:
 
 @dataclass(frozen=True)
 class Done:
-    """A lane finished its job; `needs` are the bytes that cases were predicted to need."""
+    """A lane finished its job."""
 
     lane: str
     record: ComparisonRecord
-    needs: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -160,13 +159,18 @@ class Dealer:
         due: Due,
         budget: Budget,
         tell: Tell,
+        ran_out: Mapping[str, Iterable[Measurement]] = MappingProxyType({}),
     ) -> None:
-        """Deal what `due` gives anew for each kind of device; for None where any will do."""
+        """Deal what `due` gives anew for each kind of device; for None where any will do.
+
+        `ran_out` are cases of the same sweep that ran out of memory before, by node.
+        """
         self._asked, self._due, self._tell = asked, due, tell
         self._budget = budget
         self._queues: dict[str | None, Iterator[Comparison]] = {}
         self._back: dict[str | None, deque[Turn]] = defaultdict(deque)
         self._shortages: dict[str, Shortages] = defaultdict(Shortages)
+        self._shortages |= {node: Shortages(found) for node, found in ran_out.items()}
         self._ended = False
         self.total = 0
 
@@ -181,14 +185,13 @@ class Dealer:
         comparison = None if self._ended else next(queue, None)
         if comparison is None:
             return None
-        usual = self._asked.effort(comparison.cases[0].device)
+        device = comparison.cases[0].device
+        usual = self._asked.effort(device)
         effort = self._budget.share(usual, lanes)
         if effort is None:
             spent = not_run(comparison, usual, self._asked.budget_s or 0)
             return replace(spent, place=comparison.place)
-        least = self._shortages[lane.node].least
-        ran_out = dict(least) if self._asked.on_oom == "skip-larger" else {}
-        bounds = Bounds(self._asked.memory_limit_bytes, ran_out)
+        bounds = self._shortages[lane.node].bounds(self._asked, device)
         return Turn(Job(comparison, effort, self._asked.seed, self._asked.counter, bounds=bounds))
 
     def give_back(self, lane: LaneState, turn: Turn) -> None:
@@ -197,7 +200,7 @@ class Dealer:
 
     def note(self, lane: LaneState, done: Done) -> None:
         """Remember what ran out of memory on a node; that may end the sweep."""
-        out = self._shortages[lane.node].note(done.record, done.needs)
+        out = self._shortages[lane.node].note(done.record.measurements)
         if out and self._asked.on_oom == "stop" and not self._ended:
             self._ended = True
             self._tell(

@@ -60,10 +60,9 @@ UNBOUNDED = Bounds()
 class Trying:
     """A case, by its position, that is about to be tried alone; None where all are timed from here.
 
-    `counted` is what is known of it before it is called for the first time, and `needed_bytes` the
-    memory that this is predicted to take; both are None while it is still being counted.
+    `counted` is what is known of it before it is called for the first time; None while it is still
+    being counted.
     """
 
     case: int | None
     counted: Measurement | None = None
-    needed_bytes: int | None = None

@@ -21,11 +21,12 @@ from typing import Self
 import msgspec
 
 from gcbench.engines.attempts import Trying
-from gcbench.engines.jobs import Job, Listener
+from gcbench.engines.jobs import Job, Listener, Request
 from gcbench.environment import oom_kills, torch_settings
-from gcbench.errors import GcbenchError
+from gcbench.errors import GcbenchError, UsageError
 from gcbench.offspring import MARK, end_marked
 from gcbench.records import ComparisonRecord, Status
+from gcbench.spec import Block
 from gcbench.timing.replicates import Progress
 from gcbench.units import span_text
 
@@ -63,13 +64,15 @@ main(*json.loads(sys.argv[3]))
 class Answer:
     """A line that a process sends back: how far it is, and in the end what it found.
 
-    `refusal` says why the job cannot be done, `failure` what broke off a job that could be, and
-    `status` what that makes of the case.
+    The line that looking at a block has begun says nothing else. `refusal` says why a request
+    cannot be met, `failure` what broke off a job that could be, and `status` what that makes of the
+    case.
     """
 
     progress: Progress | None = None
     trying: Trying | None = None
     record: ComparisonRecord | None = None
+    block: Block | None = None
     refusal: str | None = None
     failure: str | None = None
     status: Status = "error"
@@ -144,7 +147,7 @@ class Worker:
         of no more use then; NotBegunError where that was before it tried a case. Raises
         GcbenchError with what it said where the job cannot be done.
         """
-        self._send(msgspec.json.encode(job))
+        self._send(msgspec.json.encode(Request(job=job)))
         trying, begun = None, False
         limit_s, since = START_S, time.monotonic()
         while True:
@@ -173,6 +176,30 @@ class Worker:
                 if trying is None:
                     since = time.monotonic()
                 listener.on_progress(answer.progress)
+
+    def look(self, text: str, timeout_s: float) -> Block:
+        """Have a block looked at, as `blocks.resolve` does; importing it may take `timeout_s`.
+
+        Raises UsageError with what that said, or with how the import ended the process. Raises
+        GcbenchError where the process does not even begin.
+        """
+        self._send(msgspec.json.encode(Request(block=text)))
+        limit_s, begun = START_S, False
+        try:
+            self._answer(time.monotonic() + limit_s)
+            limit_s, begun = timeout_s, True
+            answer = self._answer(time.monotonic() + limit_s)
+        except _OverrunError:
+            why = f"took more than {span_text(limit_s)}" + (" (--timeout)" if begun else "")
+        except _EndedError as ended:
+            why = f"ended its process {_how(ended.code)}"
+        else:
+            if answer.block:
+                return answer.block
+            raise UsageError(answer.refusal)
+        if begun:
+            raise UsageError(f"block {text!r}: to import it {why}")
+        raise GcbenchError(f"cannot look at block {text!r}: to start a process for that {why}")
 
     def _send(self, line: bytes) -> None:
         assert self._process.stdin

@@ -76,7 +76,7 @@ def _attempt(job: Job, position: int, setting: Setting, listener: Listener) -> A
     case = job.comparison.cases[position]
     listener.on_progress(Progress(0.0, job.effort.max_time_s, doing=_doing(case)))
     listener.on_trying(Trying(position))
-    return try_case(case, setting, lambda *told: listener.on_trying(Trying(position, *told)))
+    return try_case(case, setting, lambda counted: listener.on_trying(Trying(position, counted)))
 
 
 def _time_what_runs(
@@ -103,7 +103,7 @@ def load_all() -> None:
     axes = Axes(channels=8, size=(4, 4), ratio=2)
     [case] = compare([blocks.resolve("gc")], axes, "cpu").cases
     with _torch_state() as threads:
-        try_case(case, Setting(0, threads), lambda counted, needed: None)
+        try_case(case, Setting(0, threads), lambda counted: None)
 
 
 def time_side_by_side(

@@ -44,6 +44,14 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Request:
+    """What a process is asked for: to do a job, or to look at a block, given as a spec."""
+
+    job: Job | None = None
+    block: str | None = None
+
+
+@dataclass(frozen=True)
 class Listener:
     """Who hears of a job on its way.
 

@@ -4,20 +4,21 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 from gcbench import blocks, environment, sweep
 from gcbench.engines import flagged, with_peaks
 from gcbench.engines.alone import Tell, alone_on
-from gcbench.engines.attempts import Bounds, Trying
+from gcbench.engines.attempts import Bounds
+from gcbench.engines.fresh import Worker
 from gcbench.engines.inline import Inline
 from gcbench.engines.isolated import Isolated
 from gcbench.engines.jobs import SILENT, Engine, Job, Listener
 from gcbench.engines.static import Static
 from gcbench.peaks import Ceilings
 from gcbench.records import ComparisonRecord, Effort, Manifest, Measurement, Status, identity
-from gcbench.spec import Comparison
+from gcbench.spec import Block, Comparison
 from gcbench.sweep import Place, Sweep
 from gcbench.timing.replicates import Progress
 from gcbench.units import span_text
@@ -42,13 +43,25 @@ def place(asked: Sweep) -> Place:
 
 def place_on(asked: Sweep, devices: tuple[str, ...]) -> Place:
     """Look at what a sweep names, for devices that are known to be there; raises as `place`."""
-    found = Place(
-        asked,
-        tuple(blocks.resolve(name) for name in asked.blocks),
-        devices,
-        None if asked.baseline is None else blocks.resolve(asked.baseline),
-    )
+    named = [*asked.blocks, *(() if asked.baseline is None else (asked.baseline,))]
+    known = _looked_at(dict.fromkeys(named), asked)
+    baseline = None if asked.baseline is None else known[asked.baseline]
+    found = Place(asked, tuple(known[name] for name in asked.blocks), devices, baseline)
     sweep.require_bounded(found)
+    return found
+
+
+def _looked_at(names: Iterable[str], asked: Sweep) -> dict[str, Block]:
+    """Look at blocks; at those whose code is a user's in a process that they alone can end."""
+    with ExitStack() as held:
+        worker: Worker | None = None
+        found: dict[str, Block] = {}
+        for name in names:
+            if asked.engine == "inline" or not blocks.is_foreign(name):
+                found[name] = blocks.resolve(name)
+                continue
+            worker = worker or held.enter_context(Worker())
+            found[name] = worker.look(name, asked.timeout_s)
     return found
 
 
@@ -123,28 +136,33 @@ class Budget:
         return replace(effort, max_time_s=given_s)
 
 
-@dataclass
 class Shortages:
-    """What ran out of memory in this sweep: for each block the fewest bytes at which it did."""
+    """What ran out of memory: on each device, for each block, the fewest bytes at which it did."""
 
-    least: dict[str, int] = field(default_factory=dict)
+    def __init__(self, before: Iterable[Measurement] = ()) -> None:
+        """Begin with what is known from before."""
+        self._least: dict[tuple[str, str], int] = {}
+        self.note(before)
 
-    def note(self, record: ComparisonRecord, needs: Mapping[int, int]) -> bool:
-        """Remember what a record shows, given what its cases were predicted to need, by position.
+    def note(self, measurements: Iterable[Measurement]) -> bool:
+        """Remember what became of cases.
 
-        Returns whether a case ran out of memory by itself; one that is out only because all arms
+        Returns whether one ran out of memory by itself; one that is out only because all arms
         together were too many says nothing about others.
         """
-        found = [
-            position
-            for position, measurement in enumerate(record.measurements)
-            if measurement.status == "oom" and "crowded" not in measurement.flags
-        ]
-        for position in found:
-            spec = record.measurements[position].case.spec
-            if position in needs:
-                self.least[spec] = min(needs[position], self.least.get(spec, needs[position]))
-        return bool(found)
+        out = [m for m in measurements if m.status == "oom" and "crowded" not in m.flags]
+        for measurement in out:
+            needed, case = measurement.needed_bytes, measurement.case
+            if needed is not None:
+                least = self._least.get((case.device, case.spec), needed)
+                self._least[case.device, case.spec] = min(needed, least)
+        return bool(out)
+
+    def bounds(self, asked: Sweep, device: str) -> Bounds:
+        """What that leaves to cases of a sweep on a device."""
+        larger = asked.on_oom == "skip-larger"
+        ran_out = {spec: n for (at, spec), n in self._least.items() if larger and at == device}
+        return Bounds(asked.memory_limit_bytes, ran_out)
 
 
 def measure(
@@ -154,31 +172,26 @@ def measure(
     engine: Engine,
     listener: Listener = SILENT,
     tell: Tell = lambda text: None,
+    ran_out: Iterable[Measurement] = (),
 ) -> Iterator[ComparisonRecord]:
     """Measure comparisons, of which there are `total`; yield the record of each at once.
 
-    Where the budget is spent, the rest are rows that say so.
+    Where the budget is spent, the rest are rows that say so. `ran_out` are cases of the same sweep
+    that ran out of memory before.
     """
-    budget, shortages = Budget(asked.budget_s, total), Shortages()
+    budget, shortages = Budget(asked.budget_s, total), Shortages(ran_out)
     for comparison in comparisons:
-        usual = asked.effort(comparison.cases[0].device)
+        device = comparison.cases[0].device
+        usual = asked.effort(device)
         effort = budget.share(usual)
         if effort is None:
             yield not_run(comparison, usual, asked.budget_s or 0)
             continue
-        needs: dict[int, int] = {}
-
-        def tried(trying: Trying, needs: dict[int, int] = needs) -> None:
-            if trying.case is not None and trying.needed_bytes is not None:
-                needs[trying.case] = trying.needed_bytes
-            listener.on_trying(trying)
-
-        ran_out = dict(shortages.least) if asked.on_oom == "skip-larger" else {}
-        bounds = Bounds(asked.memory_limit_bytes, ran_out)
+        bounds = shortages.bounds(asked, device)
         job = Job(comparison, effort, asked.seed, asked.counter, bounds=bounds)
-        record = engine.measure(job, replace(listener, on_trying=tried))
+        record = engine.measure(job, listener)
         yield record
-        if shortages.note(record, needs) and asked.on_oom == "stop":
+        if shortages.note(record.measurements) and asked.on_oom == "stop":
             tell("a case ran out of memory, which ends the sweep (--on-oom stop); --resume goes on")
             return
 
@@ -224,7 +237,11 @@ class Session:
         self._held.close()
 
     def measure(
-        self, comparisons: Iterable[Comparison], total: int, listener: Listener = SILENT
+        self,
+        comparisons: Iterable[Comparison],
+        total: int,
+        listener: Listener = SILENT,
+        ran_out: Iterable[Measurement] = (),
     ) -> Iterator[ComparisonRecord]:
         """Measure comparisons, as `measure` does, and add the ceilings for their rows."""
         asked = self._place.sweep
@@ -233,6 +250,8 @@ class Session:
             listener.on_progress(Progress(0.0, 0.0, doing=what))
 
         ceilings = Ceilings(self._manifest, self._tell, step)
-        for record in measure(asked, comparisons, total, self._engine, listener, self._tell):
+        for record in measure(
+            asked, comparisons, total, self._engine, listener, self._tell, ran_out
+        ):
             held = with_peaks(record, ceilings)
             yield held if self._alone else flagged(held, "not_alone")

@@ -51,9 +51,7 @@ class Attempt:
     work: Workload | None = None
 
 
-def try_case(
-    case: Case, setting: Setting, on_counted: Callable[[Measurement, int], None]
-) -> Attempt:
+def try_case(case: Case, setting: Setting, on_counted: Callable[[Measurement], None]) -> Attempt:
     """Count a case, see whether it can run here, and call it."""
     why_not = sweep.why_not(case)
     if why_not:
@@ -70,10 +68,11 @@ def try_case(
     if why_not:
         return Attempt(replace(counted, status="skipped", reason=why_not))
     needed = _needed_bytes(subject)
+    counted = replace(counted, needed_bytes=needed)
     too_large = setting.bounds.why_skip(case, needed)
     if too_large:
         return Attempt(replace(counted, status="skipped", reason=too_large))
-    on_counted(counted, needed)
+    on_counted(counted)
     shortage = setting.bounds.shortage(case, needed)
     if shortage:
         return Attempt(replace(counted, status="oom", reason=shortage))

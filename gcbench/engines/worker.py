@@ -1,4 +1,4 @@
-"""A fresh process that measures: jobs come on stdin, answers go to stdout.
+"""A fresh process that measures: requests come on stdin, answers go to stdout.
 
 Before a case is tried it is said which, and waited until that was heard.
 """
@@ -9,18 +9,21 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from gcbench import blocks
 from gcbench.engines.attempts import Trying
 from gcbench.engines.fresh import Answer
 from gcbench.engines.inline import load_all, measure
-from gcbench.engines.jobs import Job, Listener
+from gcbench.engines.jobs import Job, Listener, Request
 from gcbench.engines.limits import memory_limited
 from gcbench.environment import TorchSettings, set_torch
-from gcbench.errors import GcbenchError, told
+from gcbench.errors import GcbenchError, UsageError, told
 from gcbench.records import Status
+
+LOG = logging.getLogger("gcbench")
 
 
 def main(settings: Sequence[bool], log_level: int = logging.NOTSET) -> None:
-    """Take one job after another until there are no more; answer each step and each end.
+    """Take one request after another until there are no more; answer each step and each end.
 
     torch's switches are set as they stand in the process that asks. What gcbench logs from
     `log_level` on goes to stderr; by default, nothing below a warning.
@@ -47,10 +50,27 @@ def main(settings: Sequence[bool], log_level: int = logging.NOTSET) -> None:
         load_all()
         try:
             for line in jobs:
-                _run(msgspec.json.decode(line, type=Job), send, tell)
+                request = msgspec.json.decode(line, type=Request)
+                if request.job:
+                    _run(request.job, send, tell)
+                elif request.block:
+                    _look(request.block, send)
         except BrokenPipeError:
             # nobody listens any more
             os._exit(1)
+
+
+def _look(text: str, send: Callable[[Answer], None]) -> None:
+    send(Answer())
+    try:
+        found = blocks.resolve(text)
+    except UsageError as error:
+        LOG.debug("block %r", text, exc_info=error)
+        send(Answer(refusal=str(error)))
+    except BaseException as error:  # a module may raise anything, an interrupt too
+        send(Answer(refusal=f"block {text!r}: importing it broke off with {told(error)}"))
+    else:
+        send(Answer(block=found))
 
 
 def _run(job: Job, send: Callable[[Answer], None], tell: Callable[[Trying], None]) -> None:

@@ -7,7 +7,7 @@ samples and all. Lines are only ever added. `docs/design.md` has the format and 
 from gcbench.store.lines import Tell
 from gcbench.store.manifests import lines_of, mismatches, to_json
 from gcbench.store.names import newest, path_in
-from gcbench.store.reading import Stored, load, manifest, open_run, records, statuses
+from gcbench.store.reading import Stored, load, manifest, open_run, records, shortages, statuses
 from gcbench.store.retries import chosen
 from gcbench.store.writing import RunFile, create, resume, save
 
@@ -27,6 +27,7 @@ __all__ = [
     "records",
     "resume",
     "save",
+    "shortages",
     "statuses",
     "to_json",
 ]

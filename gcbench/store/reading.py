@@ -1,13 +1,15 @@
 """Runs read back: whole, line by line, or only what became of each case."""
 
+import itertools
 import stat
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from gcbench.errors import RunError
-from gcbench.records import ComparisonRecord, Manifest, Outline, Run, Status
+from gcbench.records import ComparisonRecord, Manifest, Measurement, Outline, Run, Status
 from gcbench.store.lines import Tell, manifest_of, outline_of, record_of
 from gcbench.store.retries import chosen
 
@@ -101,6 +103,21 @@ def statuses(path: Path, tell: Tell = ignore) -> dict[str, Status]:
         for comparison in chosen(outlines)
         for record, position in comparison
     }
+
+
+def shortages(path: Path) -> dict[str, list[Measurement]]:
+    """The cases that had run out of memory when they were last tried, by node.
+
+    Raises RunError where the file is no run.
+    """
+    stored, found = open_run(path, ignore), defaultdict[str, list[Measurement]](list)
+    for record, position in itertools.chain.from_iterable(chosen(stored.outlines)):
+        if stored.outlines[record].statuses[position] == "oom":
+            read = stored.comparison(record)
+            if read:
+                node = (read.machine or stored.manifest).node
+                found[node].append(read.measurements[position])
+    return dict(found)
 
 
 def _each(path: Path, read: Callable[[bytes], What], tell: Tell) -> Iterator[tuple[int, int, What]]:
