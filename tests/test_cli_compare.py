@@ -235,7 +235,7 @@ def test_every_format_is_the_same_on_stdout_and_in_a_file(name, folder, capsys):
     arguments = ("a.jsonl", "slow.jsonl", "--format", name)
     code, out, err = compared(*arguments, capsys=capsys)
     assert (code, err) == (0, "")
-    assert compared(*arguments, "-o", "x.txt", capsys=capsys) == (0, "", "")
+    assert compared(*arguments, "-o", "x.txt", capsys=capsys) == (0, "", "gcbench: wrote x.txt\n")
     assert (folder / "x.txt").read_bytes().decode() == out != ""
 
 

@@ -47,7 +47,7 @@ def test_every_format_is_the_same_on_stdout_and_in_a_file(name, folder, capsys):
         arguments = ["report", "results/new.jsonl", "--format", name, *more]
         code, out, err = ran(*arguments, capsys=capsys)
         assert (code, err) == (0, "")
-        assert ran(*arguments, "-o", "a.txt", capsys=capsys) == (0, "", "")
+        assert ran(*arguments, "-o", "a.txt", capsys=capsys) == (0, "", "gcbench: wrote a.txt\n")
         assert (folder / "a.txt").read_bytes().decode() == out != ""
 
 
