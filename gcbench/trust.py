@@ -158,7 +158,7 @@ def report(findings: Sequence[Finding], seconds: float, precision: float) -> Rep
         below=below,
         lean=lean,
         known_coverage=known_coverage,
-        known_found=share([each.verdict == "slower" for each in known]),
+        known_found=share([each.verdict == "slower" for each in findings if each.truth != 1]),
         drift=_drift(findings),
         resolution=resolution,
         coarsest=max(

@@ -342,7 +342,8 @@ def test_a_saving_is_told_with_its_interval():
     cells |= {"snl_relative_lo": 0.0752, "snl_relative_hi": 0.0871, "snl_verdict": "faster"}
     [sentence] = words._verdicts([row(**cells)])
     assert sentence == (
-        "b: it costs 450 M MACs and 3.40 ms; snl in its place costs 1.45 M MACs and 0.079 of its "
+        "b: a call costs 450 M MACs and 3.40 ms; "
+        "snl in its place costs 1.45 M MACs and 0.079 of its "
         "time (95 % interval 0.075 to 0.087)."
     )
 

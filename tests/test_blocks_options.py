@@ -255,7 +255,7 @@ def test_a_default_of_the_users_is_dropped_from_the_spec(my_blocks):
         (":MyBlock:gate=1", ("gate takes true or false", "'1'")),
         (":MyBlok", ("'MyBlok'", "did you mean 'MyBlock'?")),
         (":answer", ("'answer'", "no class or function")),
-        (":no_module", ("makes a str", "not a torch.nn.Module")),
+        (":no_module", ("makes str", "not a torch.nn.Module")),
         (":broken", ("cannot be built at 64 channels", "RuntimeError: no such luck")),
     ],
 )

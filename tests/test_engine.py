@@ -173,7 +173,7 @@ def test_a_failed_baseline_leaves_latencies_and_no_relative(bombs):
     ("name", "message"),
     [
         ("bombs:Refuses", "cannot be built at 16 channels: no such luck"),
-        ("bombs:not_a_module", r"makes a int, not a torch.nn.Module"),
+        ("bombs:not_a_module", r"makes int, not a torch.nn.Module"),
         ("bombs:Scal", "has no class or function 'Scal': did you mean 'Scale'"),
         ("bombs:Scale:factor=big", "factor takes a number, not 'big'"),
     ],

@@ -150,7 +150,7 @@ def test_a_function_of_the_users_makes_a_network(own):
     assert_refused(f"{own}:smal", "no class or function 'smal'", "did you mean 'small'")
     assert_refused(f"{own}:number", "no class or function 'number'")
     assert_refused(f"{own}:small:depth=3", "unknown option 'depth'")
-    assert_refused(f"{own}:not_a_module", "makes a int, not a torch.nn.Module")
+    assert_refused(f"{own}:not_a_module", "makes int, not a torch.nn.Module")
     assert_refused(f"{own}:fails", "cannot be made: ZeroDivisionError: by accident")
 
 

@@ -165,7 +165,7 @@ UNBUILT = {
         "def __init__(self, dim):\n        self.dim",
         0,
     ),
-    "own_blocks:text": ("makes a str, not a torch.nn.Module", "def text", 0),
+    "own_blocks:text": ("makes str, not a torch.nn.Module", "def text", 0),
     "own_blocks:Nothing": ("no class or function 'Nothing'", None, 0),
     "broken_blocks:Good": (
         "cannot import 'broken_blocks': ZeroDivisionError",

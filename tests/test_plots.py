@@ -239,7 +239,7 @@ def test_a_caption_tells_of_intervals_and_copies_where_there_are_any(run):
     [
         (RELATIVE, {"verdict": "unresolved"}, "unresolved"),
         (RELATIVE, {"verdict": "untrusted"}, "untrusted"),
-        (RELATIVE, {"verdict": "same", "flags": "pressure"}, None),
+        (RELATIVE, {"verdict": "same", "flags": "pressure"}, "busy"),
         (LATENCY, {"flags": "drift pressure"}, "busy"),
         (LATENCY, {"flags": "copies_differ"}, "untrusted"),
         (LATENCY, {"verdict": "unresolved", "flags": "drift"}, None),

@@ -1,12 +1,14 @@
 """What `check` makes of trials: exact shares, false verdicts, complaints."""
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import pytest
 
 from gcbench import trust
 from gcbench.formats import trust as form
+from gcbench.formats.terminal import plain
 from gcbench.statistics import Interval
 
 
@@ -140,3 +142,20 @@ def test_an_interval_that_is_not_known_holds_nothing_and_is_complained_of():
     assert report.trustworthy
     report = trust.report([*good(2), *[unknown] * 20], 3.0, 0.005)
     assert "the time was too short for intervals" in report.complaints
+
+
+def test_a_trial_that_tells_nothing_is_named_where_the_machine_is_believed():
+    blind = [finding(trial="nl beside gc", resolves=math.inf) for _ in range(3)]
+    report = trust.report([*good(), *blind], 3.0, 0.005)
+    assert report.trustworthy
+    assert "of about 3 %, but nothing of nl beside gc" in form.advice(report)
+    assert "but" not in form.advice(trust.report(good(), 3.0, 0.005))
+
+
+def test_trials_too_short_for_an_interval_are_counted_where_they_are_missing():
+    none = Interval(1.05, -math.inf, math.inf)
+    short = replace(finding(1.05, 0.01, 1.05, "unresolved", "calls"), relative=none)
+    report = trust.report([*good(), short], 3.0, 0.005)
+    assert (report.known_found.hits, report.known_found.trials) == (10, 11)
+    shown = plain(form.renderable(report, "here"))
+    assert "10 of 10, 1 without" in shown

@@ -277,7 +277,7 @@ def _construct(text: str, channels: int, ratio: int | None) -> "nn.Module":
     if not isinstance(module, nn.Module):
         where = _made_at(factory)
         raise UsageError(
-            f"block {text!r} makes a {type(module).__name__}, not a torch.nn.Module{where}"
+            f"block {text!r} makes {type(module).__name__}, not a torch.nn.Module{where}"
         )
     return module
 

@@ -30,8 +30,8 @@ FailOn = Annotated[
         "--fail-on",
         help="Exit 1 where this holds: slower, faster (of a case or a block), together (all slower "
         "at once), each with a share such as slower:3%, which the whole interval must exceed; "
-        "missing, failed (in B), counts (other parameters, MACs, memory), unresolved. "
-        "Commas or repetition add more.",
+        "missing (a case of A that B lacks), failed (ok in A, not in B), counts (other parameters, "
+        "MACs, memory), unresolved. Commas or repetition add more.",
         metavar="CONDITION",
     ),
 ]

@@ -125,10 +125,10 @@ def sweep(
         return
     faults.say("loading torch")
     with prepared(asked, ray_address, resume, again) as ground:
+        extent = due_in(ground.place, resume, again)
         if dry_run:
             print(*foreseen(ground, resume, again), sep="\n")
             return
-        extent = due_in(ground.place, resume, again)
         run = resume or output or new_run()
         # what ran out is to be tried again, or has another limit now
         forget = "oom" in again or memory_limit is not None

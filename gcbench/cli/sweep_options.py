@@ -287,7 +287,8 @@ def require_alone(given: Mapping[str, Sequence[Given]], **others: object) -> Non
         named = " and ".join(_option_of(name) for name in names)
         raise UsageError(
             f"--resume goes on with the sweep as the run has it: leave out {named} "
-            f"(it takes {', '.join(map(_option_of, GUARDS))}, --retry, --csv and --dry-run)"
+            f"(it takes {', '.join(map(_option_of, GUARDS))}, --retry, --csv, --no-wait, "
+            "--ray-address, --allow-mismatch and --dry-run)"
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from gcbench.errors import UsageError
 from gcbench.records import Manifest
+from gcbench.units import counted
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def require_lanes(nodes: Sequence[Node], devices: Sequence[str], cpus: int | Non
     most = max((node.cpus for node in nodes), default=0)
     if cpus is not None and cpus > most:
         raise UsageError(
-            f"--cpus-per-comparison {cpus}: the largest of {len(nodes)} nodes has {most} CPUs"
+            f"--cpus-per-comparison {cpus}: the largest of {counted(len(nodes), 'node')} has "
+            f"{most} CPUs"
         )
     for device in devices:
         if device.startswith("cuda:"):

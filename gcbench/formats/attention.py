@@ -209,7 +209,7 @@ def _price(row: Row) -> Iterator[str]:
     parts = [part for name in REPLACEMENTS if (part := _replacement(row, name))]
     if parts:
         costs = f"{count_text(row['macs'])} MACs{_latency(row)}"
-        yield f"it costs {costs}; {'; '.join(parts)}"
+        yield f"a call costs {costs}; {'; '.join(parts)}"
 
 
 def _latency(row: Row) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gcbench.disturbance import FLAG_WORDS
-from gcbench.trust import Finding, Report, Share, by_trial, resolved
+from gcbench.trust import COARSEST, Finding, Report, Share, by_trial, resolved
 from gcbench.units import latency_text, percent_text
 
 WANTED = 0.01
@@ -43,12 +43,20 @@ def advice(report: Report) -> str:
         )
     told = (
         f"Verdicts can be believed here. {report.seconds:g} s a comparison resolve differences "
-        f"of about {percent_text(report.resolution)}"
+        f"of about {percent_text(report.resolution)}{_except(report)}"
     )
     if report.resolution <= 1.15 * WANTED:
         return f"{told}."
     give = f"--precision {percent_text(report.precision)} {_time(report.seconds_for(WANTED))}"
     return f"{told}; for {percent_text(WANTED)} give {give.replace(' %', '%')} or so."
+
+
+def _except(report: Report) -> str:
+    """Name the trial that tells least, where that is too little to be of use."""
+    trial, difference = report.coarsest
+    if difference <= COARSEST:
+        return ""
+    return f", but {_difference(difference)} of {trial}"
 
 
 def _time(seconds: float) -> str:
@@ -75,10 +83,17 @@ def _row(trial: str, findings: Sequence[Finding]) -> tuple[str | Text, ...]:
         f"{findings[0].truth:.3g}",
         latency_text(us, us * 0.99, us * 1.01),
         f"{min(mids):.3f} to {max(mids):.3f}",
-        f"{sum(f.holds for f in findings)} of {sum(f.relative.known for f in findings)}",
+        _held(findings),
         _difference(resolved(findings)),
         Text(tally, style="bold red" if any(each.false for each in findings) else ""),
     )
+
+
+def _held(findings: Sequence[Finding]) -> str:
+    """How many intervals hold the truth; how many trials were too short for one."""
+    known = sum(each.relative.known for each in findings)
+    without = f", {len(findings) - known} without" if known < len(findings) else ""
+    return f"{sum(each.holds for each in findings)} of {known}{without}"
 
 
 def _difference(share: float) -> str:
@@ -111,7 +126,7 @@ def _sums(report: Report) -> Table:
             f"smallest difference resolved in {report.seconds:g} s",
             f"{_difference(report.resolution)}; coarsest {_difference(report.coarsest[1])} "
             f"({report.coarsest[0]})",
-            "under 25 %",
+            f"half of the trials under {percent_text(COARSEST)}",
         ),
     ):
         table.add_row(name, found, Text(expected, style="dim"))

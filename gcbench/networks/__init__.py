@@ -207,7 +207,7 @@ def _made(text: str) -> "nn.Module":
     except (Exception, SystemExit) as error:
         raise UsageError(f"network {text!r} cannot be made: {worded(error)}") from error
     if not isinstance(model, nn.Module):
-        raise UsageError(f"network {text!r} makes a {type(model).__name__}, not a torch.nn.Module")
+        raise UsageError(f"network {text!r} makes {type(model).__name__}, not a torch.nn.Module")
     return model.eval()
 
 

@@ -74,7 +74,7 @@ def _of_time(row: Row) -> Doubt | None:
 
 def _of_relative(row: Row) -> Doubt | None:
     verdict = row["verdict"]
-    return verdict if verdict in ("unresolved", "untrusted") else None
+    return verdict if verdict in ("unresolved", "untrusted") else _of_time(row)
 
 
 def _of_memory(row: Row) -> Doubt | None:
