@@ -354,6 +354,10 @@ def parse_block(text: str, what: str = "block") -> BlockSpec:
     def refuse(why: str) -> UsageError:
         return UsageError(f"{what} {text!r}: {why} (a {what} is TARGET[:key=value]...)")
 
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes of a shell that are no text, which no record could hold
+        raise refuse("it is no text in UTF-8") from None
     parts = text.split(":")
     first = next((i for i, part in enumerate(parts) if "=" in part), len(parts))
     target = parts[:first]

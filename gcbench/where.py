@@ -115,7 +115,8 @@ def parse_where(
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         offset = getattr(error, "offset", None)
         place = f" at character {offset}" if offset else ""
-        hint = " (equal is ==)" if re.search(r"(?<![<>=!:])=(?!=)", text) else ""
+        bare = re.sub(r"'[^']*'?|\"[^\"]*\"?", "", text)  # specs in quotes hold = themselves
+        hint = " (equal is ==)" if re.search(r"(?<![<>=!:])=(?!=)", bare) else ""
         raise UsageError(
             f"{option} {text!r} is no condition: not understood{place}{hint}"
         ) from error

@@ -47,6 +47,12 @@ def test_an_option_that_is_given_twice_is_refused_even_with_one_value(name, opti
     assert_told(spec, repr(spec), f"option '{option}' is given twice")
 
 
+@pytest.mark.parametrize("target", ["gc", "mine.blocks:Mine"])
+def test_bytes_that_are_no_text_are_refused_before_anybody_is_asked_of_them(target):
+    # as Python has what a shell gives in another encoding
+    assert_told(f"{target}:norm=\udcff", repr(f"{target}:norm=\udcff"), "no text in UTF-8")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_channels_are_an_axis_and_no_option(name):
     assert_told(f"{name}:channels=8", "unknown option 'channels'")

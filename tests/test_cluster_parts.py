@@ -176,6 +176,15 @@ def test_a_lock_that_cannot_be_had_is_told_and_the_core_left_to_others(tmp_path,
         assert not alone
 
 
+def test_a_pipe_in_place_of_a_lock_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / f"gcbench-cpu-core-{min(os.sched_getaffinity(0))}.lock")
+    asks = "from gcbench.cluster.cores import own_cores\n"
+    asks += "with own_cores(1, wait=False, tell=print) as alone: print(alone)"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", asks]
+    assert subprocess.check_output(command, env=environment, timeout=30, text=True) == "True\n"
+
+
 def test_a_lane_has_its_cores_before_torch_counts_them():
     asks = "import sys; import gcbench.cluster.lanes, gcbench.cluster.cores; "
     asks += "print('torch' in sys.modules)"

@@ -174,6 +174,9 @@ def test_a_case_that_dies_while_all_are_timed_is_found_by_timing_each_alone(modu
     assert [m.status for m in record.measurements] == ["ok", "crashed", "ok"]
     reason = record.measurements[1].reason
     assert reason.startswith("its process ended with exit code 9, when it was timed alone")
+    # what was counted of it stays, and what it needs, for where a kill was for want of memory
+    assert record.measurements[1].metrics["params"] == 0
+    assert record.measurements[1].needed_bytes > 0
 
 
 @pytest.mark.slow

@@ -3,12 +3,14 @@
 import logging
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from gcbench import blocks, engines
 from gcbench.cli.app import main
+from gcbench.engines.fresh import Worker
 from gcbench.engines.isolated import Isolated
 from gcbench.engines.jobs import Job
 from gcbench.errors import UsageError
@@ -351,6 +353,16 @@ def test_names_that_clash_are_told_and_left_to_their_full_spelling(installed, ca
     assert type(blocks.build("gc", 16, 4)).__module__ == "gcbench.blocks.gc"
     with pytest.raises(UsageError, match=r"'vb'.*named as other:Vb.*named as vision:Vb"):
         blocks.resolve("vb")
+
+
+def test_what_a_module_forks_does_not_answer_for_it(own_blocks):
+    # both go on from there, and the other one is first
+    forks = "import os, time\nif os.fork():\n    time.sleep(1)\nfrom own_blocks import Good\n"
+    Path("forking_blocks.py").write_text(forks)
+    with Worker() as worker:
+        assert worker.look("forking_blocks:Good", 60.0).name == "forking_blocks:Good"
+        time.sleep(1)
+        assert worker.look("own_blocks:Good", 60.0).name == "own_blocks:Good"
 
 
 def test_listing_blocks_loads_no_torch_and_no_library():

@@ -273,6 +273,20 @@ def test_what_ran_out_of_memory_is_known_by_node_until_it_is_tried_again(tmp_pat
     assert store.shortages(path) == {}
 
 
+def test_a_record_is_read_once_for_all_that_ran_out_of_memory_in_it(tmp_path, monkeypatch):
+    path, read, comparison_at = tmp_path / "a.jsonl", [], store.Stored.comparison
+    both = comparison(GC, SE, statuses=("oom", "oom"))
+    store.save(Run(manifest(node="here"), (comparison(NL), both)), path)
+
+    def reading(stored, position):
+        read.append(position)
+        return comparison_at(stored, position)
+
+    monkeypatch.setattr(store.Stored, "comparison", reading)
+    assert [m.case.spec for m in store.shortages(path)["here"]] == ["gc", "se"]
+    assert read == [1]
+
+
 def test_an_ok_row_is_never_replaced(tmp_path):
     good, bad = comparison(GC, SE), comparison(GC, SE, statuses=("ok", "oom"), factor=3)
     path = kept(tmp_path / "a.jsonl", good, bad, comparison(GC, SE, factor=5))

@@ -311,6 +311,11 @@ def test_what_a_condition_may_not_say_is_refused_with_the_place(text, words):
         assert words in told
 
 
+@pytest.mark.parametrize("text", ["spec == 'gc:fusion=mul' and", 'spec == "gc:fusion=mul'])
+def test_an_equal_sign_within_a_text_is_no_mistake(text):
+    assert "(equal is ==)" not in refusal(lambda: where.parse_where("--where", text))
+
+
 WORDS = (
     *("channels", "block", "ratio", " ", "(", ")", "**", "*", "/", "%", "-", "<", "==", "in"),
     *("not", " and ", " or ", "'gc'", "9", "0", "0.5", "1e99", ",", "[", "]", "lambda", "."),

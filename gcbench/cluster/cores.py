@@ -133,7 +133,8 @@ def _locked(held: ExitStack, path: Path, kind: int) -> bool:
 
 def _opened(path: Path) -> int:
     """Open a file to be locked; another user's too, which may only be read."""
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+    # nothing there is waited for: to open a named pipe would take somebody who writes into it
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         return os.open(path, flags)
     except FileNotFoundError:

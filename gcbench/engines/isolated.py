@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Self
 
+from gcbench.engines.attempts import Trying
 from gcbench.engines.fresh import NotBegunError, Worker, WorkerError
 from gcbench.engines.jobs import SILENT, Job, Listener
 from gcbench.errors import GcbenchError
@@ -107,9 +108,13 @@ class Isolated:
         """Time one case alone; returns how its worker was lost, if it was."""
         case = job.comparison.cases[position]
         listener.on_progress(Progress(0.0, job.effort.max_time_s, doing=f"suspecting {case.label}"))
+        tried: list[Trying] = []
         try:
-            self._ask(job.alone(position), SILENT)
+            self._ask(job.alone(position), Listener(on_trying=tried.append))
         except WorkerError as lost:
+            # what was counted of it stays known, also where it is no longer tried but timed
+            counted = next((each for each in reversed(tried) if each.counted), None)
+            lost.trying = lost.trying or counted
             return lost
         return None
 

@@ -37,7 +37,12 @@ def main(settings: Sequence[bool], log_level: int = logging.NOTSET) -> None:
         os.dup2(2, 1)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 
+        here = os.getpid()
+
         def send(answer: Answer) -> None:
+            # what a user's module forked, and left to go on from there, would answer a second time
+            if os.getpid() != here:
+                os._exit(1)
             answers.write(msgspec.json.encode(answer) + b"\n")
             answers.flush()
 

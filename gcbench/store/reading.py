@@ -111,12 +111,16 @@ def shortages(path: Path) -> dict[str, list[Measurement]]:
     Raises RunError where the file is no run.
     """
     stored, found = open_run(path, ignore), defaultdict[str, list[Measurement]](list)
+    out = defaultdict[int, list[int]](list)
     for record, position in itertools.chain.from_iterable(chosen(stored.outlines)):
         if stored.outlines[record].statuses[position] == "oom":
-            read = stored.comparison(record)
-            if read:
-                node = (read.machine or stored.manifest).node
-                found[node].append(read.measurements[position])
+            out[record].append(position)
+    # a record has all its samples with it, so each is read once
+    for record, positions in out.items():
+        read = stored.comparison(record)
+        if read:
+            node = (read.machine or stored.manifest).node
+            found[node] += [read.measurements[position] for position in positions]
     return dict(found)
 
 
