@@ -133,9 +133,9 @@ def _locked(held: ExitStack, path: Path, kind: int) -> bool:
 
 def _opened(path: Path) -> int:
     """Open a file to be locked; another user's too, which may only be read."""
-    # nothing there is waited for: to open a named pipe would take somebody who writes into it
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    # nobody is waited for who would write into a pipe
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        return os.open(path, flags)
-    except FileNotFoundError:
-        return os.open(path, flags | os.O_CREAT, 0o666)
+        return os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        return os.open(path, flags | os.O_RDONLY)
