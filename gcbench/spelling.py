@@ -75,7 +75,7 @@ def parse_counts(place: str, item: str) -> Sequence[int]:
         return range(start, stop + 1, step)
     if factors := re.fullmatch(r"([0-9]+)\.\.([0-9]+)x([0-9]+)", item):
         start, stop = (spec.parse_count(place, end) for end in factors.groups()[:2])
-        factor = spec.parse_count(place, factors[3], least=2)
+        factor = spec.parse_count(f"{place}, as the factor of {item!r},", factors[3], least=2)
         _require_upwards(place, item, start, stop)
         powers = itertools.takewhile(
             lambda number: number <= stop, (start * factor**i for i in itertools.count())

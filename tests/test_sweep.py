@@ -97,7 +97,7 @@ def test_axes_need_no_quotes_in_a_shell(text):
         ("2,", "nothing stands between"),
         ("56:14", "counts up, and 56 is above 14"),
         ("56..14x2", "counts up"),
-        ("7..56x1", "from 2"),
+        ("7..56x1", "as the factor of '7..56x1', takes a whole number from 2"),
         ("7..56", "14:56:14 (start:stop:step)"),
         ("1:9:0", "whole number from 1"),
         ("0", "whole number from 1"),

@@ -15,7 +15,7 @@ from gcbench.formats.text import printable
 from gcbench.labels import AXES, axes_text, axis_word, full_label, label, label_of_key, shared
 from gcbench.roofline import GRAPH_GAIN, HOST_SHARE, NEAR
 from gcbench.tables import Row
-from gcbench.units import interval_text, percent_text
+from gcbench.units import counted, interval_text, percent_text
 
 # columns that stand even where every cell is empty; the second ones only where something was timed
 _ALWAYS = ("block", "params", "MACs")
@@ -139,7 +139,7 @@ def failures(rows: Iterable[Row]) -> Iterator[str]:
     for (status, reason), times in failed.most_common(REASONS_TOLD):
         yield f"{status} ({times}): {reason}"
     if len(failed) > REASONS_TOLD:
-        yield f"and {len(failed) - REASONS_TOLD} more reasons: the CSV has them"
+        yield f"and {counted(len(failed) - REASONS_TOLD, 'more reason')} (--csv FILE has all)"
 
 
 def widths_of(layout: Layout) -> list[int]:
