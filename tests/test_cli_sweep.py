@@ -120,6 +120,7 @@ def test_links_that_go_round_are_one_clear_line(folder, capsys):
     assert_refused(ran("report", "loop", capsys=capsys), "loop")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "words"),
     [
@@ -134,6 +135,7 @@ def test_a_module_that_breaks_in_odd_ways_is_refused(source, words, folder, caps
     assert_refused(ran("sweep", "odd:X", *SMALL, capsys=capsys), "cannot import 'odd'", words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "words"),
     [

@@ -355,6 +355,7 @@ def test_names_that_clash_are_told_and_left_to_their_full_spelling(installed, ca
         blocks.resolve("vb")
 
 
+@pytest.mark.slow
 def test_what_a_module_forks_does_not_answer_for_it(own_blocks):
     # both go on from there, and the other one is first
     forks = "import os, time\nif os.fork():\n    time.sleep(1)\nfrom own_blocks import Good\n"
