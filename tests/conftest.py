@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 import tempfile
 from dataclasses import replace
 
@@ -9,8 +10,27 @@ import pytest
 
 from gcbench.records import Peaks
 
+ENDED = pytest.StashKey[int]()
+
 # ceilings that no test has to wait for; what measures them has tests of its own
 PEAKS = Peaks("made-up", "cpu", "made up", None, {}, {}, {}, ((2**18, 1e11), (2**28, 1e10)), 1.0)
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Remember how the tests ended, for the very end."""
+    session.config.stash[ENDED] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    """End with the status of the tests, before threads of Ray's and V8's are torn down.
+
+    They outlive what they use when the interpreter ends, and one was seen to crash there.
+    """
+    if ENDED in config.stash and "ray" in sys.modules:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(config.stash[ENDED])
 
 
 @pytest.fixture(autouse=True, scope="session")
