@@ -148,7 +148,7 @@ def attention(
 ) -> None:
     """Measure how much attention depends on the query, and what a block of one map would save."""
     shown = ATTENTION_FORMATS[format]
-    axes = _read_axes(device, threads)
+    axes = options.read_device(device, threads)
     drawn_from = spec.parse_count("--seed", seed, least=0)
     chosen = _read_queries(queries, output)
     side = spec.parse_size("--size", size)
@@ -178,13 +178,6 @@ def attention(
         report = _analysed(asked, no_latency, no_wait)
     _leave(report, shown, csv, output)
     _end(report, timed=not no_latency)
-
-
-def _read_axes(device: str | None, threads: str | None) -> spec.Axes:
-    return spec.Axes(
-        device=None if device is None else spec.parse_device("--device", device),
-        threads=None if threads is None else spec.parse_threads("--threads", threads),
-    )
 
 
 def _read_queries(text: str, output: Path | None) -> Chooser | None:

@@ -29,10 +29,7 @@ def check(
     seconds = parse_seconds("--max-time", max_time)
     times = spec.parse_count("--repeat", repeat)
     drawn_from = spec.parse_count("--seed", seed, least=0)
-    axes = spec.Axes(
-        device=None if device is None else spec.parse_device("--device", device),
-        threads=None if threads is None else spec.parse_threads("--threads", threads),
-    )
+    axes = options.read_device(device, threads)
     faults.say("loading torch")
 
     from gcbench.cli.output import show_laid_out

@@ -255,17 +255,24 @@ def read_axes(
     threads: str | None,
 ) -> spec.Axes:
     """Read one value for every axis. Raises UsageError, which names the option."""
-    return spec.Axes(
+    return replace(
+        read_device(device, threads),
         batch=spec.parse_count("--batch", batch),
         channels=spec.parse_count("--channels", channels),
         size=spec.parse_size("--size", size),
         ratio=spec.parse_count("--ratio", ratio),
         dtype=spec.parse_choice("--dtype", dtype, spec.Dtype),
-        device=None if device is None else spec.parse_device("--device", device),
         layout=spec.parse_choice("--layout", layout, spec.Layout),
         mode=spec.parse_choice("--mode", mode, spec.Mode),
         runtime=spec.parse_choice("--runtime", runtime, spec.Runtime),
         cache=None if cache is None else spec.parse_choice("--cache", cache, spec.Cache),
+    )
+
+
+def read_device(device: str | None, threads: str | None) -> spec.Axes:
+    """Read where to measure; every other axis has its default. Raises UsageError."""
+    return spec.Axes(
+        device=None if device is None else spec.parse_device("--device", device),
         threads=None if threads is None else spec.parse_threads("--threads", threads),
     )
 

@@ -80,10 +80,7 @@ def paper(
         raise UsageError(
             "--size goes with --latency: counts are at the sizes of the paper's tables"
         )
-    axes = spec.Axes(
-        device=None if device is None else spec.parse_device("--device", device),
-        threads=None if threads is None else spec.parse_threads("--threads", threads),
-    )
+    axes = options.read_device(device, threads)
     effort = options.read_effort(precision, max_time, quick, False, NETWORK_EFFORT)
     shown = PAPER_FORMATS[format]
     require_free(csv, None)

@@ -18,10 +18,7 @@ def peaks(
 
     from gcbench import spec
 
-    axes = spec.Axes(
-        device=None if device is None else spec.parse_device("--device", device),
-        threads=None if threads is None else spec.parse_threads("--threads", threads),
-    )
+    axes = options.read_device(device, threads)
     shortened = None if tf32 is None else spec.parse_choice("--tf32", tf32, spec.Switch)
     faults.say("loading torch")
 

@@ -70,8 +70,12 @@ class How:
 
 @dataclass(frozen=True)
 class Known:
-    """What a run has already: its manifest, what became of cases, which ran out of memory where."""
+    """What is due of a run, and what it has already.
 
+    That is its manifest, what became of cases, and which ran out of memory on each node.
+    """
+
+    due: "Extent"
     run: Path
     manifest: "Manifest"
     statuses: "Mapping[str, Status]"
@@ -182,7 +186,7 @@ def measure_into(kept: "RunFile", ground: Ground, run: Path, extent: "Extent", h
     try:
         with redirect_stdout(sys.stderr):
             ran_out = {} if how.forget else store.shortages(run)
-            known = Known(run, store.manifest(run), store.statuses(run), ran_out)
+            known = Known(extent, run, store.manifest(run), store.statuses(run), ran_out)
             faults.say(
                 f"{counted(extent.cases, 'case')} in "
                 f"{counted(extent.comparisons, 'comparison')}{each} into {run}"
@@ -206,14 +210,15 @@ def _here(ground: Ground, known: Known, how: How, bar: "SweepBar") -> "Iterator[
     from gcbench.engines.jobs import Listener
     from gcbench.environment import node_name
 
-    due = sweeps.due(ground.place, known.statuses, how.retry)
-    total = sweeps.extent(sweeps.due(ground.place, known.statuses, how.retry)).comparisons
     # nobody is waited for where nothing is left to do
-    if not total:
+    if not known.due.comparisons:
         return
+    due = sweeps.due(ground.place, known.statuses, how.retry)
     ran_out = known.ran_out.get(node_name(), ())
     with sweeps.Session(ground.place, known.manifest, how.wait, faults.say) as session:
-        yield from session.measure(bar.watched(due), total, Listener(bar.moved), ran_out)
+        yield from session.measure(
+            bar.watched(due), known.due.comparisons, Listener(bar.moved), ran_out
+        )
 
 
 def _spread(
