@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 import tempfile
 from dataclasses import replace
@@ -14,6 +15,15 @@ ENDED = pytest.StashKey[int]()
 
 # ceilings that no test has to wait for; what measures them has tests of its own
 PEAKS = Peaks("made-up", "cpu", "made up", None, {}, {}, {}, ((2**18, 1e11), (2**28, 1e10)), 1.0)
+
+
+def pytest_configure():
+    """Let interrupts reach what tests start, also where a shell began the tests in the background.
+
+    A shell without job control has those ignore SIGINT, and what they start inherits that.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish(session, exitstatus):
