@@ -49,6 +49,10 @@ FLAG_WORDS = {
     "leave --no-wait away",
     "copies_differ": "two copies of one thing differ by more than the precision (copies_differ): "
     "claim nothing; gcbench check tells whether this machine can be believed",
+    "tainted": "a case broke this process's use of the device, and there was no other to go on in "
+    "(tainted): start anew without it",
+    "event_overhead": "over 2 % of a sample is the pair of CUDA events around it "
+    "(event_overhead): ratios are pulled towards 1",
     "constant_norm": "one hidden channel makes LayerNorm constant (constant_norm)",
     "counters_disagree": "fvcore and torch count different MACs (counters_disagree)",
     "baseline_failed": "a baseline was not measured, so nothing is divided by it (baseline_failed)",

@@ -194,15 +194,23 @@ def free_bytes(device: str) -> int | None:
     return min((reading for reading in readings if reading is not None), default=None)
 
 
-def give_back(device: str) -> None:
-    """Give memory that nothing uses any more back to a GPU, so that it is free for others."""
+def give_back(device: str) -> bool:
+    """Give memory that nothing uses any more back to a GPU, so that it is free for others.
+
+    Returns whether the device still answers: after an illegal access nothing does.
+    """
     if device == "cpu":
-        return
+        return True
     import torch
 
     gc.collect()
-    with torch.cuda.device(device):
-        torch.cuda.empty_cache()
+    try:
+        with torch.cuda.device(device):
+            torch.cuda.synchronize()
+            torch.cuda.empty_cache()
+    except RuntimeError:
+        return False
+    return True
 
 
 def oom_kills() -> int | None:

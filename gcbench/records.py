@@ -1,6 +1,6 @@
 """What a run holds: frozen records of what was seen. Nothing here is derived, rounded or scaled."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from gcbench.spec import Case
@@ -10,6 +10,9 @@ SCHEMA = 3
 Status = Literal["ok", "oom", "timeout", "error", "crashed", "skipped"]
 StoppedBy = Literal["precision", "time"]
 Role = Literal["case", "aa", "copy"]
+# What a call does to the queue of a device that is held: it fits in; it fills it, so that the host
+# waits for room while the device is busy; or the host waits for the device inside.
+Queueing = Literal["fits", "fills", "syncs"]
 Cell = int | float | str | None
 
 
@@ -49,7 +52,7 @@ class DeviceState:
 
     `clock_mhz` is the lowest clock that a wait of known length showed, `told_mhz` the lowest that
     the driver told, temperature and power the highest. `throttle` names the driver's reasons for
-    holding the clock down.
+    holding the clock down. `event_pair_ns` is what a sample of nothing reads.
     """
 
     clock_mhz: float | None = None
@@ -58,6 +61,7 @@ class DeviceState:
     power_w: float | None = None
     throttle: tuple[str, ...] = ()
     throttled_rounds: int = 0
+    event_pair_ns: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,11 @@ class ComparisonRecord:
     machine: "Manifest | None" = None
     kind: str | None = None
     place: int = 0
+
+    def flagged(self, flag: str) -> "ComparisonRecord":
+        """The same with a flag on every case."""
+        found = tuple(replace(m, flags=(*m.flags, flag)) for m in self.measurements)
+        return replace(self, measurements=found)
 
 
 def identity(key: str, kind: str | None) -> str:

@@ -40,6 +40,7 @@ FIXED_COLUMNS = (
     *("call_macs", "call_conv_macs", "traffic_bytes", "peaks"),
     *("network", "inserted", "inserted_at", "params_added", "macs_added", "images_per_s"),
     "started",
+    *("event_pair_us", "kernels_per_call", "top_kernels", "energy_mj"),
 )
 # a metric whose column the fixed order does not name comes last
 COLUMNS = tuple(
@@ -66,20 +67,23 @@ WHOLE_NUMBERS = (
     *("min_bytes", "replicates", "samples", "calls_per_sample", "discarded_rounds"),
     *("peak_memory_bytes", "activation_memory_bytes", "comparison", "processes"),
     *("saved_memory_bytes", "call_macs", "call_conv_macs", "traffic_bytes"),
-    *("inserted", "params_added", "macs_added"),
+    *("inserted", "params_added", "macs_added", "kernels_per_call"),
 )
 FRACTIONS = (
     *("latency_us", "latency_us_lo", "latency_us_hi", "latency_us_min", "compile_ms"),
     *("relative", "relative_lo", "relative_hi", "aa_lo", "aa_hi", "copies"),
     *("host_us", "graph_us", "floor_us", "floor_fraction", "images_per_s"),
+    *("event_pair_us", "energy_mj"),
 )
 # what a condition may compare a column with
 KINDS: dict[str, type] = {
     column: int if column in (*WHOLE_NUMBERS, *FRACTIONS) else str for column in COLUMNS
 }
 
-# far-out samples are told where they are more than this share
+# far-out samples are told where they are more than this share, the pair of events around a sample
+# where it is more than this share of it
 FAR_OUT_TOLD = 0.02
+EVENTS_TOLD = 0.02
 
 
 def frame(run: Run | Stored) -> "pd.DataFrame":
@@ -153,6 +157,9 @@ def rows_of(record: ComparisonRecord, manifest: Manifest) -> Iterator[dict[str, 
             flags.append("copies_differ")
         if summary and summary.exposed:
             flags.append("launch_exposed")
+        pair_us = event_pair_us(record)
+        if summary and pair_us and pair_us > EVENTS_TOLD * _sample_us(summary):
+            flags.append("event_overhead")
         limits, special = _limits(measurement, summary, record, manifest)
         flags += special
         yield {
@@ -164,8 +171,20 @@ def rows_of(record: ComparisonRecord, manifest: Manifest) -> Iterator[dict[str, 
             **_inside(measurement, record.measurements[record.baselines[position]], summary),
             "baseline": record.measurements[record.baselines[position]].case.key,
             "pair": record.pair,
+            "event_pair_us": pair_us if summary else None,
             "flags": " ".join(flags) or None,
         }
+
+
+def event_pair_us(record: ComparisonRecord) -> float | None:
+    """What a pair of CUDA events around nothing reads, in microseconds: it is in every sample."""
+    replicates = [replicate for timing in record.timings for replicate in timing.replicates]
+    read_ns = [r.device.event_pair_ns for r in replicates if r.device and r.device.event_pair_ns]
+    return max(read_ns, default=0.0) / 1e3 or None
+
+
+def _sample_us(summary: Summary) -> float:
+    return summary.calls * summary.latency.mid / 1e3
 
 
 def _where(record: ComparisonRecord, manifest: Manifest) -> Manifest:

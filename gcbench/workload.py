@@ -3,11 +3,14 @@
 import copy
 import random
 from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from gcbench.records import Queueing
 from gcbench.spec import Case, Layout, Mode
 
 Prepare = Callable[[], None]
@@ -29,11 +32,12 @@ class Workload:
 
     `prepare` does what must not be timed; `call` is what is timed and returns the output, or None
     where the mode ends in a backward pass. `repeatable` tells whether several calls may follow one
-    preparation, `cold` whether a preparation empties the caches, `syncs` whether a call waits for
-    the device.
+    preparation, `cold` whether a preparation empties the caches, `queueing` what a call does to a
+    device's queue, `turns` how many calls in a row touch all of its inputs.
     """
 
-    syncs = False
+    queueing: Queueing = "fits"
+    turns = 1
 
     def __init__(
         self,
@@ -130,7 +134,7 @@ class Workload:
             self._threads,
             self._to_input,
         )
-        work.syncs = self.syncs
+        work.queueing = self.queueing
         return work
 
     _spacer: Tensor | None = None
@@ -139,7 +143,8 @@ class Workload:
 class Copy:
     """One clone of the input: the unit of memory traffic."""
 
-    syncs = False
+    queueing: Queueing = "fits"
+    turns = 1
 
     def __init__(
         self, x: Tensor, before: Prepare | None = None, threads: int | None = None
@@ -182,12 +187,13 @@ class Repeated:
 
     cold = False
     repeatable = True
+    turns = 1
 
     def __init__(self, work: Workload, times: int) -> None:
         """Call `work`, which must be repeatable, so many times."""
         self._work, self._times = work, times
         self.prepare, self.settle = work.prepare, work.settle
-        self.syncs = work.syncs
+        self.queueing = work.queueing
 
     def call(self) -> None:
         """Do the work so many times."""
@@ -210,24 +216,25 @@ class Replayed:
     gradients stay where the graph writes them.
     """
 
-    syncs = False
+    queueing: Queueing = "fits"
+    turns = 1
 
     def __init__(self, work: Workload) -> None:
-        """Take a work over; it is recorded when it is first prepared."""
+        """Take a work over and record it; raises what recording raises.
+
+        `output` is what the recorded call returned: each replay writes it anew.
+        """
         self._work = work
         self.cold = work.cold
         self.repeatable = not work.cold
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._graph, self.output = recorded(work)
 
     def prepare(self) -> None:
-        """Do what must not be timed, at first recording; raises what recording raises."""
-        if self._graph is None:
-            self._graph = recorded(self._work)
+        """Do what must not be timed."""
         self._work.prepare_machine()
 
     def call(self) -> None:
         """Replay the graph."""
-        assert self._graph is not None
         self._graph.replay()
 
     def settle(self) -> None:
@@ -247,10 +254,12 @@ class Replayed:
 class Rotated:
     """A work and another beside it, called in turn: no call finds its own input in the caches."""
 
+    turns = 2
+
     def __init__(self, work: "Turned", rng: random.Random) -> None:
         """Put another beside the work, with an input of its own."""
         self._next, self._other = work, work.beside(rng)
-        self.repeatable, self.cold, self.syncs = work.repeatable, work.cold, work.syncs
+        self.repeatable, self.cold, self.queueing = work.repeatable, work.cold, work.queueing
 
     def prepare(self) -> None:
         """Prepare the one whose turn it is."""
@@ -270,10 +279,16 @@ class Rotated:
 Turned = Workload | Copy | Repeated | Replayed
 
 
-def recorded(work: Workload) -> "torch.cuda.CUDAGraph":
-    """Record one call of a work as a CUDA graph; raises what torch or the module raises then."""
-    with torch.cuda.device(work.x.device):
-        current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+def recorded(work: Workload) -> "tuple[torch.cuda.CUDAGraph, Tensor | None]":
+    """Record one call of a work as a CUDA graph; returns it and what the call returned.
+
+    Raises what torch or the module raises meanwhile. The stream that was current is so again, and
+    the allocator is out of the graph's pool as far as torch allows; yet what a broken capture
+    leaves in libraries is unknown, so nothing should be measured in this process then.
+    """
+    device = work.x.device
+    with torch.cuda.device(device):
+        current, side = torch.cuda.current_stream(), _side_stream(device)
         # libraries make their handles and work space at first calls, which no graph may hold
         side.wait_stream(current)
         with torch.cuda.stream(side):
@@ -282,10 +297,22 @@ def recorded(work: Workload) -> "torch.cuda.CUDAGraph":
         current.wait_stream(side)
         work.clear()
         torch.set_grad_enabled(work.mode != "infer")
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            work.call()
-    return graph
+        graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
+        try:
+            with torch.cuda.graph(graph, pool=pool, stream=side):
+                output = work.call()
+        except BaseException:
+            torch.cuda.set_stream(current)
+            with suppress(Exception):  # private, and not needed where the capture ended in order
+                torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
+            raise
+    return graph, output
+
+
+@lru_cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """A stream to record on, one for each device: libraries keep work space for every stream."""
+    return torch.cuda.Stream(device)
 
 
 def _set_threads(threads: int | None) -> None:

@@ -25,6 +25,7 @@ class FakeClock:
     """
 
     burst_ns = None
+    queues = False
 
     def __init__(
         self, slowness: Callable[[float], float] = lambda second: 1.0, eviction: float = 0.0
@@ -69,7 +70,8 @@ class FakeWork:
     preparation_ns: float = 0.0
     repeatable: bool = True
     cold: bool = False
-    syncs: bool = False
+    queueing: str = "fits"
+    turns: int = 1
 
     def prepare(self) -> None:
         self.clock.work(self.preparation_ns)

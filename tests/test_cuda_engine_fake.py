@@ -1,5 +1,6 @@
 """A comparison on a fake GPU: real blocks on the CPU, the device's time, the engine between."""
 
+import contextlib
 import gc
 import weakref
 
@@ -8,9 +9,12 @@ import torch
 from fake_gpu import FakeGpu
 
 from gcbench import engines, environment, runtimes, tables, workload
-from gcbench.engines import alone, inline, trying
-from gcbench.records import DeviceState, Effort
+from gcbench.engines import alone, inline, isolated, trying
+from gcbench.engines.attempts import ProcessTaintedError, Taint
+from gcbench.engines.jobs import Job
+from gcbench.records import ComparisonRecord, DeviceState, Effort, Measurement
 from gcbench.spec import Axes
+from gcbench.timing import launch
 from gcbench.timing.cuda import CudaClock
 
 AXES = Axes(channels=16, size=(6, 5), ratio=4, device="cuda", cache="warm")
@@ -46,10 +50,13 @@ class Waits(nn.Module):
 class Graph:
     """What recording gives: replaying takes the device as long, and the host next to nothing."""
 
+    replayed = []
+
     def __init__(self, gpu):
         self._gpu = gpu
 
     def replay(self):
+        self.replayed.append(self)
         self._gpu.host_ns += 5_000
         self._gpu.do(DEVICE_NS / 2)
 
@@ -85,7 +92,9 @@ def gpu(monkeypatch, tmp_path):
         )
     monkeypatch.setitem(runtimes.APPLIES, "eager", lambda: applied)
     monkeypatch.setitem(runtimes.APPLIES, "graph", lambda: applied)
-    monkeypatch.setattr(workload, "recorded", lambda work: Graph(fake))
+    monkeypatch.setattr(workload, "recorded", lambda work: (Graph(fake), None))
+    # the device exists in this process alone
+    monkeypatch.setattr(engines, "_may_break", lambda comparison: False)
     monkeypatch.setattr(environment, "require_device", lambda device: None)
     for module in (environment, alone):
         monkeypatch.setattr(module, "device_id", lambda device: "cuda-fake")
@@ -93,7 +102,11 @@ def gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(environment, "last_level_cache_bytes", lambda device: 2**16)
     monkeypatch.setattr(trying, "cache_flush", lambda size, device: lambda: fake.do(1.5 * size))
     fake.given_back = []
-    monkeypatch.setattr(environment, "give_back", fake.given_back.append)
+    monkeypatch.setattr(launch, "ENERGY_NS", 20_000_000)
+    fake.answers = True
+    monkeypatch.setattr(
+        environment, "give_back", lambda device: fake.given_back.append(device) or fake.answers
+    )
     (tmp_path / "on_gpu.py").write_text(MODULES)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -139,7 +152,10 @@ def test_a_block_that_no_graph_can_hold_keeps_its_row_and_says_why(gpu, monkeypa
     monkeypatch.setattr(workload, "recorded", refuses)
     table = measured(["gc"])
     assert table["status"].tolist() == ["ok"]
+    assert table["latency_us"].tolist() == pytest.approx([400.0])
     assert table["graph_us"].isna().all()
+    # this process cannot be replaced
+    assert "tainted" in table["flags"].iloc[0].split()
     assert (
         "no CUDA graph could be recorded: RuntimeError: operation not permitted"
         in (table["reason"].iloc[0])
@@ -173,7 +189,7 @@ def test_an_oom_in_the_middle_is_a_row_and_leaves_no_memory_behind(gpu):
         on_gpu.Greedy.held = None
         gc.collect()
         alive.append([ref() is not None for ref in buffers])
-        gpu_give_back(device)
+        return gpu_give_back(device)
 
     environment.give_back = noting
     table = measured(["gc", "on_gpu:Greedy", "se"])
@@ -221,3 +237,152 @@ def test_inputs_take_turns_where_a_gpu_is_warm(gpu):
         work.call()
         called.append(work._next.x.data_ptr())
     assert called[0] == called[2] != called[1] == called[3]
+
+
+def test_graphs_take_turns_as_inputs_do_in_the_latency_beside_them(gpu, monkeypatch):
+    monkeypatch.setattr(Graph, "replayed", [])
+    work = workload.Workload(torch.nn.Identity(), torch.zeros(1, 2, 3, 3))
+    case = engines.compare(["gc"], AXES).cases[0]
+    clock = CudaClock(gpu, gpu.now, gpu.sleep)
+    rng = __import__("random").Random(0)
+    found = trying.launched(work, Measurement(case), clock, rng, rotates=True, graphless=None)
+    assert found.metrics["graph_us"] == pytest.approx(200.0)
+    timed = Graph.replayed[-20:]
+    assert len(set(map(id, timed))) == 2
+    assert all(one is not other for one, other in zip(timed, timed[1:], strict=False))
+
+
+def test_what_a_call_launches_and_uses_stands_in_its_row(gpu):
+    row = measured(["gc"]).iloc[0]
+    assert row["kernels_per_call"] == 1
+    assert row["top_kernels"] == "fake 400.0 us"
+    # 300 W for 400 us, and nothing for the host's time
+    assert row["energy_mj"] == pytest.approx(120.0)
+    cold = measured(["gc"], Axes(channels=16, size=(6, 5), ratio=4, device="cuda", cache="cold"))
+    # a flush of the cache would be in it
+    assert cold["energy_mj"].isna().all()
+
+
+def test_a_device_that_no_longer_answers_ends_the_use_of_a_process(gpu, monkeypatch):
+    gpu.answers = False
+    table = measured(["gc", "on_gpu:Greedy"])
+    assert table["status"].tolist() == ["ok", "oom"]
+    job = Job(engines.compare(["gc", "on_gpu:Greedy"], AXES), SHORT)
+    with pytest.raises(ProcessTaintedError) as raised:
+        inline.measure(job)
+    assert raised.value.taint.known[1].status == "oom"
+
+
+def test_a_worker_that_is_unfit_is_replaced_and_what_it_learnt_is_kept(monkeypatch):
+    job = Job(engines.spec.compare(engines_blocks("gc", "se"), Axes(), "cpu"), SHORT)
+    row = Measurement(job.comparison.cases[1], "error", "an illegal memory access")
+    answers = [Taint(graphless={0: "no graph"}), Taint(known={1: row})]
+    workers, asked = [], []
+
+    class Unfit:
+        def __init__(self):
+            workers.append(self)
+            self.ended = False
+
+        def ask(self, job, timeout_s, listener):
+            assert not self.ended
+            asked.append(job)
+            if answers:
+                raise ProcessTaintedError(answers.pop(0))
+            found = tuple(Measurement(case) for case in job.comparison.cases)
+            return ComparisonRecord(found, job.comparison.baselines, 0.1, ())
+
+        def end(self):
+            self.ended = True
+
+    monkeypatch.setattr(isolated, "Worker", Unfit)
+    with isolated.Isolated() as engine:
+        engine.measure(job)
+    assert len(workers) == 3
+    assert all(worker.ended for worker in workers)
+    assert asked[-1].graphless == {0: "no graph"}
+    assert asked[-1].known == {1: row}
+
+
+def engines_blocks(*names):
+    return [engines.blocks.resolve(name) for name in names]
+
+
+class Capture:
+    """torch.cuda as far as recording goes: a current stream, and pools that allocations go to."""
+
+    def __init__(self, breaks):
+        self.breaks, self.current, self.pools, self.made = breaks, "default", [], 0
+
+    def install(self, monkeypatch):
+        cuda = torch.cuda
+
+        def stream(device=None):
+            self.made += 1
+            return Stream(f"side {self.made}")
+
+        monkeypatch.setattr(cuda, "device", lambda device: contextlib.nullcontext())
+        monkeypatch.setattr(cuda, "current_device", lambda: 0)
+        monkeypatch.setattr(cuda, "current_stream", lambda: Stream(self.current))
+        monkeypatch.setattr(cuda, "set_stream", lambda stream: setattr(self, "current", stream))
+        monkeypatch.setattr(cuda, "Stream", stream)
+        monkeypatch.setattr(cuda, "stream", self.on)
+        monkeypatch.setattr(cuda, "CUDAGraph", object)
+        monkeypatch.setattr(cuda, "graph_pool_handle", lambda: "pool")
+        monkeypatch.setattr(cuda, "graph", self.capture)
+        monkeypatch.setattr(
+            torch._C,
+            "_cuda_endAllocateToPool",
+            lambda device, pool: self.pools.remove(pool),
+            raising=False,
+        )
+        workload._side_stream.cache_clear()
+
+    @contextlib.contextmanager
+    def on(self, stream):
+        before, self.current = self.current, stream
+        yield
+        self.current = before
+
+    @contextlib.contextmanager
+    def capture(self, graph, pool, stream):
+        # as torch does: where the capture cannot end, the stream stays and so does the pool
+        before, self.current = self.current, stream
+        self.pools.append(pool)
+        try:
+            yield
+        finally:
+            if self.breaks:
+                raise RuntimeError("operation failed due to a previous error during capture")
+        self.pools.remove(pool)
+        self.current = before
+
+
+class Stream(str):
+    def wait_stream(self, other):
+        pass
+
+
+@pytest.mark.parametrize("breaks", [True, False])
+def test_a_broken_capture_leaves_no_stream_current_and_no_pool_open(monkeypatch, breaks):
+    device = Capture(breaks)
+    device.install(monkeypatch)
+    work = workload.Workload(torch.nn.Identity(), torch.zeros(1, 2, 3, 3))
+    outcome = contextlib.nullcontext() if not breaks else pytest.raises(RuntimeError)
+    with outcome:
+        workload.Replayed(work)
+    assert device.current == "default"
+    assert device.pools == []
+    with outcome if not breaks else pytest.raises(RuntimeError):
+        workload.Replayed(work)
+    # one stream for each device, since libraries keep work space for each stream
+    assert device.made == 1
+
+
+def test_a_graph_is_recorded_when_it_is_made_and_not_behind_a_wait(monkeypatch):
+    recorded = []
+    monkeypatch.setattr(workload, "recorded", lambda work: recorded.append(work) or (None, None))
+    replayed = workload.Replayed(workload.Workload(torch.nn.Identity(), torch.zeros(1, 2, 3, 3)))
+    assert len(recorded) == 1
+    replayed.prepare()
+    assert len(recorded) == 1

@@ -9,8 +9,8 @@ from fake_gpu import MHZ, FakeGpu, FakeKernels
 from gcbench.records import DeviceState
 from gcbench.timing.clocks import Sample, WorkError
 from gcbench.timing.cuda import COOLING_S, KNOWN_AFTER, RETRIES, CudaClock
-from gcbench.timing.gpu import TorchGpu, _nvml_reader, _nvml_state
-from gcbench.timing.launch import device_us, host_us, syncs_inside
+from gcbench.timing.gpu import Nvml, TorchGpu, Waiter, _nvml_of
+from gcbench.timing.launch import device_us, energy_mj, host_us, queueing
 
 
 def clock_of(gpu):
@@ -118,7 +118,7 @@ def test_samples_that_no_wait_can_hold_are_kept_and_told_as_exposed():
 def test_one_that_synchronises_does_not_expose_the_others_and_is_not_waited_for_long():
     gpu = FakeGpu()
     quick = FakeKernels(gpu, 5_000)
-    waits = FakeKernels(gpu, 5_000, synchronises=True, syncs=True)
+    waits = FakeKernels(gpu, 5_000, synchronises=True, queueing="syncs")
     reading = clock_of(gpu).time(rounds_of(quick, waits, quick, count=10))
     assert {turn for _, turn in reading.exposed} == {1}
     assert all(turns[0] == turns[2] == 5_000 for turns in reading.durations_ns)
@@ -128,10 +128,12 @@ def test_one_that_synchronises_does_not_expose_the_others_and_is_not_waited_for_
 def test_a_module_that_synchronises_is_told_from_one_whose_host_is_slow():
     gpu = FakeGpu()
     clock = clock_of(gpu)
-    assert not syncs_inside(clock, FakeKernels(gpu, 5_000))
-    assert not syncs_inside(clock, FakeKernels(gpu, 5_000, host_ns=300_000_000))
-    assert syncs_inside(clock, FakeKernels(gpu, 5_000, synchronises=True))
-    assert syncs_inside(clock, FakeKernels(gpu, 5_000, host_ns=30_000_000, synchronises=True))
+    assert queueing(clock, FakeKernels(gpu, 5_000)) == "fits"
+    assert queueing(clock, FakeKernels(gpu, 5_000, host_ns=300_000_000)) == "fits"
+    for told in (True, False):
+        for host_ns in (10_000, 30_000_000):
+            work = FakeKernels(gpu, 5_000, host_ns=host_ns, synchronises=True, told=told)
+            assert queueing(clock, work) == "syncs"
 
 
 def test_the_host_is_timed_apart_from_the_device():
@@ -227,7 +229,7 @@ def test_a_cuda_clock_names_the_longest_burst_it_wants():
     assert 0 < CudaClock.burst_ns <= 50_000_000
 
 
-class Nvml:
+class Driver:
     NVML_CLOCK_SM, NVML_TEMPERATURE_GPU = 1, 0
 
     @staticmethod
@@ -249,14 +251,15 @@ class Nvml:
 
 
 def test_what_the_driver_refuses_is_none_and_its_reasons_have_names():
-    assert _nvml_state(Nvml, None) == DeviceState(
+    assert Nvml(Driver, None).energy() is None
+    assert Nvml(Driver, None).state() == DeviceState(
         None, 1755.0, 61.0, None, ("power_cap", "hardware_thermal")
     )
 
 
 def test_a_missing_or_failing_driver_tells_nothing(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pynvml", None)
-    assert _nvml_reader("x")() == DeviceState()
+    assert _nvml_of("x") is None
 
     class Failing:
         @staticmethod
@@ -264,9 +267,12 @@ def test_a_missing_or_failing_driver_tells_nothing(monkeypatch):
             raise OSError("libnvidia-ml.so.1: cannot open")
 
     monkeypatch.setitem(__import__("sys").modules, "pynvml", Failing)
-    assert _nvml_reader("x")() == DeviceState()
+    assert _nvml_of("x") is None
 
 
 def test_the_real_device_keeps_the_protocol_of_the_fake():
     promised = {name for name in vars(FakeGpu) if not name.startswith("_")} & set(vars(TorchGpu))
-    assert promised == {"current", "event", "synchronize", "cycles", "copies", "told"}
+    assert promised == {
+        *("current", "event", "synchronize", "cycles", "copies"),
+        *("told", "energy", "syncs", "kernels"),
+    }

@@ -101,6 +101,11 @@ def given(modules: "Mapping[str, nn.Module]") -> Iterator[None]:
         _GIVEN.reset(token)
 
 
+def is_given(spec: str) -> bool:
+    """Whether a spec names a module that exists already, which no other process can build."""
+    return spec in _GIVEN.get()
+
+
 def catalogue() -> tuple[Registry[BlockEntry], list[str]]:
     """The blocks that have a name: the table's, and those that installed packages announce.
 

@@ -120,7 +120,7 @@ class Lane:
 
     def measure(self, job: "Job") -> Reply:
         """Do a job. Before a case is tried, and before all are timed, the board knows it."""
-        from gcbench.engines import flagged, with_peaks
+        from gcbench.engines import with_peaks
         from gcbench.engines.jobs import Listener
 
         def tried(trying: "Trying") -> None:
@@ -134,7 +134,7 @@ class Lane:
             return Reply(refusal=str(error))
         finally:
             self._told(self._board.end, None)
-        return Reply(record if self._alone else flagged(record, "not_alone"))
+        return Reply(record if self._alone else record.flagged("not_alone"))
 
     def _stepper(self) -> "Callable[[Progress], None]":
         last = 0.0

@@ -85,14 +85,26 @@ def run(
         def step(what: str) -> None:
             on_progress(Progress(effort.max_time_s, effort.max_time_s, doing=what))
 
-        engine: Engine = Inline() if effort.processes == 1 else isolated
+        apart = effort.processes > 1 or _may_break(comparisons[0])
+        engine: Engine = isolated if apart else Inline()
         found = (
             engine.measure(Job(comparison, effort, seed, counter), Listener(on_progress))
             for comparison in comparisons
         )
         ceilings = Ceilings(manifest, tell, step)
         records = [with_peaks(record, ceilings) for record in found]
-    return Run(manifest, tuple(r if alone else flagged(r, "not_alone") for r in records))
+    return Run(manifest, tuple(r if alone else r.flagged("not_alone") for r in records))
+
+
+def _may_break(comparison: Comparison) -> bool:
+    """Whether a case may leave a process unfit to measure in, and another process can build it.
+
+    On CUDA any may: an illegal access or a broken capture outlasts the case.
+    """
+    first = comparison.cases[0]
+    return first.device != "cpu" and not any(
+        blocks.is_given(case.spec) for case in comparison.cases
+    )
 
 
 def count_only(comparison: Comparison, seed: int = 0, counter: CounterName = "auto") -> Run:
@@ -123,9 +135,3 @@ def with_peaks(record: ComparisonRecord, ceilings: Ceilings) -> ComparisonRecord
     """Add the ceilings that what was timed is held against."""
     timed = [m.case for m in record.measurements if m.status == "ok" and record.timings]
     return replace(record, peaks=ceilings.of(timed))
-
-
-def flagged(record: ComparisonRecord, flag: str) -> ComparisonRecord:
-    """Add a flag to every case of a record."""
-    found = tuple(replace(m, flags=(*m.flags, flag)) for m in record.measurements)
-    return replace(record, measurements=found)

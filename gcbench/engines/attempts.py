@@ -66,3 +66,43 @@ class Trying:
 
     case: int | None
     counted: Measurement | None = None
+
+
+class TaintedError(Exception):
+    """A case left its process unfit to measure in: its device is lost, or a capture broke.
+
+    `row` is what became of the case; where it may still be measured, in another process and without
+    a CUDA graph, there is none, and the message says why it has no graph.
+    """
+
+    def __init__(self, reason: str, row: Measurement | None = None) -> None:
+        """Say what happened."""
+        super().__init__(reason)
+        self.reason, self.row = reason, row
+
+
+@dataclass(frozen=True)
+class Taint:
+    """What a process leaves behind that is unfit to go on, by the positions of the cases.
+
+    `known` are rows, `graphless` are cases that no CUDA graph can hold, with the reason.
+    """
+
+    known: Mapping[int, Measurement] = field(default_factory=dict)
+    graphless: Mapping[int, str] = field(default_factory=dict)
+
+
+class ProcessTaintedError(Exception):
+    """A job ended because its process is unfit to go on."""
+
+    def __init__(self, taint: Taint) -> None:
+        """Say of which cases what is known."""
+        super().__init__(taint)
+        self.taint = taint
+
+    @classmethod
+    def of(cls, position: int, error: TaintedError) -> "ProcessTaintedError":
+        """The same, where the case stands at a position."""
+        if error.row is None:
+            return cls(Taint(graphless={position: error.reason}))
+        return cls(Taint(known={position: error.row}))

@@ -20,7 +20,7 @@ from typing import Self
 
 import msgspec
 
-from gcbench.engines.attempts import Trying
+from gcbench.engines.attempts import ProcessTaintedError, Taint, Trying
 from gcbench.engines.jobs import Job, Listener, Request
 from gcbench.environment import oom_kills, torch_settings
 from gcbench.errors import GcbenchError, UsageError
@@ -66,7 +66,7 @@ class Answer:
 
     The line that looking at a block has begun says nothing else. `refusal` says why a request
     cannot be met, `failure` what broke off a job that could be, and `status` what that makes of the
-    case.
+    case; `taint` is what is left to know where the process is unfit to go on with it.
     """
 
     progress: Progress | None = None
@@ -76,6 +76,7 @@ class Answer:
     refusal: str | None = None
     failure: str | None = None
     status: Status = "error"
+    taint: Taint | None = None
 
 
 class WorkerError(Exception):
@@ -144,8 +145,9 @@ class Worker:
         """Have a job done. Trying one case may take `timeout_s`.
 
         Raises WorkerError where the process ends, is silent for too long, or fails at a case: it is
-        of no more use then; NotBegunError where that was before it tried a case. Raises
-        GcbenchError with what it said where the job cannot be done.
+        of no more use then; NotBegunError where that was before it tried a case;
+        ProcessTaintedError where it says so itself. Raises GcbenchError with what it said where the
+        job cannot be done.
         """
         self._send(msgspec.json.encode(Request(job=job)))
         trying, begun = None, False
@@ -162,6 +164,8 @@ class Worker:
                 return answer.record
             if answer.refusal:
                 raise GcbenchError(answer.refusal)
+            if answer.taint:
+                raise ProcessTaintedError(answer.taint)
             if answer.failure:
                 raise WorkerError(answer.status, answer.failure, trying)
             if answer.trying:

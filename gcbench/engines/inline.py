@@ -9,8 +9,9 @@ from dataclasses import replace
 import torch
 
 from gcbench import blocks, environment, runtimes
-from gcbench.engines.attempts import Trying
+from gcbench.engines.attempts import ProcessTaintedError, TaintedError, Trying
 from gcbench.engines.jobs import SILENT, Job, Listener
+from gcbench.engines.launching import spent
 from gcbench.engines.trying import (
     Attempt,
     Setting,
@@ -18,6 +19,7 @@ from gcbench.engines.trying import (
     clock_of,
     failed,
     fitting,
+    require_answering,
     rotates,
     try_case,
     workload,
@@ -26,6 +28,7 @@ from gcbench.errors import CaseError
 from gcbench.records import ComparisonRecord, Effort, Measurement, Role, Timing
 from gcbench.spec import Axes, Case, compare
 from gcbench.timing.clocks import Work
+from gcbench.timing.cuda import CudaClock
 from gcbench.timing.replicates import Lineup, Progress, time_comparison
 from gcbench.workload import Copy, Repeated, Replayed, Rotated, Turned, Workload, make_input
 
@@ -39,8 +42,16 @@ class Inline:
     """An engine that measures in this process, which a case may end."""
 
     def measure(self, job: Job, listener: Listener = SILENT) -> ComparisonRecord:
-        """Do a job here; see `measure`."""
-        return measure(job, listener)
+        """Do a job here; see `measure`.
+
+        There is no other process to go on in where this one becomes unfit, so the rows that are
+        left are flagged `tainted`.
+        """
+        try:
+            return measure(job, listener)
+        except ProcessTaintedError as error:
+            record = self.measure(job.after(error.taint), listener)
+            return record.flagged("tainted")
 
 
 def measure(job: Job, listener: Listener = SILENT) -> ComparisonRecord:
@@ -48,7 +59,8 @@ def measure(job: Job, listener: Listener = SILENT) -> ComparisonRecord:
 
     A case that cannot be built or called, or that would not fit in memory, becomes a measurement
     with a status and a reason; the others go on. The global number of threads and gradient mode are
-    set while this runs and left as they were.
+    set while this runs and left as they were. Raises ProcessTaintedError where a case leaves this
+    process unfit to measure in.
     """
     cases, baselines = job.comparison.cases, job.comparison.baselines
     with _torch_state() as threads, runtimes.session(cases):
@@ -59,6 +71,7 @@ def measure(job: Job, listener: Listener = SILENT) -> ComparisonRecord:
         listener.on_trying(Trying(None))
         attempts = fitting(attempts, baselines, job.bounds)
         timing = _time_what_runs(attempts, job, setting, listener)
+        attempts = [_spent(attempt, setting) for attempt in attempts]
     found = tuple(
         attempt.measurement
         if attempts[baseline].work
@@ -76,7 +89,14 @@ def _attempt(job: Job, position: int, setting: Setting, listener: Listener) -> A
     case = job.comparison.cases[position]
     listener.on_progress(Progress(0.0, job.effort.max_time_s, doing=_doing(case)))
     listener.on_trying(Trying(position))
-    return try_case(case, setting, lambda counted: listener.on_trying(Trying(position, counted)))
+
+    def on_counted(counted: Measurement) -> None:
+        listener.on_trying(Trying(position, counted))
+
+    try:
+        return try_case(case, setting, on_counted, job.graphless.get(position))
+    except TaintedError as error:
+        raise ProcessTaintedError.of(position, error) from error
 
 
 def _time_what_runs(
@@ -91,11 +111,26 @@ def _time_what_runs(
         try:
             return _time(works, cases, baselines, left, setting, listener.on_progress)
         except CaseError as failure:
-            blamed = failed(attempts[failure.case].measurement, failure.__cause__)
-            attempts[failure.case] = Attempt(blamed)
+            guilty = failure.case
+            attempts[guilty] = Attempt(failed(attempts[guilty].measurement, failure.__cause__))
         works.clear()
-        environment.give_back(cases[0].device)
+        try:
+            require_answering(attempts[guilty].measurement)
+        except TaintedError as error:
+            raise ProcessTaintedError.of(guilty, error) from error
     return None
+
+
+def _spent(attempt: Attempt, setting: Setting) -> Attempt:
+    """Add what is looked at after the timing, where the device is one that tells of it."""
+    case, rng = attempt.measurement.case, random.Random(setting.seed)
+    if attempt.work is None or case.device == "cpu":
+        return attempt
+    clock = clock_of(case.device)
+    if not isinstance(clock, CudaClock):
+        return attempt
+    work = _dressed(attempt.work.elsewhere(rng), case, rng)
+    return replace(attempt, measurement=spent(work, attempt.measurement, clock))
 
 
 def load_all() -> None:

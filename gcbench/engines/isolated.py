@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Self
 
-from gcbench.engines.attempts import Trying
+from gcbench.engines.attempts import ProcessTaintedError, Trying
 from gcbench.engines.fresh import NotBegunError, Worker, WorkerError
 from gcbench.engines.jobs import SILENT, Job, Listener
 from gcbench.errors import GcbenchError
@@ -70,12 +70,14 @@ class Isolated:
         return _merged(records, effort)
 
     def _settled(self, job: Job, listener: Listener, records: list[ComparisonRecord]) -> Job:
-        """Do a job until a worker finishes it; returns it with all that were blamed on the way."""
+        """Do a job until a worker finishes it; returns it with all that was learnt on the way."""
         again = True
         while True:
             try:
                 records.append(self._ask(job, listener))
                 return job
+            except ProcessTaintedError as error:
+                job = job.after(error.taint)
             except WorkerError as lost:
                 blamed = self._blamed(job, lost, listener)
                 if not blamed and not again:
@@ -111,6 +113,9 @@ class Isolated:
         tried: list[Trying] = []
         try:
             self._ask(job.alone(position), Listener(on_trying=tried.append))
+        except ProcessTaintedError as error:
+            row = error.taint.known.get(position)
+            return WorkerError(row.status, row.reason or "", None) if row else None
         except WorkerError as lost:
             # what was counted of it stays known, also where it is no longer tried but timed
             counted = next((each for each in reversed(tried) if each.counted), None)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from gcbench.engines.attempts import UNBOUNDED, Bounds, Trying
+from gcbench.engines.attempts import UNBOUNDED, Bounds, Taint, Trying
 from gcbench.records import QUICK, ComparisonRecord, Effort, Measurement
 from gcbench.spec import Comparison, CounterName
 from gcbench.timing.replicates import Progress
@@ -16,7 +16,7 @@ class Job:
 
     `process` is its number among those that measure the same: each draws orders of its own, and all
     the same weights and inputs. `known` are cases, by position, that are not to be tried: it is
-    known what becomes of them.
+    known what becomes of them; `graphless` are those that no CUDA graph can hold, with the reason.
     """
 
     comparison: Comparison
@@ -26,11 +26,20 @@ class Job:
     process: int = 0
     bounds: Bounds = UNBOUNDED
     known: Mapping[int, Measurement] = field(default_factory=dict)
+    graphless: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def unknown(self) -> list[int]:
         """The cases, by position, that are to be tried."""
         return [i for i in range(len(self.comparison.cases)) if i not in self.known]
+
+    def after(self, taint: Taint) -> "Job":
+        """The job that is left when a process became unfit for it."""
+        return replace(
+            self,
+            known={**self.known, **taint.known},
+            graphless={**self.graphless, **taint.graphless},
+        )
 
     def alone(self, position: int) -> "Job":
         """The job of timing one case alone that is to be tried, and not for long."""

@@ -1,39 +1,96 @@
-"""What trying a case on a GPU tells beside its memory: how it is launched."""
+"""What a case does on a GPU beside its memory: how it is launched, what it launches and uses."""
 
 import random
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
+from gcbench.engines.attempts import TaintedError
 from gcbench.errors import told
-from gcbench.records import Measurement
+from gcbench.records import Cell, Measurement
+from gcbench.timing import launch
+from gcbench.timing.clocks import Work
 from gcbench.timing.cuda import CudaClock
-from gcbench.timing.launch import device_us, host_us, syncs_inside
-from gcbench.workload import Replayed, Workload
+from gcbench.timing.gpu import Kernel
+from gcbench.timing.launch import device_us, host_us
+from gcbench.workload import Replayed, Rotated, Workload
+
+# kernels that are named, those that take longest first
+TOP_KERNELS = 5
 
 
 def launched(
-    work: Workload, measured: Measurement, clock: CudaClock, rng: random.Random
+    work: Workload,
+    measured: Measurement,
+    clock: CudaClock,
+    rng: random.Random,
+    rotates: bool,
+    graphless: str | None,
 ) -> Measurement:
     """Add the time that the host takes to enqueue a call, and that of replaying it from a graph.
 
-    A case that cannot be recorded keeps its row, and says why. One that waits for the device inside
-    a call is flagged `syncs_inside`, and `work` told so.
+    `graphless` says why no graph can hold the case, where that is known. Raises TaintedError where
+    it is found out: a capture that breaks leaves a process unfit to measure in. What a call does to
+    a queue is set on `work`; one that waits for the device inside is flagged `syncs_inside`.
     """
     case = measured.case
-    cells, flags, reasons = dict(measured.metrics), measured.flags, [measured.reason]
-    work.syncs = syncs_inside(clock, work)
-    if work.syncs:
+    cells, flags, reason = dict(measured.metrics), measured.flags, measured.reason
+    work.queueing = launch.queueing(clock, work)
+    if work.queueing == "syncs":
         flags += ("syncs_inside",)
     if case.runtime != "graph":
         cells["host_us"] = host_us(clock, work)
+    if graphless is not None:
+        reason = "; ".join(filter(None, (reason, graphless)))
     # a backward pass alone has no graph of its own, and one that synchronises cannot be recorded
-    if case.mode != "backward" and not work.syncs:
-        try:
-            replayed = Replayed(work.elsewhere(rng))
-            replayed.settle()
-            cells["graph_us"] = device_us(clock, replayed)
-        except Exception as error:  # recording runs the block's own code, which may raise anything
-            if case.runtime == "graph":
-                raise
-            reasons.append(f"no CUDA graph could be recorded: {told(error)}")
-    reason = "; ".join(filter(None, reasons)) or None
+    elif case.mode != "backward" and work.queueing != "syncs":
+        replayed = _replayed(work.elsewhere(rng), measured)
+        replayed.settle()
+        # inputs take turns as they do in the latency beside it
+        cells["graph_us"] = device_us(clock, Rotated(replayed, rng) if rotates else replayed)
     return replace(measured, metrics=cells, flags=flags, reason=reason)
+
+
+def _replayed(work: Workload, measured: Measurement) -> Replayed:
+    try:
+        return Replayed(work)
+    except Exception as error:  # recording runs the block's own code, which may raise anything
+        reason = f"no CUDA graph could be recorded: {told(error)}"
+        graph_only = measured.case.runtime == "graph"
+        row = replace(measured, status="error", reason=reason) if graph_only else None
+        raise TaintedError(reason, row) from error
+
+
+def spent(work: Work, measured: Measurement, clock: CudaClock) -> Measurement:
+    """Add what a call launches and the energy that it takes, each from a pass of its own.
+
+    It comes after the timing: the profiler stays loaded, and heat stays in the part.
+    """
+    cells = dict(measured.metrics)
+    with suppress(RuntimeError, AssertionError):  # a driver may refuse to be profiled
+        with clock.gpu.current():
+            work.prepare()
+            kernels = clock.gpu.kernels(work.call)
+        if kernels:
+            cells |= {"kernels_per_call": len(kernels), "top_kernels": top_text(kernels)}
+    # what a preparation makes the device do would be in it
+    if not work.cold and measured.case.mode != "backward":
+        cells["energy_mj"] = launch.energy_mj(clock, work)
+    return replace(measured, metrics=cells)
+
+
+def top_text(kernels: Sequence[Kernel]) -> Cell:
+    """Name the kernels that take longest, with their number and microseconds.
+
+    >>> top_text([Kernel("gemm", 9_000.0), Kernel("add", 1_500.0), Kernel("add", 2_500.0)])
+    'gemm 9.0 us; 2 add 4.0 us'
+    """
+    numbers = Counter(kernel.name for kernel in kernels)
+    took_ns = Counter[str]()
+    for kernel in kernels:
+        took_ns[kernel.name] += round(kernel.device_ns)
+    return "; ".join(
+        f"{'' if numbers[name] == 1 else f'{numbers[name]} '}{name} {ns / 1e3:.1f} us"
+        for name, ns in took_ns.most_common(TOP_KERNELS)
+    )

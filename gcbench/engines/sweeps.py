@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from gcbench import blocks, environment, sweep
-from gcbench.engines import flagged, with_peaks
+from gcbench.engines import with_peaks
 from gcbench.engines.alone import Tell, alone_on
 from gcbench.engines.attempts import Bounds
 from gcbench.engines.fresh import Worker
@@ -254,4 +254,4 @@ class Session:
             asked, comparisons, total, self._engine, listener, self._tell, ran_out
         ):
             held = with_peaks(record, ceilings)
-            yield held if self._alone else flagged(held, "not_alone")
+            yield held if self._alone else held.flagged("not_alone")

@@ -13,7 +13,7 @@ from torch import Tensor
 from gcbench import blocks, environment, modules, runtimes, sweep
 from gcbench.counting import Subject, count
 from gcbench.counting.allocations import allocations
-from gcbench.engines.attempts import UNBOUNDED, Bounds
+from gcbench.engines.attempts import UNBOUNDED, Bounds, TaintedError
 from gcbench.engines.launching import launched
 from gcbench.errors import BlockError, CountingError, UsageError, told
 from gcbench.records import Measurement, Status
@@ -51,8 +51,17 @@ class Attempt:
     work: Workload | None = None
 
 
-def try_case(case: Case, setting: Setting, on_counted: Callable[[Measurement], None]) -> Attempt:
-    """Count a case, see whether it can run here, and call it."""
+def try_case(
+    case: Case,
+    setting: Setting,
+    on_counted: Callable[[Measurement], None],
+    graphless: str | None = None,
+) -> Attempt:
+    """Count a case, see whether it can run here, and call it.
+
+    `graphless` says why no CUDA graph can hold it, where that is known. Raises TaintedError where
+    this process cannot go on measuring.
+    """
     why_not = sweep.why_not(case)
     if why_not:
         return Attempt(Measurement(case, "skipped", why_not))
@@ -77,22 +86,30 @@ def try_case(case: Case, setting: Setting, on_counted: Callable[[Measurement], N
     if shortage:
         return Attempt(replace(counted, status="oom", reason=shortage))
     try:
-        return _tried(counted, setting)
-    except KeyboardInterrupt:
+        return _tried(counted, setting, graphless)
+    except (KeyboardInterrupt, TaintedError):
         raise
     except BaseException as error:  # a block may raise anything; the others go on
         measured = failed(counted, error)
     # only here is the traceback gone, and with it what its frames held
-    environment.give_back(case.device)
+    require_answering(measured)
     return Attempt(measured)
 
 
-def _tried(counted: Measurement, setting: Setting) -> Attempt:
+def require_answering(measured: Measurement) -> None:
+    """Give the memory of a case that failed back. Raises TaintedError where its device is lost."""
+    if not environment.give_back(measured.case.device):
+        raise TaintedError("the device no longer answers", measured)
+
+
+def _tried(counted: Measurement, setting: Setting, graphless: str | None) -> Attempt:
     work = workload(counted.case, setting)
-    return Attempt(_called(work, counted, setting), work)
+    return Attempt(_called(work, counted, setting, graphless), work)
 
 
-def _called(pristine: Workload, counted: Measurement, setting: Setting) -> Measurement:
+def _called(
+    pristine: Workload, counted: Measurement, setting: Setting, graphless: str | None
+) -> Measurement:
     """Call a case until nothing is left to be done for the first time; measure its memory.
 
     Copies are called, never `pristine` itself: what a block keeps of a call may not be copyable.
@@ -116,8 +133,8 @@ def _called(pristine: Workload, counted: Measurement, setting: Setting) -> Measu
     measured = replace(counted, metrics=cells, flags=flags)
     clock = clock_of(case.device)
     if isinstance(clock, CudaClock):
-        measured = launched(work, measured, clock, rng)
-        pristine.syncs = work.syncs
+        measured = launched(work, measured, clock, rng, rotates(case), graphless)
+        pristine.queueing = work.queueing
     return measured
 
 

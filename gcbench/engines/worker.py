@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from gcbench import blocks
-from gcbench.engines.attempts import Trying
+from gcbench.engines.attempts import ProcessTaintedError, Trying
 from gcbench.engines.fresh import Answer
 from gcbench.engines.inline import load_all, measure
 from gcbench.engines.jobs import Job, Listener, Request
@@ -84,6 +84,8 @@ def _run(job: Job, send: Callable[[Answer], None], tell: Callable[[Trying], None
             record = measure(job, Listener(lambda step: send(Answer(progress=step)), tell))
     except GcbenchError as error:
         send(Answer(refusal=str(error)))
+    except ProcessTaintedError as error:
+        send(Answer(taint=error.taint))
     except BrokenPipeError:
         raise
     except BaseException as error:  # the parent tells it: here nobody would see it

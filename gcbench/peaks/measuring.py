@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gcbench import environment
 from gcbench.disturbance import disturbed, was_loaded
-from gcbench.records import Manifest, Peaks
+from gcbench.records import Manifest, Peaks, Queueing
 from gcbench.timing.clocks import Clock, CpuClock, Sample
 from gcbench.timing.cuda import CudaClock
 from gcbench.timing.gpu import TorchGpu
@@ -42,7 +42,8 @@ BUSY = {"low_cpu_share", "pressure"}
 class Do:
     """A call that needs no preparing."""
 
-    repeatable, cold, syncs = True, False, False
+    repeatable, cold, turns = True, False, 1
+    queueing: Queueing = "fits"
 
     def __init__(self, call: Call) -> None:
         """Do what `call` does."""

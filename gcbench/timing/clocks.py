@@ -10,20 +10,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
-from gcbench.records import DeviceState
+from gcbench.records import DeviceState, Queueing
 
 
 class Work(Protocol):
     """What can be timed.
 
     `repeatable` tells whether calls may follow each other unprepared, `cold` whether what is
-    prepared is lost in a call that comes before: an emptied cache. `syncs` tells that the host
-    waits for the device inside a call, so that no queue can be kept full.
+    prepared is lost in a call that comes before: an emptied cache. So many `turns` of calls touch
+    all of its inputs.
     """
 
     repeatable: bool
     cold: bool
-    syncs: bool
+    queueing: Queueing
+    turns: int
 
     def prepare(self) -> None:
         """Do what must not be timed."""
@@ -36,7 +37,7 @@ class Work(Protocol):
 
 
 class Sample(NamedTuple):
-    """A work, how many calls of it one duration covers, and how many come before, untimed."""
+    """A work, how many calls of it one duration covers, and how often all turns come before it."""
 
     work: Work
     calls: int
@@ -44,7 +45,7 @@ class Sample(NamedTuple):
 
     def make_ready(self) -> None:
         """Do what comes before the timed calls."""
-        for _ in range(self.before):
+        for _ in range(self.before * self.work.turns):
             self.work.prepare()
             self.work.call()
         self.work.prepare()
@@ -81,6 +82,7 @@ def together(states: Iterable[DeviceState | None]) -> DeviceState | None:
         told_mhz=end(min, "told_mhz"),
         temperature_c=end(max, "temperature_c"),
         power_w=end(max, "power_w"),
+        event_pair_ns=end(max, "event_pair_ns"),
         throttle=tuple(dict.fromkeys(reason for state in known for reason in state.throttle)),
         throttled_rounds=sum(state.throttled_rounds for state in known),
     )
@@ -96,9 +98,14 @@ class WorkError(Exception):
 
 
 class Clock(Protocol):
-    """Where time comes from. `burst_ns` is how long it wants to time at once; None is any."""
+    """Where time comes from.
+
+    `burst_ns` is how long it wants to time at once; None is any. Where it `queues` rounds ahead,
+    what it takes for many of them is less than what it takes for each alone.
+    """
 
     burst_ns: int | None
+    queues: bool
 
     def now(self) -> int:
         """Host time in nanoseconds, from some fixed moment."""
@@ -117,6 +124,7 @@ class CpuClock:
     """Durations by a monotonic clock around each sample, the garbage collector off."""
 
     burst_ns: int | None = None
+    queues = False
 
     def __init__(
         self,

@@ -8,20 +8,31 @@ was over before the host was done, the batch is thrown away and timed again with
 
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from gcbench.records import DeviceState
 from gcbench.timing.clocks import Reading, Round, Sample, blaming, collector_off, together
 from gcbench.timing.gpu import Event, Gpu, Waiter
 
-# the host may take so many times what it took before; waits lie within these bounds
+# the host may take so many times what it took before; waits lie within these bounds: a shorter one
+# would not show the clock
 SPARE = 2.0
-FIRST_WAIT_NS, LEAST_WAIT_NS, LONGEST_WAIT_NS = 5_000_000, 50_000, 50_000_000
+FIRST_WAIT_NS, LEAST_WAIT_NS, LONGEST_WAIT_NS = 5_000_000, 200_000, 50_000_000
+# a batch of the most rounds that fitted has to hold so often before a larger one is tried; twice as
+# often after each that did not fit
+PATIENCE = 8
+# where a call fills the queue, this share of it is still to be done when the host has finished;
+# less, and the device may have run dry
+STILL_QUEUED = 0.05
+# pairs of events around nothing, whose median is what a pair costs
+EMPTY_PAIRS = 51
 # a batch at under this share of the session's median clock is thrown away, once so many batches
 # have shown what that is; after so many tries it is kept, and counted as throttled
 DISCARD_BELOW, KNOWN_AFTER, RETRIES = 0.75, 5, 2
+SPEEDS_KEPT = 999
 COOLING_S = 0.05
 
 
@@ -35,6 +46,8 @@ class Pace:
     rounds: int = 1
     host_ns: float = FIRST_WAIT_NS / SPARE
     most: float = float("inf")
+    patience: int = PATIENCE
+    holds: int = 0
 
     def wait_ns(self, rounds: int) -> float:
         """How long to hold the stream for so many rounds."""
@@ -46,25 +59,37 @@ class Pace:
         return self.rounds == 0 and SPARE * self.host_ns >= LONGEST_WAIT_NS
 
     def held(self, rounds: int, host_ns: int) -> None:
-        """The wait outlasted the host: more rounds may fit, twice as many or one more."""
+        """The wait outlasted the host: twice as many rounds may fit, if so many did not fail."""
         self.host_ns = max(host_ns / rounds, 1.0)
-        self.most += 1
+        self.holds += rounds >= self.most
+        if self.holds >= self.patience:
+            self.most, self.holds = self.most + max(1, self.most // 4), 0
         self.rounds = int(min(2 * rounds, self.most, LONGEST_WAIT_NS / SPARE / self.host_ns))
 
     def missed(self, rounds: int) -> None:
-        """The host outlasted the wait: fewer rounds fit, or the host takes longer than before."""
-        self.most = self.rounds = rounds // 2
+        """The host outlasted the wait: fewer rounds fit, or the host takes longer than before.
+
+        A single round gets longer waits before its samples are parted.
+        """
+        if rounds > 1 or self.wait_ns(1) >= FIRST_WAIT_NS:
+            self.most = self.rounds = rounds // 2
+            self.patience, self.holds = 2 * self.patience, 0
         self.host_ns = min(2 * self.host_ns, LONGEST_WAIT_NS / SPARE)
 
 
 class Batch(NamedTuple):
-    """What was read behind one wait, which the device passed at `units_per_us`."""
+    """What was read behind one wait, which the device passed at `units_per_us`.
+
+    `told` is what the driver told while the device worked. What was `exposed` can be `mended` by
+    fewer rounds or a longer wait, unless a call syncs or fills the queue.
+    """
 
     durations_ns: list[int]
     host_ns: int
     exposed: bool
+    mended: bool
     units_per_us: float
-    syncs: bool
+    told: DeviceState
 
 
 class CudaClock:
@@ -72,6 +97,7 @@ class CudaClock:
 
     # long bursts heat the part until its clocks droop
     burst_ns: int | None = 20_000_000
+    queues = True
 
     def __init__(
         self,
@@ -85,8 +111,9 @@ class CudaClock:
         self.sleep = sleep
         with gpu.current():
             self.waiter = Waiter(gpu)
+            self.event_pair_ns = self._event_pair_ns()
         self._paces: dict[tuple[int, int], Pace] = {}
-        self._speeds: list[float] = []
+        self._speeds: deque[float] = deque(maxlen=SPEEDS_KEPT)
 
     def time(self, rounds: Sequence[Round]) -> Reading:
         """Time rounds behind as few waits as hold them; see `Clock`."""
@@ -101,7 +128,7 @@ class CudaClock:
                 if self._missed(batches, size, pace):
                     discarded += size
                     continue
-                state = self._state(batches)
+                state = self._state(batches, size)
                 if state.throttled_rounds and tries < RETRIES:
                     discarded, tries = discarded + size, tries + 1
                     # heat passes with time; a part that was idle wakes up with work
@@ -114,28 +141,37 @@ class CudaClock:
                 durations += [flat[at : at + turns] for at in range(0, len(flat), turns)]
         return Reading(durations, discarded, frozenset(exposed), together(states))
 
+    def _event_pair_ns(self) -> float:
+        """What a pair of events around nothing reads on a full queue: it is in every sample."""
+        self.gpu.synchronize()
+        self.waiter.wait(FIRST_WAIT_NS)
+        pairs = [(self.gpu.event(), self.gpu.event()) for _ in range(EMPTY_PAIRS)]
+        for start, end in pairs:
+            start.record()
+            end.record()
+        self.gpu.synchronize()
+        return 1e6 * statistics.median(start.elapsed_time(end) for start, end in pairs)
+
     def _batches(self, rounds: Sequence[Round], pace: Pace) -> tuple[list[Batch], int]:
         """Time some rounds, and tell how many: all that fit behind one wait.
 
         Where one does not, the samples of one round, each behind a wait of its own: a long one, but
         where the sample synchronises and no wait helps.
         """
-        if pace.rounds and not any(sample.work.syncs for sample in rounds[0]):
+        if pace.rounds and all(sample.work.queueing == "fits" for sample in rounds[0]):
             part = rounds[: pace.rounds]
             samples = [sample for turns in part for sample in turns]
             return [self._behind_a_wait(samples, pace.wait_ns(len(part)))], len(part)
-        return [
-            self._behind_a_wait([each], LEAST_WAIT_NS if each.work.syncs else pace.wait_ns(1))
-            for each in rounds[0]
-        ], 1
+        waits_ns = {"fits": pace.wait_ns(1), "fills": FIRST_WAIT_NS, "syncs": LEAST_WAIT_NS}
+        return [self._behind_a_wait([each], waits_ns[each.work.queueing]) for each in rounds[0]], 1
 
     def _missed(self, batches: Sequence[Batch], rounds: int, pace: Pace) -> bool:
         """Learn from batches of so many rounds; tell whether to time them again."""
-        if any(batch.exposed and not batch.syncs for batch in batches):
+        if any(batch.exposed and batch.mended for batch in batches):
             again = not pace.at_its_end
             pace.missed(rounds)
             return again
-        if not any(batch.syncs for batch in batches):
+        if all(batch.mended for batch in batches):
             pace.held(rounds, sum(batch.host_ns for batch in batches))
         return False
 
@@ -144,12 +180,19 @@ class CudaClock:
         wait = self.waiter.wait(wait_ns)
         start_ns = self.now()
         marks = [self._enqueued(sample) for sample in samples]
-        host_ns, exposed = self.now() - start_ns, wait.over
+        end_ns, over = self.now(), wait.over
+        fills = samples[0].work.queueing == "fills"
+        # while the device works: idle, it would tell of a clock that nobody measured at
+        told = DeviceState() if fills else self.gpu.told()
         self.gpu.synchronize()
+        self.waiter.learn(wait)
         # a call that queues nothing takes no time that events could tell
         durations = [max(1, round(1e6 * start.elapsed_time(end))) for start, end in marks]
-        syncs = any(sample.work.syncs for sample in samples)
-        return Batch(durations, host_ns, exposed, wait.units_per_us, syncs)
+        # a host that waits for room in the queue leaves much of it to be done when it has finished
+        kept = fills and self.now() - end_ns >= STILL_QUEUED * durations[0]
+        mended = samples[0].work.queueing == "fits"
+        host_ns = end_ns - start_ns
+        return Batch(durations, host_ns, over and not kept, mended, wait.units_per_us, told)
 
     def _enqueued(self, sample: Sample) -> tuple[Event, Event]:
         start, end = self.gpu.event(), self.gpu.event()
@@ -161,17 +204,14 @@ class CudaClock:
             end.record()
         return start, end
 
-    def _state(self, batches: Sequence[Batch]) -> DeviceState:
+    def _state(self, batches: Sequence[Batch], rounds: int) -> DeviceState:
         """How the device was; its rounds are throttled where it was slower than it used to be."""
         speed = min(batch.units_per_us for batch in batches)
         usual = statistics.median(self._speeds) if len(self._speeds) >= KNOWN_AFTER else 0.0
         self._speeds.append(speed)
-        told = self.gpu.told()
-        return DeviceState(
+        return replace(
+            together(batch.told for batch in batches) or DeviceState(),
             clock_mhz=speed if self.waiter.in_cycles else None,
-            told_mhz=told.told_mhz,
-            temperature_c=told.temperature_c,
-            power_w=told.power_w,
-            throttle=told.throttle,
-            throttled_rounds=int(speed < DISCARD_BELOW * usual),
+            throttled_rounds=rounds if speed < DISCARD_BELOW * usual else 0,
+            event_pair_ns=self.event_pair_ns,
         )

@@ -4,7 +4,8 @@ All that touches torch and the driver is here, behind a protocol that a fake can
 """
 
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, NamedTuple, Protocol
 
@@ -12,6 +13,11 @@ from gcbench.records import DeviceState
 
 # a wait shorter than this is not told from the cost of starting it
 _CALIBRATE_MS = 1.0
+# two readings of a settled clock agree within this share; a clock that never settles is read so
+# often
+_AGREE, _READINGS = 0.2, 20
+# a kernel that finds the device idle begins late: this long spin goes before the first mark
+_SPIN_NS = 20_000
 # no device passes so many units in a calibrating wait: a larger number means that it does not wait
 _MOST_UNITS = 10**10
 # what one unit of the fallback wait copies
@@ -24,6 +30,13 @@ _THROTTLE = {
     0x40: "hardware_thermal",
     0x80: "power_brake",
 }
+
+
+class Kernel(NamedTuple):
+    """One thing that the device did for a call: a kernel, a copy, a fill."""
+
+    name: str
+    device_ns: float
 
 
 class Event(Protocol):
@@ -60,6 +73,15 @@ class Gpu(Protocol):
     def told(self) -> DeviceState:
         """What the driver tells of clock, temperature, power and throttling."""
 
+    def energy(self) -> float | None:
+        """Millijoules that the part has used since some moment; None where it does not tell."""
+
+    def syncs(self, call: Callable[[], object]) -> bool:
+        """Call, and tell whether torch saw the host wait for the device inside."""
+
+    def kernels(self, call: Callable[[], object]) -> Sequence[Kernel]:
+        """Call, and tell what the device did for it. Raises where the profiler cannot tell."""
+
 
 class Wait(NamedTuple):
     """A wait that was queued: `units` of it between two events."""
@@ -84,44 +106,63 @@ class Waiter:
 
     A wait is so many clock cycles of the part, so how long it takes shows the clock; where cycles
     cannot be had (torch keeps that function private), it is a train of small copies, and
-    `in_cycles` is false.
+    `in_cycles` is false. What a unit takes is learnt anew from each wait, since clocks move.
     """
 
     def __init__(self, gpu: Gpu) -> None:
         """Find out what can be waited with, and how long a unit of it takes."""
         self._gpu = gpu
         self._queue: Callable[[int], None] = gpu.cycles
-        self.in_cycles = True
-        units_per_ns = self._calibrated()
-        if units_per_ns is None:
-            self._queue, self.in_cycles = gpu.copies, False
-            units_per_ns = self._calibrated()
-        self._units_per_ns = units_per_ns or 1.0
+        self._units_per_ns = 0.0
+        self.in_cycles = self._calibrate()
+        if not self.in_cycles:
+            self._queue = gpu.copies
+            self._calibrate()
 
     def wait(self, ns: float) -> Wait:
         """Queue a wait of so many nanoseconds."""
-        return self._queued(max(1, math.ceil(ns * self._units_per_ns)))
+        return self._queued(self._units(ns))
+
+    def learn(self, wait: Wait) -> None:
+        """Take the speed of a wait that the device has passed for that of the next ones."""
+        self._units_per_ns = wait.units_per_us / 1e3
+
+    def _units(self, ns: float) -> int:
+        return max(1, math.ceil(ns * self._units_per_ns))
 
     def _queued(self, units: int) -> Wait:
         wait = Wait(self._gpu.event(), self._gpu.event(), units)
+        # on an idle device the mark would pass at once, and the wait begin after a launch's delay
+        self._queue(self._units(_SPIN_NS))
         wait.start.record()
         self._queue(units)
         wait.end.record()
         return wait
 
-    def _calibrated(self) -> float | None:
-        """Units that pass in a nanosecond; None where units do not pass time."""
-        units = 1
-        while units < _MOST_UNITS:
-            try:
-                wait = self._queued(units)
-            except (AttributeError, TypeError):
-                return None
+    def _calibrate(self) -> bool:
+        """Learn how many units pass in a nanosecond; tell whether units pass time at all.
+
+        The first launch loads the kernel and is not read; a part that was idle raises its clock, so
+        a reading counts once the next one agrees.
+        """
+        try:
+            self._queue(1)
+        except (AttributeError, TypeError):
+            return False
+        self._gpu.synchronize()
+        units, readings = 1, 0
+        while units < _MOST_UNITS and readings < _READINGS:
+            before = self._units_per_ns
+            wait = self._queued(units)
             self._gpu.synchronize()
-            if wait.start.elapsed_time(wait.end) >= _CALIBRATE_MS:
-                return wait.units_per_us / 1e3
-            units *= 4
-        return None
+            if wait.start.elapsed_time(wait.end) < _CALIBRATE_MS:
+                units *= 4
+                continue
+            readings += 1
+            self.learn(wait)
+            if readings > 1 and abs(self._units_per_ns - before) <= _AGREE * before:
+                break
+        return readings > 0
 
 
 class TorchGpu:
@@ -133,7 +174,7 @@ class TorchGpu:
 
         self._torch = torch
         self._device = torch.device(device)
-        self._nvml = _nvml_reader(str(torch.cuda.get_device_properties(device).uuid))
+        self._nvml = _nvml_of(str(torch.cuda.get_device_properties(device).uuid))
         self._buffers: Any = None
 
     def current(self) -> AbstractContextManager[None]:
@@ -167,34 +208,76 @@ class TorchGpu:
 
     def told(self) -> DeviceState:
         """What NVML tells; nothing where it is missing or fails."""
-        return self._nvml()
+        return DeviceState() if self._nvml is None else self._nvml.state()
+
+    def energy(self) -> float | None:
+        """NVML's count of millijoules since the driver was loaded; None where it has none."""
+        return None if self._nvml is None else self._nvml.energy()
+
+    def syncs(self, call: Callable[[], object]) -> bool:
+        """Call in torch's mode that warns of synchronisation; see `Gpu`."""
+        cuda = self._torch.cuda
+        before = cuda.get_sync_debug_mode()
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            cuda.set_sync_debug_mode("warn")
+            try:
+                call()
+            finally:
+                cuda.set_sync_debug_mode(before)
+        return any("synchronizing" in str(warning.message) for warning in told)
+
+    def kernels(self, call: Callable[[], object]) -> Sequence[Kernel]:
+        """Call under torch's profiler, which asks CUPTI; see `Gpu`."""
+        from torch._C._autograd import DeviceType
+        from torch.profiler import ProfilerActivity, profile
+
+        self.synchronize()
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+            call()
+            self.synchronize()
+        return [
+            Kernel(event.name, 1e3 * event.time_range.elapsed_us())
+            for event in profiler.events()
+            if event.device_type == DeviceType.CUDA and not event.is_user_annotation
+        ]
 
 
-def _nvml_reader(uuid: str) -> Callable[[], DeviceState]:
-    """Make what reads NVML's state of a device; it reads nothing where NVML cannot be had."""
+class Nvml:
+    """NVML's readings of one device; each that fails or makes no sense is None."""
+
+    def __init__(self, nvml: Any, handle: Any) -> None:
+        """Read through the module `pynvml`, of the device of a handle."""
+        self._nvml, self._handle = nvml, handle
+
+    def state(self) -> DeviceState:
+        """Clock, temperature, power, and the reasons for a clock that is held down."""
+        nvml = self._nvml
+        reasons = self._reading("nvmlDeviceGetCurrentClocksThrottleReasons")
+        return DeviceState(
+            told_mhz=self._reading("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM),
+            temperature_c=self._reading("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
+            power_w=self._reading("nvmlDeviceGetPowerUsage", scale=1e3),
+            throttle=tuple(name for bit, name in _THROTTLE.items() if int(reasons or 0) & bit),
+        )
+
+    def energy(self) -> float | None:
+        """Millijoules since the driver was loaded."""
+        return self._reading("nvmlDeviceGetTotalEnergyConsumption")
+
+    def _reading(self, name: str, *arguments: Any, scale: float = 1.0) -> float | None:
+        with suppress(Exception):  # virtual GPUs refuse some readings, each in its own way
+            value = float(getattr(self._nvml, name)(self._handle, *arguments)) / scale
+            return value if value > 0 else None
+        return None
+
+
+def _nvml_of(uuid: str) -> Nvml | None:
+    """What reads NVML of a device; None where NVML cannot be had."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+        return Nvml(pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}"))
     except Exception:  # not installed, no driver, or no right to look: an optional reading
-        return DeviceState
-    return lambda: _nvml_state(pynvml, handle)
-
-
-def _nvml_state(nvml: Any, handle: Any) -> DeviceState:
-    """Read what NVML tells of a device; each reading that fails or makes no sense is None."""
-
-    def reading(name: str, *arguments: Any, scale: float = 1.0) -> float | None:
-        with suppress(Exception):  # virtual GPUs refuse some readings, each in its own way
-            value = float(getattr(nvml, name)(handle, *arguments)) / scale
-            return value if value > 0 else None
         return None
-
-    reasons = reading("nvmlDeviceGetCurrentClocksThrottleReasons")
-    return DeviceState(
-        told_mhz=reading("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM),
-        temperature_c=reading("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
-        power_w=reading("nvmlDeviceGetPowerUsage", scale=1e3),
-        throttle=tuple(name for bit, name in _THROTTLE.items() if int(reasons or 0) & bit),
-    )

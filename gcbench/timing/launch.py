@@ -1,19 +1,27 @@
-"""What stands beside a GPU's own time: the host's time to enqueue a call, and a graph's replay."""
+"""What stands beside a GPU's own time: how calls are launched, what they launch, what they use."""
 
 import statistics
+from contextlib import suppress
 
+from gcbench.records import Queueing
 from gcbench.timing.clocks import Sample, Work, collector_off
 from gcbench.timing.cuda import FIRST_WAIT_NS, CudaClock
 
 # readings whose median is taken, and the calls of a graph that one of them covers
 READINGS, REPLAYS = 20, 10
+# CUDA's queue takes some 1020 launches; a call of fewer than this does not fill it
+QUEUE_LAUNCHES = 1000
+# parts renew their count of energy some tens of times a second: it is read so long, after so much
+# work each time
+ENERGY_NS, ENERGY_STEP_NS = 400_000_000, 5_000_000
 
 
-def syncs_inside(clock: CudaClock, work: Work) -> bool:
-    """Tell whether a call waits for the device.
+def queueing(clock: CudaClock, work: Work) -> Queueing:
+    """Tell what a call does to a queue that is held: see `Queueing`.
 
-    While the stream is held, such a call takes as long as the hold: also the second time, when that
-    is four times as long as the first call took.
+    A call that waits for the device takes as long as the hold: also the second time, when that is
+    four times as long as the first call took. So does one that needs more room than the queue has:
+    it launches too many kernels, and torch sees no wait inside it.
     """
     wait_ns: float = FIRST_WAIT_NS
     with clock.gpu.current():
@@ -26,9 +34,15 @@ def syncs_inside(clock: CudaClock, work: Work) -> bool:
             host_ns, over = clock.now() - start_ns, wait.over
             clock.gpu.synchronize()
             if not over:
-                return False
+                return "fits"
             wait_ns = 4 * host_ns
-    return True
+        work.prepare()
+        if clock.gpu.syncs(work.call):
+            return "syncs"
+        work.prepare()
+        with suppress(RuntimeError):  # no profiler: nothing is claimed of the block
+            return "fills" if len(clock.gpu.kernels(work.call)) >= QUEUE_LAUNCHES else "syncs"
+    return "fills"
 
 
 def host_us(clock: CudaClock, work: Work) -> float:
@@ -50,3 +64,35 @@ def device_us(clock: CudaClock, work: Work) -> float:
     calls = REPLAYS if work.repeatable else 1
     reading = clock.time([[Sample(work, calls)]] * READINGS)
     return statistics.median(turns[0] for turns in reading.durations_ns) / calls / 1e3
+
+
+def energy_mj(clock: CudaClock, work: Work) -> float | None:
+    """Energy of one call among many, in millijoules, as the part counts it; static power is in it.
+
+    None where the part does not tell. The count moves in steps, so it is read from one step to a
+    later one, while calls follow each other.
+    """
+    gpu, last = clock.gpu, clock.gpu.energy()
+    if last is None:
+        return None
+    steps: list[tuple[float, int]] = []
+    with gpu.current(), collector_off():
+        done, calls = 0, 1
+        end_ns = clock.now() + ENERGY_NS
+        while clock.now() < end_ns:
+            start_ns = clock.now()
+            for _ in range(calls):
+                work.prepare()
+                work.call()
+            gpu.synchronize()
+            done += calls
+            call_ns = max(1.0, (clock.now() - start_ns) / calls)
+            calls = max(1, round(ENERGY_STEP_NS / call_ns))
+            seen = gpu.energy()
+            if seen is not None and seen != last:
+                steps.append((seen, done))
+                last = seen
+    if len(steps) < 2:
+        return None
+    (first_mj, first), (last_mj, behind) = steps[0], steps[-1]
+    return (last_mj - first_mj) / (behind - first)
