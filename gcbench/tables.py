@@ -184,7 +184,8 @@ def event_pair_us(record: ComparisonRecord) -> float | None:
 
 
 def _sample_us(summary: Summary) -> float:
-    return summary.calls * summary.latency.mid / 1e3
+    # where samples of several processes held different numbers of calls, no one length is theirs
+    return (summary.calls or math.inf) * summary.latency.mid / 1e3
 
 
 def _where(record: ComparisonRecord, manifest: Manifest) -> Manifest:

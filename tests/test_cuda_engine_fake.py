@@ -2,7 +2,9 @@
 
 import contextlib
 import gc
+import itertools
 import weakref
+from typing import ClassVar
 
 import pytest
 import torch
@@ -50,7 +52,7 @@ class Waits(nn.Module):
 class Graph:
     """What recording gives: replaying takes the device as long, and the host next to nothing."""
 
-    replayed = []
+    replayed: ClassVar[list] = []
 
     def __init__(self, gpu):
         self._gpu = gpu
@@ -249,7 +251,7 @@ def test_graphs_take_turns_as_inputs_do_in_the_latency_beside_them(gpu, monkeypa
     assert found.metrics["graph_us"] == pytest.approx(200.0)
     timed = Graph.replayed[-20:]
     assert len(set(map(id, timed))) == 2
-    assert all(one is not other for one, other in zip(timed, timed[1:], strict=False))
+    assert all(one is not other for one, other in itertools.pairwise(timed))
 
 
 def test_what_a_call_launches_and_uses_stands_in_its_row(gpu):
@@ -386,3 +388,15 @@ def test_a_graph_is_recorded_when_it_is_made_and_not_behind_a_wait(monkeypatch):
     assert len(recorded) == 1
     replayed.prepare()
     assert len(recorded) == 1
+
+
+def test_the_kernels_of_a_call_are_named_below_a_table_where_that_is_asked_for(gpu, monkeypatch):
+    from typer.testing import CliRunner
+
+    from gcbench.cli.app import app
+
+    asked = ["bench", "gc", "-C", "16", "-s", "6", "-r", "4", "--device", "cuda", "--quick"]
+    done = CliRunner().invoke(app, [*asked, "-v"])
+    assert done.exit_code == 0, done.output
+    assert "gc r4: 1 kernel per call, longest:\n  fake 400.0 us" in done.stdout
+    assert "longest:" not in CliRunner().invoke(app, asked).stdout

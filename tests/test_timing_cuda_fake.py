@@ -9,8 +9,8 @@ from fake_gpu import MHZ, FakeGpu, FakeKernels
 from gcbench.records import DeviceState
 from gcbench.timing.clocks import Sample, WorkError
 from gcbench.timing.cuda import COOLING_S, KNOWN_AFTER, RETRIES, CudaClock
-from gcbench.timing.gpu import Nvml, TorchGpu, Waiter, _nvml_of
-from gcbench.timing.launch import device_us, energy_mj, host_us, queueing
+from gcbench.timing.gpu import Nvml, TorchGpu, _nvml_of
+from gcbench.timing.launch import device_us, host_us, queueing
 
 
 def clock_of(gpu):

@@ -34,12 +34,13 @@ def bench(
     csv: options.Csv = None,
     output: options.Output = None,
     format: options.Format = "table",
+    verbose: options.Verbose = False,
     strict: options.Strict = False,
     traceback: faults.Traceback = False,
 ) -> None:
     """Measure blocks side by side at one shape: a table, and a CSV."""
     from gcbench import spec
-    from gcbench.cli.output import require_free, show, write_whole
+    from gcbench.cli.output import require_free, show, show_kernels, write_whole
     from gcbench.formats import FORMATS
 
     axes = options.read_axes(
@@ -89,4 +90,6 @@ def bench(
     finally:
         # a file that cannot be written, or a closed stdout, does not lose the other
         show(rows, run.manifest, shown)
+        if verbose and shown.name == "table":
+            show_kernels(rows)
     raise typer.Exit(faults.code_of(rows, strict))

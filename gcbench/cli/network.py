@@ -38,12 +38,13 @@ def network(
     csv: options.Csv = None,
     output: options.Output = None,
     format: options.Format = "table",
+    verbose: options.Verbose = False,
     strict: options.Strict = False,
     traceback: faults.Traceback = False,
 ) -> None:
     """Measure a network with blocks inside against the plain one."""
     from gcbench import spec
-    from gcbench.cli.output import require_free, show, write_whole
+    from gcbench.cli.output import require_free, show, show_kernels, write_whole
     from gcbench.formats import FORMATS
     from gcbench.records import NETWORK_EFFORT
 
@@ -100,4 +101,6 @@ def network(
     finally:
         # a file that cannot be written, or a closed stdout, does not lose the other
         show(rows, run.manifest, shown)
+        if verbose and shown.name == "table":
+            show_kernels(rows)
     raise typer.Exit(faults.code_of(rows, strict))

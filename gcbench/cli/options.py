@@ -235,6 +235,10 @@ NoWait = Annotated[
         panel=EFFORT,
     ),
 ]
+Verbose = Annotated[
+    bool,
+    option("-v", "--verbose", help="Below a table: the kernels of a call, on CUDA.", panel=OUTPUT),
+]
 Strict = Annotated[
     bool, option("--strict", help="Exit 5 where a verdict is untrusted.", panel=OUTPUT)
 ]

@@ -123,6 +123,13 @@ def show(
         console.print(line)
 
 
+def show_kernels(rows: "Iterable[Row]") -> None:
+    """Print what a call of each row makes the device do, the longest kernels first."""
+    from gcbench.formats.layout import kernels_told
+
+    sys.stdout.writelines(f"{line}\n" for line in kernels_told(rows))
+
+
 def require_stdout() -> None:
     """Make sure that a result has somewhere to go. Raises UsageError."""
     if not sys.stdout:

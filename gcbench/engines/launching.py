@@ -16,8 +16,8 @@ from gcbench.timing.gpu import Kernel
 from gcbench.timing.launch import device_us, host_us
 from gcbench.workload import Replayed, Rotated, Workload
 
-# kernels that are named, those that take longest first
-TOP_KERNELS = 5
+# kernels that are named, those that take longest first, each with so much of its name
+TOP_KERNELS, LONGEST_NAME = 5, 72
 
 
 def launched(
@@ -91,6 +91,11 @@ def top_text(kernels: Sequence[Kernel]) -> Cell:
     for kernel in kernels:
         took_ns[kernel.name] += round(kernel.device_ns)
     return "; ".join(
-        f"{'' if numbers[name] == 1 else f'{numbers[name]} '}{name} {ns / 1e3:.1f} us"
+        f"{'' if numbers[name] == 1 else f'{numbers[name]} '}{_short(name)} {ns / 1e3:.1f} us"
         for name, ns in took_ns.most_common(TOP_KERNELS)
     )
+
+
+def _short(name: str) -> str:
+    plain = name.removeprefix("void ")
+    return plain if len(plain) <= LONGEST_NAME else f"{plain[: LONGEST_NAME - 3]}..."

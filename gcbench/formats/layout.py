@@ -300,6 +300,20 @@ def _flags(rows: Sequence[Row], told_each: bool = True) -> Iterator[str]:
         yield f"samples far out, kept all the same: {', '.join(far)}"
 
 
+def kernels_told(rows: Iterable[Row]) -> Iterator[str]:
+    """Name the kernels of a call that take longest, for each row: known of CUDA alone."""
+    told = False
+    for row in rows:
+        if row["kernels_per_call"] is None:
+            continue
+        told = True
+        yield f"{full_label(row)}: {counted(row['kernels_per_call'], 'kernel')} per call, longest:"
+        for kernel in row["top_kernels"].split("; "):
+            yield f"  {printable(kernel)}"
+    if not told:
+        yield "kernels: none known; they are counted on CUDA"
+
+
 def _bounds(rows: Sequence[Row]) -> Legend:
     launch = (
         f"launch where the host needs {percent_text(HOST_SHARE)} of the time or a graph is "
