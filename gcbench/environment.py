@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -139,26 +139,39 @@ def set_torch(settings: TorchSettings) -> None:
         backends.cudnn.deterministic = settings.cudnn_deterministic
 
 
-def default_device() -> str:
-    """The accelerator if there is one, else the CPU."""
+def resolve_device(named: str | None) -> str:
+    """The one name of a device of this machine: `cpu`, or `cuda:INDEX`.
+
+    Where none is named, that is the accelerator if there is one, else the CPU; `cuda` is torch's
+    current device. Raises UsageError where this machine has no such device.
+    """
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def require_device(device: str) -> None:
-    """Make sure that this machine has the device. Raises UsageError where it has not."""
-    import torch
-
-    if device == "cpu":
-        return
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    index = int(device.partition(":")[2] or 0)
-    if index >= count:
-        known = [f"cuda:{known}" for known in range(count)]
-        found = f"{count} CUDA devices" if count else "no CUDA device that torch can use"
-        allowed = ", ".join(["cpu", *known])
-        raise UsageError(f"--device {device}: this machine has {found}; allowed: {allowed}")
+    if named == "cpu" or (named is None and not count):
+        return "cpu"
+    index = (named or "cuda").partition(":")[2]
+    if count and not index:
+        return f"cuda:{torch.cuda.current_device()}"
+    if int(index or 0) < count:
+        return f"cuda:{int(index)}"
+    known = [f"cuda:{known}" for known in range(count)]
+    found = f"{count} CUDA devices" if count else "no CUDA device that torch can use"
+    allowed = ", ".join(["cpu", *known])
+    raise UsageError(f"--device {named}: this machine has {found}; allowed: {allowed}")
+
+
+def on_device(device: str) -> AbstractContextManager[object]:
+    """Make a GPU the current one inside: kernels of a user's own are launched there.
+
+    On the CPU nothing is done.
+    """
+    if device == "cpu":
+        return nullcontext()
+    import torch
+
+    current: AbstractContextManager[object] = torch.cuda.device(device)
+    return current
 
 
 def device_id(device: str) -> str:
@@ -182,27 +195,37 @@ def unlockable(path: Path, error: OSError) -> str:
 
 
 def free_bytes(device: str) -> int | None:
-    """Memory that a process can still take on the device, in bytes; None where it is unknown.
+    """Memory that this process can still take on the device, in bytes; None where it is unknown.
 
-    On the CPU the smaller of MemAvailable and what the control group still allows.
+    On the CPU the smaller of MemAvailable and what the control group still allows; on CUDA what the
+    driver has free, and what torch's allocator keeps of it without use.
     """
     if device != "cpu":
-        import torch
+        from torch import cuda
 
-        return torch.cuda.mem_get_info(device)[0]
+        unused = cuda.memory_reserved(device) - cuda.memory_allocated(device)
+        return cuda.mem_get_info(device)[0] + unused
     readings = (_meminfo("MemAvailable"), _cgroup_free())
     return min((reading for reading in readings if reading is not None), default=None)
 
 
-def give_back(device: str) -> None:
-    """Give memory that nothing uses any more back to a GPU, so that it is free for others."""
+def give_back(device: str) -> bool:
+    """Give memory that nothing uses any more back to a GPU; tells whether the device answers.
+
+    After an illegal access it does not, nor ever again in this process. Never raises.
+    """
     if device == "cpu":
-        return
+        return True
     import torch
 
     gc.collect()
-    with torch.cuda.device(device):
-        torch.cuda.empty_cache()
+    try:
+        with on_device(device):
+            torch.cuda.synchronize()
+            torch.cuda.empty_cache()
+    except Exception:  # torch's own, or a bare RuntimeError, by version and kind of fault
+        return False
+    return True
 
 
 def oom_kills() -> int | None:

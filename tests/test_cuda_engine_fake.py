@@ -86,7 +86,7 @@ def gpu(monkeypatch, tmp_path):
     monkeypatch.setitem(runtimes.APPLIES, "eager", lambda: applied)
     monkeypatch.setitem(runtimes.APPLIES, "graph", lambda: applied)
     monkeypatch.setattr(workload, "recorded", lambda work: Graph(fake))
-    monkeypatch.setattr(environment, "require_device", lambda device: None)
+    monkeypatch.setattr(environment, "resolve_device", lambda named: named)
     for module in (environment, alone):
         monkeypatch.setattr(module, "device_id", lambda device: "cuda-fake")
     monkeypatch.setattr(environment, "free_bytes", lambda device: 2**33)
