@@ -278,6 +278,8 @@ class FakeCuda:
     @contextmanager
     def tensors(self):
         """Make tensors on these devices inside."""
+        # as FakeTensorMode does where torch finds no device: nothing asks the driver for one
+        torch._C._ensureCUDADeviceGuardSet()
         with fake_tensor.FakeTensorMode(), Follow(self):
             yield
 

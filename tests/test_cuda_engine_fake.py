@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -87,6 +88,7 @@ def gpu(monkeypatch, tmp_path):
     monkeypatch.setitem(runtimes.APPLIES, "graph", lambda: applied)
     monkeypatch.setattr(workload, "recorded", lambda work: Graph(fake))
     monkeypatch.setattr(environment, "resolve_device", lambda named: named)
+    monkeypatch.setattr(environment, "on_device", lambda device: nullcontext())
     for module in (environment, alone):
         monkeypatch.setattr(module, "device_id", lambda device: "cuda-fake")
     monkeypatch.setattr(environment, "free_bytes", lambda device: 2**33)
