@@ -11,12 +11,12 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gcbench.disturbance import was_loaded
 from gcbench.errors import UsageError
@@ -97,17 +97,22 @@ def tf32(switch: Switch | None) -> Iterator[None]:
     before = torch_settings()
     try:
         if switch is not None:
-            set_torch(before._replace(matmul_tf32=switch == "on", convolution_tf32=switch == "on"))
+            wanted = "tf32" if switch == "on" else "ieee"
+            set_torch(before._replace(matmul_fp32=wanted, convolution_fp32=wanted))
         yield
     finally:
         set_torch(before)
 
 
 class TorchSettings(NamedTuple):
-    """Switches of torch that change what is measured, and that new processes must share."""
+    """Switches of torch that change what is measured, and that new processes must share.
 
-    matmul_tf32: bool
-    convolution_tf32: bool
+    `matmul_fp32` and `convolution_fp32` say how CUDA computes in float32: `ieee`, `tf32`, or `none`
+    for torch's default.
+    """
+
+    matmul_fp32: str
+    convolution_fp32: str
     cudnn_benchmark: bool
     cudnn_deterministic: bool
 
@@ -116,9 +121,10 @@ def torch_settings() -> TorchSettings:
     """Read torch's switches."""
     from torch import backends
 
+    matmul, convolution = _fp32_backends()
     return TorchSettings(
-        backends.cuda.matmul.allow_tf32,
-        backends.cudnn.allow_tf32,
+        matmul.fp32_precision,
+        convolution.fp32_precision,
         backends.cudnn.benchmark,
         backends.cudnn.deterministic,
     )
@@ -129,36 +135,61 @@ def set_torch(settings: TorchSettings) -> None:
     from torch import backends
 
     # one that stands as it should is not touched: to set some of them is a choice of interface
-    if backends.cuda.matmul.allow_tf32 != settings.matmul_tf32:
-        backends.cuda.matmul.allow_tf32 = settings.matmul_tf32
-    if backends.cudnn.allow_tf32 != settings.convolution_tf32:
-        backends.cudnn.allow_tf32 = settings.convolution_tf32
+    matmul, convolution = _fp32_backends()
+    if matmul.fp32_precision != settings.matmul_fp32:
+        matmul.fp32_precision = settings.matmul_fp32
+    if convolution.fp32_precision != settings.convolution_fp32:
+        convolution.fp32_precision = settings.convolution_fp32
     if backends.cudnn.benchmark != settings.cudnn_benchmark:
         backends.cudnn.benchmark = settings.cudnn_benchmark
     if backends.cudnn.deterministic != settings.cudnn_deterministic:
         backends.cudnn.deterministic = settings.cudnn_deterministic
 
 
-def default_device() -> str:
-    """The accelerator if there is one, else the CPU."""
+def _fp32_backends() -> tuple[Any, Any]:
+    """What has the `fp32_precision` of CUDA's products, and of its convolutions.
+
+    The older `allow_tf32` raises when it is read where anybody has set `fp32_precision`.
+    """
+    from torch import backends
+
+    cudnn: Any = backends.cudnn
+    return backends.cuda.matmul, cudnn.conv
+
+
+def resolve_device(named: str | None) -> str:
+    """The one name of a device of this machine: `cpu`, or `cuda:INDEX`.
+
+    Where none is named, that is the accelerator if there is one, else the CPU; `cuda` is torch's
+    current device. Raises UsageError where this machine has no such device.
+    """
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def require_device(device: str) -> None:
-    """Make sure that this machine has the device. Raises UsageError where it has not."""
-    import torch
-
-    if device == "cpu":
-        return
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    index = int(device.partition(":")[2] or 0)
-    if index >= count:
-        known = [f"cuda:{known}" for known in range(count)]
-        found = f"{count} CUDA devices" if count else "no CUDA device that torch can use"
-        allowed = ", ".join(["cpu", *known])
-        raise UsageError(f"--device {device}: this machine has {found}; allowed: {allowed}")
+    if named == "cpu" or (named is None and not count):
+        return "cpu"
+    index = (named or "cuda").partition(":")[2]
+    if count and not index:
+        return f"cuda:{torch.cuda.current_device()}"
+    if int(index or 0) < count:
+        return f"cuda:{int(index)}"
+    known = [f"cuda:{known}" for known in range(count)]
+    found = f"{count} CUDA devices" if count else "no CUDA device that torch can use"
+    allowed = ", ".join(["cpu", *known])
+    raise UsageError(f"--device {named}: this machine has {found}; allowed: {allowed}")
+
+
+def on_device(device: str) -> AbstractContextManager[object]:
+    """Make a GPU the current one inside: kernels of a user's own are launched there.
+
+    On the CPU nothing is done.
+    """
+    if device == "cpu":
+        return nullcontext()
+    import torch
+
+    current: AbstractContextManager[object] = torch.cuda.device(device)
+    return current
 
 
 def device_id(device: str) -> str:
@@ -182,14 +213,16 @@ def unlockable(path: Path, error: OSError) -> str:
 
 
 def free_bytes(device: str) -> int | None:
-    """Memory that a process can still take on the device, in bytes; None where it is unknown.
+    """Memory that this process can still take on the device, in bytes; None where it is unknown.
 
-    On the CPU the smaller of MemAvailable and what the control group still allows.
+    On the CPU the smaller of MemAvailable and what the control group still allows; on CUDA what the
+    driver has free, and what torch's allocator keeps of it without use.
     """
     if device != "cpu":
-        import torch
+        from torch import cuda
 
-        return torch.cuda.mem_get_info(device)[0]
+        unused = cuda.memory_reserved(device) - cuda.memory_allocated(device)
+        return cuda.mem_get_info(device)[0] + unused
     readings = (_meminfo("MemAvailable"), _cgroup_free())
     return min((reading for reading in readings if reading is not None), default=None)
 
@@ -197,7 +230,7 @@ def free_bytes(device: str) -> int | None:
 def give_back(device: str) -> bool:
     """Give memory that nothing uses any more back to a GPU, so that it is free for others.
 
-    Returns whether the device still answers: after an illegal access nothing does.
+    Returns whether the device still answers: after an illegal access nothing does. Never raises.
     """
     if device == "cpu":
         return True
@@ -205,7 +238,7 @@ def give_back(device: str) -> bool:
 
     gc.collect()
     try:
-        with torch.cuda.device(device):
+        with on_device(device):
             torch.cuda.synchronize()
             torch.cuda.empty_cache()
     except RuntimeError:
@@ -294,18 +327,24 @@ def _with_warnings(record: Manifest) -> Manifest:
             f"a control group grants {record.cpu_quota:g} cores to {record.threads} threads: "
             "the kernel pauses them; try a smaller --threads"
         )
+    if record.variables.get("CUDA_LAUNCH_BLOCKING", "0") != "0":
+        warnings.append(
+            "CUDA_LAUNCH_BLOCKING is set: the host waits for every kernel, and no queue is ever "
+            "full; unset it"
+        )
     return replace(record, warnings=tuple(warnings))
 
 
 def _torch_flags() -> dict[str, bool | Cell]:
     import torch
 
+    settings = torch_settings()
     return {
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
-        "cuda_matmul_allow_tf32": torch.backends.cuda.matmul.allow_tf32,
-        "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
-        "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+        "float32_matmul_precision": _matmul_precision(),
+        "cuda_matmul_allow_tf32": settings.matmul_fp32 == "tf32",
+        "cudnn_allow_tf32": settings.convolution_fp32 == "tf32",
+        "cudnn_benchmark": settings.cudnn_benchmark,
+        "cudnn_deterministic": settings.cudnn_deterministic,
         "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
         "cuda": torch.version.cuda,
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
@@ -313,6 +352,16 @@ def _torch_flags() -> dict[str, bool | Cell]:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "interop_threads": torch.get_num_interop_threads(),
     }
+
+
+def _matmul_precision() -> str:
+    """The older switch of all backends; `mixed` where fp32_precision of one overrides it."""
+    import torch
+
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return "mixed"
 
 
 def _cuda_devices() -> dict[str, str]:

@@ -8,9 +8,9 @@ and give up compiling after the eighth shape.
 import logging
 import types
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -55,7 +55,7 @@ APPLIES: dict[Runtime, Callable[[], Apply]] = {
 
 
 @contextmanager
-def session(cases: Iterable[Case]) -> Iterator[None]:
+def session(cases: Sequence[Case]) -> Iterator[None]:
     """Compile afresh inside: nothing is taken from caches in memory or on disk, nothing is left."""
     if not _any_compiled(cases):
         yield
@@ -65,7 +65,7 @@ def session(cases: Iterable[Case]) -> Iterator[None]:
     with warnings.catch_warnings(), config.patch(force_disable_caches=True):
         # torch says once for each of its caches that it is off
         warnings.filterwarnings("ignore", message=".*force.disable", category=UserWarning)
-        _load_compiler()
+        _load_compiler(cases[0].device)
         try:
             yield
         finally:
@@ -108,9 +108,9 @@ def _any_compiled(cases: Iterable[Case]) -> bool:
     return any(case.runtime == "compile" for case in cases)
 
 
-@lru_cache(maxsize=1)
-def _load_compiler() -> None:
-    """Let the compiler load itself, which no case is to pay for."""
+@cache
+def _load_compiler(device: str) -> None:
+    """Let the compiler load itself for a device (on CUDA, Triton), which no case is to pay for."""
     # it warns of a CUDA toolkit without a GPU, which is no news
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    torch.compile(lambda x: x + 1, dynamic=False)(torch.zeros(8))
+    torch.compile(lambda x: x + 1, dynamic=False)(torch.zeros(8, device=device))

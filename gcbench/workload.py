@@ -17,8 +17,11 @@ Prepare = Callable[[], None]
 # how a module is applied to its input: called as it is, or by what a compiler made of that
 Apply = Callable[[nn.Module, Tensor], Tensor]
 
-# A new place in memory: up to this many bytes before a buffer, in steps that keep torch's alignment
-_SHIFT_BYTES, _ALIGNMENT_BYTES = 2**16, 64
+# A new place in memory: up to this many bytes before a buffer, in steps of its alignment by
+# torch's allocator
+_SHIFT_BYTES, _ALIGNMENT_BYTES = 2**16, {"cpu": 64, "cuda": 512}
+# torch's CUDA allocator has a pool of its own for what is larger than this
+_LARGE_BYTES = 2**20
 
 
 def eagerly(module: nn.Module, x: Tensor) -> Tensor:
@@ -113,10 +116,15 @@ class Workload:
 
     def elsewhere(self, rng: random.Random) -> Self:
         """Rebuild the module from the same weights and the input from the same values."""
-        # without a spacer, small weights would fall back into the hole that the last copy left
-        spacer = torch.empty(rng.randrange(_SHIFT_BYTES), dtype=torch.uint8, device=self.x.device)
-        moved = self._over(copy.deepcopy(self.module), rng)
-        moved._spacer = spacer
+        # without spacers, small weights would fall back into the hole that the last copy left
+        spacers = _spacers(self.x.device, rng)
+        module = copy.deepcopy(self.module)
+        if self.x.is_cuda:
+            # the caching allocator would give most weights the very block that they had
+            for tensor in (*module.parameters(), *module.buffers()):
+                tensor.data = elsewhere(tensor, rng)
+        moved = self._over(module, rng)
+        moved._spacers = spacers
         return moved
 
     def beside(self, rng: random.Random) -> Self:
@@ -137,7 +145,7 @@ class Workload:
         work.queueing = self.queueing
         return work
 
-    _spacer: Tensor | None = None
+    _spacers: tuple[Tensor, ...] = ()
 
 
 class Copy:
@@ -361,17 +369,33 @@ def torch_dtype(case: Case) -> torch.dtype:
 
 def elsewhere(x: Tensor, rng: random.Random) -> Tensor:
     """Copy a tensor to a new place: a fresh buffer, and a random offset into it."""
-    shift = rng.randrange(0, _SHIFT_BYTES, _ALIGNMENT_BYTES) // x.element_size()
+    step = _ALIGNMENT_BYTES[x.device.type]
+    shift = rng.randrange(0, _SHIFT_BYTES, step) // x.element_size()
     buffer = torch.empty(x.numel() + shift, dtype=x.dtype, device=x.device)
     return buffer.as_strided(x.shape, x.stride(), shift).copy_(x.detach())
 
 
+def _spacers(device: torch.device, rng: random.Random) -> tuple[Tensor, ...]:
+    """Take memory of random sizes, so that what is made behind it lies elsewhere: of each pool."""
+    sizes = [rng.randrange(_SHIFT_BYTES)]
+    if device.type == "cuda":
+        sizes.append(rng.randrange(_LARGE_BYTES + 1, 3 * _LARGE_BYTES))
+    return tuple(torch.empty(size, dtype=torch.uint8, device=device) for size in sizes)
+
+
 def cache_flush(size_bytes: int, device: str) -> Prepare:
-    """Make a preparation that writes 1.5 times the cache, so that what follows is cold."""
-    buffer = torch.empty(size_bytes * 3 // 2, dtype=torch.uint8, device=device)
+    """Make a preparation that fills the last cache of `size_bytes` with what nobody needs.
+
+    It writes 1.5 times the cache, so that what follows is cold. On CUDA it then reads as much that
+    is clean: what was written would be written back during the call that is timed.
+    """
+    written = torch.empty(size_bytes * 3 // 2, dtype=torch.uint8, device=device)
+    clean = torch.zeros(0 if device == "cpu" else size_bytes * 3 // 8, device=device)
 
     def flush() -> None:
-        buffer.zero_()
+        written.zero_()
+        if clean.numel():
+            clean.sum()
 
     return flush
 

@@ -160,7 +160,7 @@ def test_memory_is_that_of_the_allocator():
 
 @on_gpu
 def test_tf32_is_changed_only_inside_and_only_when_asked():
-    before = torch.backends.cuda.matmul.allow_tf32
+    before = torch.backends.cuda.matmul.fp32_precision
     a = torch.randn(1024, 1024, device="cuda")
     exact = a.double() @ a.double()
     errors = {}
@@ -168,7 +168,7 @@ def test_tf32_is_changed_only_inside_and_only_when_asked():
         with environment.tf32(switch):
             errors[switch] = float(((a @ a).double() - exact).abs().max())
     assert errors["off"] < errors["on"] / 10
-    assert torch.backends.cuda.matmul.allow_tf32 == before
+    assert torch.backends.cuda.matmul.fp32_precision == before
 
 
 def test_the_script_for_a_gpu_says_so_where_there_is_none_and_runs_nothing(tmp_path):

@@ -97,7 +97,8 @@ def gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(workload, "recorded", lambda work: (Graph(fake), None))
     # the device exists in this process alone
     monkeypatch.setattr(engines, "_may_break", lambda comparison: False)
-    monkeypatch.setattr(environment, "require_device", lambda device: None)
+    monkeypatch.setattr(environment, "resolve_device", lambda named: named)
+    monkeypatch.setattr(environment, "on_device", lambda device: contextlib.nullcontext())
     for module in (environment, alone):
         monkeypatch.setattr(module, "device_id", lambda device: "cuda-fake")
     monkeypatch.setattr(environment, "free_bytes", lambda device: 2**33)

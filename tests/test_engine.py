@@ -228,7 +228,7 @@ def test_a_device_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UsageError, match="--device cuda:9: this machine has no CUDA device"):
         engines.compare(["gc"], Axes(device="cuda:9"))
-    assert environment.default_device() == "cpu"
+    assert environment.resolve_device(None) == "cpu"
 
 
 def test_a_constant_norm_is_flagged():

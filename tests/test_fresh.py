@@ -67,7 +67,7 @@ class Tells(nn.Module):
     def forward(self, x):
         if x.device.type != "meta":
             backends = torch.backends
-            switches = backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32
+            switches = backends.cuda.matmul.fp32_precision, backends.cudnn.conv.fp32_precision
             raise RuntimeError(f"{switches} {backends.cudnn.benchmark}")
         return x + 1
 
@@ -156,9 +156,9 @@ def test_switches_of_torch_are_the_same_in_every_process(modules, switch, monkey
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", switch == "on")
     with environment.tf32(switch):
         table = tables.frame(measured(["fresh_blocks:Tells"]))
-    on = switch == "on"
+    wanted = "tf32" if switch == "on" else "ieee"
     [reason] = table["reason"]
-    assert reason.startswith(f"RuntimeError: ({on}, {on}) {on} (")
+    assert reason.startswith(f"RuntimeError: {(wanted, wanted)} {switch == 'on'} (")
 
 
 @pytest.mark.slow

@@ -40,8 +40,7 @@ class Report:
 
 def analyse(asked: Asked, measure: verdict.Measure, bar: Bar) -> Report:
     """Measure a model's attention blocks on pictures, and price them. Raises UsageError."""
-    device = asked.axes.device or environment.default_device()
-    environment.require_device(device)
+    device = environment.resolve_device(asked.axes.device)
     with environment.threads(asked.axes.threads):
         text = networks.resolve(asked.model)
         inserts = [networks.read_insertion(each) for each in asked.inserts]

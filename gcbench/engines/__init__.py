@@ -26,11 +26,10 @@ def compare(
     Raises UsageError where this machine lacks the device or does not tell what was asked for needs,
     or a block cannot be imported or built as it was asked for.
     """
-    device = axes.device or environment.default_device()
-    environment.require_device(device)
+    device = environment.resolve_device(axes.device)
     comparison = spec.compare(
         [blocks.resolve(name) for name in names],
-        axes,
+        replace(axes, device=device),
         device,
         None if baseline is None else blocks.resolve(baseline),
         pair,
@@ -46,8 +45,8 @@ def compare_inside(
     `axes` has the images' batch and size. Raises UsageError as `compare` does, and where the
     network has no such place, or a block cannot be built there.
     """
-    device = axes.device or environment.default_device()
-    environment.require_device(device)
+    device = environment.resolve_device(axes.device)
+    axes = replace(axes, device=device)
     return _possible(networks.compare(network, insertions, ratios, axes, device))
 
 
@@ -122,8 +121,7 @@ def measure_peaks(
     `wait` and `tell` are those of `run`, `on_step` gets what is measured next. Raises UsageError
     where the device is missing.
     """
-    device = axes.device or environment.default_device()
-    environment.require_device(device)
+    device = environment.resolve_device(axes.device)
     with alone_on(device, wait, tell) as alone:
         manifest = environment.manifest("peaks", seed=0)
         threads = (axes.threads or manifest.threads) if device == "cpu" else None

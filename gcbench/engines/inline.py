@@ -59,11 +59,11 @@ def measure(job: Job, listener: Listener = SILENT) -> ComparisonRecord:
 
     A case that cannot be built or called, or that would not fit in memory, becomes a measurement
     with a status and a reason; the others go on. The global number of threads and gradient mode are
-    set while this runs and left as they were. Raises ProcessTaintedError where a case leaves this
-    process unfit to measure in.
+    set while this runs and left as they were, and so is the current GPU. Raises ProcessTaintedError
+    where a case leaves this process unfit to measure in.
     """
     cases, baselines = job.comparison.cases, job.comparison.baselines
-    with _torch_state() as threads, runtimes.session(cases):
+    with _torch_state(cases[0].device) as threads, runtimes.session(cases):
         setting = Setting(
             job.seed, threads, job.process, before_sample(cases[0]), job.counter, job.bounds
         )
@@ -137,7 +137,7 @@ def load_all() -> None:
     """Try a small case on the CPU: what is loaded for a first trial is loaded, and no case pays."""
     axes = Axes(channels=8, size=(4, 4), ratio=2)
     [case] = compare([blocks.resolve("gc")], axes, "cpu").cases
-    with _torch_state() as threads:
+    with _torch_state(case.device) as threads:
         try_case(case, Setting(0, threads), lambda counted: None)
 
 
@@ -150,7 +150,7 @@ def time_side_by_side(
     ratio of their calls.
     """
     baselines = (0,) * len(cases)
-    with _torch_state() as threads:
+    with _torch_state(cases[0].device) as threads:
         setting = Setting(seed, threads)
         works: dict[int, Workload | Repeated] = {}
         for position, (case, times) in enumerate(zip(cases, calls, strict=True)):
@@ -202,10 +202,13 @@ def _doing(case: Case) -> str:
 
 
 @contextmanager
-def _torch_state() -> Iterator[int]:
-    """Put the number of threads and the gradient mode back afterwards; yields the threads."""
+def _torch_state(device: str) -> Iterator[int]:
+    """Be on a device, without gradients; put that and the number of threads back afterwards.
+
+    Yields the threads.
+    """
     usual = torch.get_num_threads()
-    with torch.set_grad_enabled(False):
+    with environment.on_device(device), torch.set_grad_enabled(False):
         try:
             yield usual
         finally:

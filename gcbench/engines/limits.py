@@ -15,23 +15,36 @@ def memory_limited(limit_bytes: int | None, device: str) -> Iterator[None]:
     On a CPU the limit is on private writable memory (RLIMIT_DATA): an allocation past it fails at
     once, and torch and Python raise. The limits on address space (RLIMIT_AS) would count libraries
     and what a CUDA driver merely reserves; the resident set cannot be limited at all. On CUDA it is
-    torch's own limit on its allocator. Where the system has neither, nothing is limited.
+    torch's own limit on what its allocator takes from the device. Where the system has neither,
+    nothing is limited.
     """
     if device == "cpu":
         with _data_limited(limit_bytes or environment.free_bytes(device)):
             yield
-        return
-    import torch
-
-    if limit_bytes is None:
+    elif limit_bytes is None:
         yield
-        return
-    total = torch.cuda.mem_get_info(device)[1]
-    torch.cuda.set_per_process_memory_fraction(min(1.0, limit_bytes / total), device)
+    else:
+        with _allocator_limited(limit_bytes, device):
+            yield
+
+
+@contextmanager
+def _allocator_limited(limit_bytes: int, device: str) -> Iterator[None]:
+    from torch import cuda
+
+    # what the allocator keeps without use would count against the limit
+    environment.give_back(device)
+    most = cuda.memory_reserved(device) + limit_bytes
+    share = most / cuda.mem_get_info(device)[1]
+    # torch takes no device without an index here, but it takes the current one
+    with environment.on_device(device):
+        cuda.set_per_process_memory_fraction(min(1.0, share))
     try:
         yield
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, device)
+        # a device that an illegal access has lost refuses this too
+        with suppress(Exception), environment.on_device(device):
+            cuda.set_per_process_memory_fraction(1.0)
 
 
 @contextmanager

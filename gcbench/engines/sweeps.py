@@ -33,9 +33,8 @@ def place(asked: Sweep) -> Place:
     Raises UsageError where a device is missing, a block cannot be imported or has no such option,
     the baseline is not among the blocks, or the grid has too many cases.
     """
-    devices = asked.device or (environment.default_device(),)
+    devices = tuple(map(environment.resolve_device, asked.device or (None,)))
     for device in devices:
-        environment.require_device(device)
         if "cold" in asked.cache or (not asked.cache and device != "cpu"):
             environment.require_cache_bytes(device)
     return place_on(asked, devices)

@@ -66,8 +66,7 @@ def run(
     `axes` give device and threads, `wait` and `tell` are those of `engines.run`. Raises UsageError
     where the device is missing.
     """
-    device = axes.device or environment.default_device()
-    environment.require_device(device)
+    device = environment.resolve_device(axes.device)
     # what is shared by all: trials differ in channels and size
     axes = replace(axes, device=device, cache="warm")
     effort = Effort(PRECISION, seconds)
@@ -83,7 +82,7 @@ def run(
 def where(axes: Axes) -> str:
     """The machine in a line."""
     manifest = environment.manifest("check", seed=0)
-    device = axes.device or environment.default_device()
+    device = environment.resolve_device(axes.device)
     return environment.where(manifest, device, axes.threads or manifest.threads)
 
 

@@ -24,6 +24,11 @@ from gcbench.timing.gpu import TorchGpu
 from gcbench.units import size_text
 from gcbench.workload import Prepare, Workload, cache_flush, eagerly, make_workload
 
+# what others than torch's allocators say: a CPU's, C++, cuBLAS for its work space, the driver
+_OUT_OF_MEMORY = (
+    *("can't allocate memory", "bad_alloc"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory"),
+)
 # whole tracebacks, for who wants to see them: rows have one sentence
 LOG = logging.getLogger("gcbench")
 
@@ -245,7 +250,7 @@ def _require_like_input(output: object, work: Workload, case: Case) -> None:
 
 def _is_oom(error: BaseException | None) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        words in str(error) for words in ("can't allocate memory", "bad_alloc")
+        words in str(error) for words in _OUT_OF_MEMORY
     )
 
 

@@ -6,6 +6,7 @@ Before a case is tried it is said which, and waited until that was heard.
 import logging
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -22,7 +23,7 @@ from gcbench.records import Status
 LOG = logging.getLogger("gcbench")
 
 
-def main(settings: Sequence[bool], log_level: int = logging.NOTSET) -> None:
+def main(settings: Sequence[Any], log_level: int = logging.NOTSET) -> None:
     """Take one request after another until there are no more; answer each step and each end.
 
     torch's switches are set as they stand in the process that asks. What gcbench logs from

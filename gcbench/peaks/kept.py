@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -47,11 +47,12 @@ def find(
         why = error.strerror if isinstance(error, OSError) else error
         tell(f"the peaks in {path} cannot be read ({why}): measuring them anew")
         return None
-    changed = mismatches(kept.manifest, manifest, device)
+    changed = mismatches(kept.manifest, manifest, kept.peaks.device, device)
     if changed:
         tell(f"the peaks in {path} are stale ({'; '.join(changed)}): measuring them anew")
         return None
-    return kept.peaks
+    # the same card may have another number now, which depends on what a process may see
+    return replace(kept.peaks, device=device)
 
 
 def keep(manifest: Manifest, peaks: Peaks, device_id: str, tell: Tell) -> None:
@@ -69,9 +70,12 @@ def keep(manifest: Manifest, peaks: Peaks, device_id: str, tell: Tell) -> None:
         )
 
 
-def mismatches(old: Manifest, new: Manifest, device: str) -> list[str]:
-    """What changed between two descriptions of a machine that its ceilings depend on, in words."""
-    before, after = _facts(old, device), _facts(new, device)
+def mismatches(old: Manifest, new: Manifest, then: str, now: str) -> list[str]:
+    """What changed in a machine that its ceilings depend on, in words.
+
+    `then` and `now` name the device in the old and in the new description.
+    """
+    before, after = _facts(old, then), _facts(new, now)
     return [
         f"{name} was {before[name]} and is {after[name]}"
         for name in after

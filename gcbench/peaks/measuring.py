@@ -72,7 +72,7 @@ def measure(
     machine are flagged.
     """
     before = read_usage()
-    with _set_up(threads):
+    with environment.on_device(device), _set_up(threads):
         clock = _clock(device)
         products, convolutions, lasting = {}, {}, {}
         for dtype in dtypes:

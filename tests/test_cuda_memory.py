@@ -1,0 +1,61 @@
+"""Where a case lies on a GPU and what that costs, on a simulated caching allocator."""
+
+import random
+
+import pytest
+import torch
+from fake_cuda import MIB, FakeCuda
+
+from gcbench import environment
+from gcbench.workload import Workload, cache_flush
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    fake = FakeCuda(monkeypatch)
+    with fake.tensors(), torch.no_grad():
+        yield fake
+
+
+def test_a_flush_leaves_the_cache_full_of_what_need_not_be_written_back(cuda):
+    cache = cuda.devices[1].last_cache
+    flush = cache_flush(environment.require_cache_bytes("cuda:1"), "cuda:1")
+    x = torch.randn(64, 64, 64, device="cuda:1")
+    assert cuda.address(x) in cache.lines
+    flush()
+    assert cuda.address(x) not in cache.lines
+    # the one number that reading gives
+    assert cache.dirty <= 8
+
+
+class Weights(torch.nn.Module):
+    """Weights of the small pool, of a segment that others share, and of one alone; a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        sides = {"small": 32, "shared": 720, "own": 2048}
+        for name, side in sides.items():
+            weight = torch.empty(side, side, device="cuda:0")
+            self.register_parameter(name, torch.nn.Parameter(weight, requires_grad=False))
+        self.register_buffer("mean", torch.empty(32, device="cuda:0"))
+
+    def forward(self, x):
+        return x
+
+
+@pytest.mark.parametrize("side", [8, 56, 112])
+def test_a_rebuild_lies_at_another_place_in_memory(cuda, side):
+    work = Workload(Weights(), torch.randn(1, 256, side, side, device="cuda:0"))
+    rng = random.Random(0)
+    places = []
+    for _ in range(12):
+        moved = work.elsewhere(rng)
+        module = moved.module
+        tensors = (module.small, module.shared, module.own, module.mean, moved.x)
+        places.append([cuda.address(tensor) for tensor in tensors])
+        assert all(address % 512 == 0 for address in places[-1])
+        del module, moved, tensors
+    for addresses in zip(*places, strict=True):
+        assert len(set(addresses)) >= 9, addresses
+    # nothing that was made is left
+    assert cuda.memory.stats()["requested_bytes.all.current"] < 60 * MIB
