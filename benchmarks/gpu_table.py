@@ -7,7 +7,7 @@ not there nothing is expected.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-Value = float | str
+Value = float | str | None
 # the least and the most of a number, or the only right word
 Range = tuple[float, float] | str
 Ranges = Mapping[str, Range]
@@ -70,14 +70,14 @@ class Reading:
         """Whether the value is as expected; None where nothing is."""
         if self.expected is None:
             return None
-        if isinstance(self.expected, str) or isinstance(self.value, str):
-            return self.value == self.expected
-        low, high = self.expected
-        return low <= self.value <= high
+        if isinstance(self.value, float | int) and isinstance(self.expected, tuple):
+            low, high = self.expected
+            return low <= self.value <= high
+        return self.value == self.expected
 
     def __str__(self) -> str:
         """The reading in a line, with the expectation beside it."""
-        value = self.value if isinstance(self.value, str) else f"{self.value:.4g}"
+        value = f"{self.value:.4g}" if isinstance(self.value, float | int) else str(self.value)
         return f"  {self.name:<28}{value:>12}  {self._verdict}"
 
     @property
@@ -85,7 +85,7 @@ class Reading:
         if self.expected is None:
             return "no expectation"
         wanted = self.expected
-        words = wanted if isinstance(wanted, str) else f"{wanted[0]:g} to {wanted[1]:g}"
+        words = wanted if isinstance(wanted, str) else " to ".join(f"{end:g}" for end in wanted)
         return f"expected {words}: {'inside' if self.inside else 'OUTSIDE'}"
 
 
