@@ -88,7 +88,7 @@ class Machine:
         try:
             recorded(work)
         except RuntimeError as error:
-            print(f"   {told(error)}")
+            print(f"  {told(error)}")
             return "refused"
         return "recorded"
 

@@ -30,9 +30,9 @@ Read = Iterator[tuple[str, Value]]
 Row = Mapping[str, Any]
 Done = subprocess.CompletedProcess[str]
 
-# waits are of 4^k cycles, for these k: up to some 8 ms
-POWERS = range(6, 13)
-IDLE_S, WARM_CYCLES, MARK_CYCLES = 0.2, 10**8, 10**6
+# waits are of 4^k cycles, for these k: up to some 8 ms; a part comes to rest in a second
+POWERS = (4, 6, 8, 10, 12)
+IDLE_S, WARM_CYCLES, MARK_CYCLES = 1.0, 10**8, 10**6
 PAIRS, LAUNCHES, BLOCKED_NS = 200, 2000, 1_000_000
 FLUSHED_ROUNDS = 40
 # nl at this shape takes more than a millisecond
@@ -148,9 +148,11 @@ def event_pair(setting: Setting) -> Read:
         for start, end in pairs:
             start.record()
             end.record()
+        first, _ = pairs[0]
+        yield "queue_was_full", "no" if first.query() else "yes"
         machine.gpu.synchronize()
     taken = sorted(1e3 * start.elapsed_time(end) for start, end in pairs)
-    print(f"   {PAIRS} pairs: {taken[0]:.2f} to {taken[-1]:.2f} us")
+    print(f"  {PAIRS} pairs: {taken[0]:.2f} to {taken[-1]:.2f} us")
     yield "event_pair_us", statistics.median(taken)
 
 
@@ -169,7 +171,7 @@ def queue(setting: Setting) -> Read:
         machine.gpu.synchronize()
     taken = [after - before for before, after in pairwise(moments)]
     blocked = [number for number, ns in enumerate(taken) if ns > BLOCKED_NS]
-    print(f"   longest launch {max(taken) / 1e6:.2f} ms, median {statistics.median(taken):.0f} ns")
+    print(f"  longest launch {max(taken) / 1e6:.2f} ms, median {statistics.median(taken):.0f} ns")
     yield "launches_until_full", blocked[0] if blocked else "never full"
 
 
@@ -224,7 +226,7 @@ def flush(setting: Setting) -> Read:
 class Prepared:
     """A call, with others before it that are not timed."""
 
-    repeatable, cold, syncs = False, True, False
+    repeatable, cold, syncs, queueing, turns = False, True, False, "fits", 1
 
     def __init__(self, call: "Call", before: "Sequence[Call]") -> None:
         self.call, self._before = call, before
@@ -252,7 +254,10 @@ def cold(setting: Setting) -> Read:
     """The GC block at 8x256x56x56, cold and warm."""
     for cache in ("cold", "warm"):
         run = setting.kept(f"bench-8x256x56x56-{cache}")
-        gc = _row(setting.rows(run, "bench", "gc", "--batch", "8", "--cache", cache), block="gc")
+        gc = _row(
+            setting.rows(run, "bench", "gc", "--quick", "--batch", "8", "--cache", cache),
+            block="gc",
+        )
         yield f"{cache}_us", gc["latency_us"]
     yield "floor_us", gc["floor_us"]
 
