@@ -1,107 +1,206 @@
-"""Everything that needs a GPU, in one call of under eight minutes: tests, trust, ceilings, tables.
+"""The first run on a GPU, in one call of at most eight minutes: tests, trust, ceilings, tables.
 
-    python benchmarks/gpu.py [--device cuda:0] [--out results]
+    python benchmarks/gpu.py --out FOLDER [--device cuda:0]
+    python benchmarks/gpu.py --rehearse [--out FOLDER]      # every step, on a simulated GPU
 
-Leaves reference runs, each with device, torch and date in its name. Without a GPU it says so, and
-exits with 0, nothing run.
+Each step runs in a process of its own, within its own limit and what earlier ones left of theirs:
+one that fails or hangs ends only itself. What it prints goes to FOLDER/report.txt at once, what it
+reads to FOLDER/report.json beside what such a card should show; the runs that are kept are JSON
+lines beside them, 8 files at most. Exits with 0 if every step was done, else with 1. Without a GPU
+it says so and runs nothing.
 """
 
 import argparse
+import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import torch
+import gpu_steps
+from gpu_steps import ROOT, Setting
+from gpu_table import STEPS, Reading, Step, Value, judged
 
-ROOT = Path(__file__).parent.parent
-BUDGET_S = 480.0
-SIZES = (14, 56, 200)
-
-
-def steps(device: str, out: Path, name: str) -> Iterator[tuple[str, list[str], Path | None]]:
-    """What is run, in order: a title, the command, and where its stdout goes."""
-    gcbench = [sys.executable, "-m", "gcbench"]
-    on = ["--device", device]
-
-    def run(what: str) -> str:
-        return str(out / f"bench-{what}-{name}.jsonl")
-
-    tests = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", str(ROOT / "tests")]
-    yield "tests", tests, None
-    yield "peaks", [*gcbench, "peaks", *on], out / f"peaks-{name}.txt"
-    yield "check", [*gcbench, "check", *on], out / f"check-{name}.txt"
-    yield "table", [*gcbench, "bench", *on, "-o", run("1x256x56x56")], None
-    yield "training", [*gcbench, "bench", *on, "--mode", "train", "-o", run("train")], None
-    for size in SIZES:
-        pair = ["bench", "gc", "--pair", "runtime=eager,graph", "-s", str(size), *on]
-        yield f"graph at {size}", [*gcbench, *pair, "-o", run(f"graph-{size}")], None
-    grid = ["sweep", "--size", "14,28,56", "--ratio", "4,16", "--quick", *on]
-    yield "sweep", [*gcbench, *grid, "-o", str(out / f"sweep-{name}.jsonl")], None
-    network = ["network", "resnet50", "--insert", "gc@+all", "--quick", *on]
-    yield "network", [*gcbench, *network, "-o", str(out / f"network-{name}.jsonl")], None
-    yield "events against do_bench", [sys.executable, __file__, "--do-bench", *on], None
+BUDGET_S, GRACE_S = 480.0, 3.0
 
 
-def do_bench(device: str) -> None:
-    """Hold a block of over 1 ms against triton's own timing, caches flushed in both."""
-    from triton.testing import do_bench as triton_ms
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a step: what it read, and why it failed if it did."""
 
-    import gcbench
+    step: str
+    readings: list[Reading]
+    seconds: float = 0.0
+    exit: int | None = None
+    failed: str | None = None
 
-    shape = (32, 256, 112, 112)
-    row = gcbench.bench(["gc"], shape, device=device, cache="cold").iloc[0]
-    block = gcbench.build("gc", channels=256).to(device).eval()
-    x = torch.randn(shape, device=device)
-    with torch.no_grad(), torch.cuda.device(device):
-        theirs_us = 1e3 * triton_ms(lambda: block(x), return_mode="median")
-    print(
-        f"gc at {'x'.join(map(str, shape))}: gcbench {row['latency_us']:.1f} us, triton do_bench "
-        f"{theirs_us:.1f} us, ratio {row['latency_us'] / theirs_us:.4f}"
+
+class Report:
+    """The text and the JSON of a run, written as it goes."""
+
+    def __init__(self, out: Path) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self.out, self.text = out, out / "report.txt"
+        self.text.write_text("")
+        self.outcomes: list[Outcome] = []
+
+    def say(self, line: str) -> None:
+        with self.text.open("a") as file:
+            print(line, file=file)
+        print(line, flush=True)
+
+    def add(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        steps = [
+            asdict(each) | {"readings": [asdict(r) | {"inside": r.inside} for r in each.readings]}
+            for each in self.outcomes
+        ]
+        (self.out / "report.json").write_text(json.dumps(steps, indent=1) + "\n")
+        self.say(f"-- {outcome.step}: {outcome.failed or f'done in {outcome.seconds:.1f} s'}")
+
+    def read(self, name: str) -> Value:
+        """A value that some step read; empty where none did."""
+        found = (r.value for each in self.outcomes for r in each.readings if r.name == name)
+        return next(found, "")
+
+
+def every_step(asked: argparse.Namespace, scratch: Path) -> int:
+    """Do every step that there is time for; returns the exit code."""
+    report, began, due_s = Report(asked.out), time.monotonic(), 0.0
+    for number, step in enumerate(STEPS, 1):
+        due_s += step.limit_s
+        left_s = min(due_s, BUDGET_S) - (time.monotonic() - began)
+        # what earlier steps left over may double a limit
+        limit_s = min(left_s, 2 * step.limit_s)
+        title = gpu_steps.title(step.name)
+        report.say(f"\n== {number}/{len(STEPS)} {step.name}, {limit_s:.0f} s at most: {title}")
+        if limit_s < GRACE_S:
+            report.add(Outcome(step.name, [], failed="skipped: the eight minutes are used up"))
+        else:
+            report.add(alone(step, limit_s, asked, report, scratch))
+    readings = [(each.step, r) for each in report.outcomes for r in each.readings]
+    outside = [f"{step}: {r.name}" for step, r in readings if r.inside is False]
+    failed = [each.step for each in report.outcomes if each.failed]
+    report.say(f"\noutside what was expected: {', '.join(outside) or 'nothing'}")
+    report.say(f"failed: {', '.join(failed) or 'nothing'}; {time.monotonic() - began:.0f} s")
+    return 1 if failed else 0
+
+
+def alone(
+    step: Step, limit_s: float, asked: argparse.Namespace, report: Report, scratch: Path
+) -> Outcome:
+    """Do a step in a process of its own, and read back what it read before it ended."""
+    values, card = scratch / f"{step.name}.values", str(report.read("card"))
+    command = [sys.executable, __file__, "--step", step.name, "--device", asked.device]
+    command += ["--out", str(asked.out), "--scratch", str(scratch)]
+    command += ["--card", card, "--label", label(report)]
+    command += ["--rehearse"] if asked.rehearse else []
+    began = time.monotonic()
+    code = run(command, limit_s, report.text, surroundings(asked.rehearse, scratch))
+    read = [json.loads(line) for line in values.read_text().splitlines()] if values.exists() else []
+    failed = None if code == 0 else f"failed with exit code {code}"
+    if code is None:
+        failed = f"ended at its limit of {limit_s:.0f} s"
+    return Outcome(
+        step.name, list(judged(step, card, read)), time.monotonic() - began, code, failed
     )
 
 
+def run(command: list[str], limit_s: float, text: Path, env: Mapping[str, str]) -> int | None:
+    """Run a command, with what it prints in a file and then here; None where it was ended."""
+    began = text.stat().st_size
+    with text.open("ab") as file:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env=env,
+            start_new_session=True,
+        )
+    try:
+        code = process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        code = None
+    finally:
+        end(process)
+    print(text.read_bytes()[began:].decode(errors="replace"), end="", flush=True)
+    return code
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process and its group, kindly first: gcbench then ends what it started."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+
+
+def label(report: Report) -> str:
+    """What the names of the runs that are kept end with: the card, torch, and the day."""
+    card = re.sub(r"[^a-z0-9]+", "-", str(report.read("card")).lower()).strip("-")
+    torch = str(report.read("torch")).partition("+")[0]
+    return f"{card or 'unknown'}-torch{torch}-{datetime.now(UTC):%Y%m%d}"
+
+
+def surroundings(rehearse: bool, scratch: Path) -> dict[str, str]:
+    """The environment of a step: this checkout's gcbench, and a rehearsal that leaves no trace."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    here = {**os.environ, "PYTHONPATH": path, "COLUMNS": "160", "PYTHONDONTWRITEBYTECODE": "1"}
+    return here | ({"TMPDIR": str(scratch), "XDG_CACHE_HOME": str(scratch)} if rehearse else {})
+
+
+def do(asked: argparse.Namespace) -> None:
+    """Do one step in this process; each reading is printed and kept when it is there."""
+    step = next(step for step in STEPS if step.name == asked.step)
+    setting = Setting(asked.device, asked.out, asked.scratch, asked.label, asked.rehearse)
+    with (asked.scratch / f"{step.name}.values").open("a", buffering=1) as values:
+        for reading in judged(step, asked.card, gpu_steps.of(step.name)(setting)):
+            print(reading, flush=True)
+            print(json.dumps([reading.name, reading.value]), file=values)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, help="folder for the report and the runs")
+    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--rehearse", action="store_true", help="on a simulated GPU")
+    parser.add_argument("--step", choices=[step.name for step in STEPS], help="this one, here")
+    for own in ("--card", "--label"):
+        parser.add_argument(own, default="", help=argparse.SUPPRESS)
+    parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.out is None and not asked.rehearse:
+        parser.error("--out FOLDER names where the report and the runs go")
+    return asked
+
+
 def main() -> int:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--device", default="cuda:0")
-    arguments.add_argument("--out", type=Path, default=ROOT / "results")
-    arguments.add_argument("--do-bench", action="store_true", help="that comparison alone")
-    asked = arguments.parse_args()
-    if not torch.cuda.is_available():
+    asked = arguments()
+    if not asked.rehearse and not gpu_steps.has_cuda():
         print("no CUDA device that torch can use: nothing was run")
         return 0
-    if asked.do_bench:
-        do_bench(asked.device)
+    # whoever ends this ends the step that it waits for
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    with tempfile.TemporaryDirectory(prefix="gcbench-gpu-") as folder:
+        scratch = Path(folder)
+        asked.out = (asked.out or scratch / "out").resolve()
+        asked.scratch = asked.scratch or scratch
+        if asked.step is None:
+            return every_step(asked, scratch)
+        asked.out.mkdir(parents=True, exist_ok=True)
+        do(asked)
         return 0
-    device = re.sub(r"[^a-z0-9]+", "-", torch.cuda.get_device_name(asked.device).lower())
-    version = str(torch.__version__).partition("+")[0]
-    name = f"{device.strip('-')}-torch{version}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    asked.out.mkdir(parents=True, exist_ok=True)
-    end, failed = time.monotonic() + BUDGET_S, []
-    for title, command, kept in steps(asked.device, asked.out, name):
-        print(f"\n== {title}", flush=True)
-        try:
-            done = subprocess.run(
-                command,
-                cwd=ROOT,
-                timeout=max(1.0, end - time.monotonic()),
-                stdout=None if kept is None else subprocess.PIPE,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            print(f"{title}: out of time")
-            failed.append(title)
-            continue
-        if kept:
-            kept.write_bytes(done.stdout)
-            sys.stdout.buffer.write(done.stdout)
-        if done.returncode:
-            failed.append(f"{title} (exit {done.returncode})")
-    print(f"\nfailed: {', '.join(failed) or 'nothing'}")
-    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 """What only a GPU can show: events, graphs, memory and waits on the device itself."""
 
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +15,6 @@ from gcbench.timing.gpu import TorchGpu, Waiter
 from gcbench.timing.launch import syncs_inside
 from gcbench.workload import Replayed, Workload
 
-ROOT = Path(__file__).parent.parent
 LACKS_CUDA = not torch.cuda.is_available()
 SHORT = Effort(precision=0.5, max_time_s=1.0)
 
@@ -169,33 +166,6 @@ def test_tf32_is_changed_only_inside_and_only_when_asked():
             errors[switch] = float(((a @ a).double() - exact).abs().max())
     assert errors["off"] < errors["on"] / 10
     assert torch.backends.cuda.matmul.fp32_precision == before
-
-
-def test_the_script_for_a_gpu_says_so_where_there_is_none_and_runs_nothing(tmp_path):
-    hidden = {"CUDA_VISIBLE_DEVICES": "", "PATH": "", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--out", str(tmp_path / "out")],
-        env=hidden,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "no CUDA device that torch can use: nothing was run\n"
-    assert not (tmp_path / "out").exists()
-
-
-def test_every_step_of_the_script_is_a_command_that_exists(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import gpu
-
-    from gcbench.cli.app import app
-
-    known = {command.callback.__name__ for command in app.registered_commands}
-    commands = [command for _, command, _ in gpu.steps("cuda:0", tmp_path, "name")]
-    asked = [command[3] for command in commands if command[1:3] == ["-m", "gcbench"]]
-    assert {"bench", "check", "peaks", "sweep", "network"} <= set(asked) <= known
-    written = [part for command in commands for part in command if part.endswith(".jsonl")]
-    assert len(written) == len(set(written)) > 5
 
 
 def test_tf32_is_put_back_and_recorded_and_never_touched_unasked():

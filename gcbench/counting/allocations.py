@@ -70,8 +70,11 @@ def _saved_bytes(work: Workload, traffic_of: TrafficOf) -> int:
 
 
 def _cpu_traffic(prepare: Do, call: Do) -> Traffic:
-    # the profiler knows the size of what is freed only where it saw the allocation
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    # the profiler knows the size of what is freed only where it saw the allocation; without
+    # acc_events torch 2.11 warns that one cycle's events are lost in the next, and there is none
+    with profile(
+        activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True
+    ) as profiler:
         prepare()
         with record_function(_MARK):
             pass
