@@ -1,5 +1,6 @@
 """What only a GPU can show: events, graphs, memory and waits on the device itself."""
 
+import random
 import sys
 
 import pytest
@@ -12,7 +13,7 @@ from gcbench.spec import Axes
 from gcbench.timing.clocks import Sample
 from gcbench.timing.cuda import CudaClock
 from gcbench.timing.gpu import TorchGpu, Waiter
-from gcbench.timing.launch import syncs_inside
+from gcbench.timing.launch import energy_mj, queueing
 from gcbench.workload import Replayed, Workload
 
 LACKS_CUDA = not torch.cuda.is_available()
@@ -32,6 +33,14 @@ class Greedy(nn.Module):
                 kept.append(torch.empty(2**32, dtype=torch.uint8, device=x.device))
         return x + 1
 
+class Queries(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+    def forward(self, x):
+        if x.is_cuda:
+            torch.cuda.current_stream().query()
+        return x * 2
+
 class Peeks(nn.Module):
     def __init__(self, channels):
         super().__init__()
@@ -42,6 +51,13 @@ class Peeks(nn.Module):
 
 def on_gpu(test):
     return pytest.mark.cuda(pytest.mark.skipif(LACKS_CUDA, reason="needs a CUDA device")(test))
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(request, monkeypatch):
+    """Measure here, which is quicker, where a test does not bring blocks that may break it."""
+    if "modules" not in request.fixturenames:
+        monkeypatch.setattr(engines, "_may_break", lambda comparison: False)
 
 
 @pytest.fixture
@@ -103,13 +119,13 @@ def test_every_block_is_measured_with_host_and_graph_beside_it(mode, cache):
 def test_a_graph_computes_what_the_block_computes():
     block = torch.nn.Conv2d(8, 8, 1).cuda()
     x = torch.randn(1, 8, 6, 6, device="cuda")
-    work = Workload(block, x)
-    replayed = Replayed(work)
+    replayed = Replayed(Workload(block, x))
+    # other numbers in the same place: the graph has to compute them anew
+    x.copy_(torch.randn(1, 8, 6, 6))
     replayed.settle()
-    with torch.no_grad():
-        expected = block(x)
     torch.cuda.synchronize()
-    torch.testing.assert_close(work.forward(), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(replayed.output, block(x))
 
 
 @on_gpu
@@ -126,7 +142,91 @@ def test_a_block_that_synchronises_is_found_out(modules):
     assert "syncs_inside" not in str(table.loc["gc", "flags"])
     clock = CudaClock(TorchGpu("cuda"))
     work = Workload(torch.nn.ReLU(), torch.randn(1, 8, 8, 8, device="cuda"))
-    assert not syncs_inside(clock, work)
+    assert queueing(clock, work) == "fits"
+
+
+class Many(torch.nn.Module):
+    """More kernels than the driver's queue takes."""
+
+    def forward(self, x):
+        for _ in range(1_500):
+            x = x + 1
+        return x
+
+
+@on_gpu
+def test_a_call_of_more_kernels_than_the_queue_takes_is_timed_and_not_said_to_wait():
+    clock = CudaClock(TorchGpu("cuda:0"))
+    work = Workload(Many(), torch.randn(64, 256, 56, 56, device="cuda:0"))
+    assert queueing(clock, work) == "fills"
+    work.queueing = "fills"
+    assert not clock.time([[Sample(work, 1)]] * 3).exposed
+
+
+@on_gpu
+def test_a_pair_of_events_costs_little_and_something():
+    assert 100 < CudaClock(TorchGpu("cuda:0")).event_pair_ns < 10_000
+
+
+@on_gpu
+def test_the_profiler_tells_the_kernels_of_a_call():
+    gpu = TorchGpu("cuda:0")
+    x = torch.randn(64, 64, device="cuda:0")
+    kernels = gpu.kernels(lambda: (x + 1).relu())
+    assert len(kernels) == 2
+    assert all(0 < kernel.device_ns < 1e6 for kernel in kernels)
+
+
+@on_gpu
+def test_energy_is_that_of_a_part_that_works():
+    clock = CudaClock(TorchGpu("cuda:0"))
+    if clock.gpu.energy() is None:
+        pytest.skip("NVML tells of no energy here")
+    block = torch.nn.Conv2d(256, 256, 3, padding=1).cuda()
+    work = Workload(block, torch.randn(32, 256, 56, 56, device="cuda:0"))
+    reading = clock.time([[Sample(work, 1)]] * 20)
+    call_s = min(turns[0] for turns in reading.durations_ns) / 1e9
+    # between an idle card and more than any draws
+    assert 50 < energy_mj(clock, work) / 1e3 / call_s < 1_500
+
+
+@on_gpu
+def test_a_rebuild_moves():
+    work = Workload(torch.nn.Conv2d(64, 64, 1).cuda(), torch.randn(1, 64, 56, 56, device="cuda:0"))
+    rng, places = random.Random(0), []
+    for _ in range(12):
+        moved = work.elsewhere(rng)
+        places.append((moved.x.data_ptr(), moved.module.weight.data_ptr()))
+        assert moved.x.data_ptr() % 512 == 0
+    inputs, weights = zip(*places, strict=True)
+    assert len(set(inputs)) >= 8
+    assert len(set(weights)) >= 8
+
+
+@on_gpu
+def test_a_broken_capture_ends_its_worker_and_leaves_a_row_with_the_reason(modules):
+    table = measured(["gc", "on_device:Queries", "se"]).set_index("spec")
+    assert table["status"].tolist() == ["ok"] * 3, table["reason"].tolist()
+    assert "no CUDA graph could be recorded" in table.loc["on_device:Queries", "reason"]
+    assert table.loc[["gc", "se"], "graph_us"].notna().all()
+
+
+@on_gpu
+def test_a_broken_capture_leaves_this_process_in_order():
+    class Queries(torch.nn.Module):
+        def forward(self, x):
+            torch.cuda.current_stream().query()
+            return x * 2
+
+    x = torch.randn(1, 8, 6, 6, device="cuda:0")
+    before = torch.cuda.current_stream()
+    with pytest.raises(RuntimeError):
+        Replayed(Workload(Queries(), x))
+    assert torch.cuda.current_stream() == before
+    torch.randn(4, device="cuda:0")
+    held = torch.cuda.memory_allocated()
+    del x
+    assert torch.cuda.memory_allocated() < held
 
 
 @on_gpu

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from gcbench import blocks, runtimes
+from gcbench import blocks, environment, runtimes
 from gcbench.engines.attempts import ProcessTaintedError, TaintedError, Trying
 from gcbench.engines.jobs import SILENT, Job, Listener
 from gcbench.engines.launching import spent
