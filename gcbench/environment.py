@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from gcbench.disturbance import was_loaded
 from gcbench.errors import UsageError
-from gcbench.records import Cell, Manifest
+from gcbench.records import Cell, Gpu, Manifest
 from gcbench.spec import Switch
 
 _LIBRARIES = ("torch", "torchvision", "fvcore", "numpy", "pandas", "triton")
@@ -29,6 +29,7 @@ _VARIABLES = re.compile(
     r"|TORCHINDUCTOR|TRITON|GLIBC_TUNABLES|LD_PRELOAD)_?\w*"
 )
 _CGROUP = Path("/sys/fs/cgroup")
+_NVIDIA = Path("/proc/driver/nvidia")
 _CPU = Path("/sys/devices/system/cpu/cpu0")
 
 
@@ -63,6 +64,7 @@ def manifest(run: str, seed: int) -> Manifest:
         cpu_quota=_cpu_quota(),
         load_1min=_load(),
         flags=_torch_flags(),
+        gpus=_gpus(),
         variables={
             name: value for name, value in sorted(os.environ.items()) if _VARIABLES.fullmatch(name)
         },
@@ -369,6 +371,49 @@ def _cuda_devices() -> dict[str, str]:
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return {f"cuda:{index}": torch.cuda.get_device_name(index) for index in range(count)}
+
+
+def _gpus() -> dict[str, Gpu]:
+    return {device: _gpu(device) for device in _cuda_devices()}
+
+
+def _gpu(device: str) -> Gpu:
+    """What torch, NVML and the driver's file tell of a GPU."""
+    import torch
+
+    properties = torch.cuda.get_device_properties(device)
+    nvml, handle = nvml_of(str(properties.uuid))
+
+    def reading(name: str, *of: object) -> Any:
+        # virtual GPUs refuse some readings, each in its own way
+        with suppress(Exception):
+            return getattr(nvml, name)(*of)
+        return None
+
+    limit_mw = reading("nvmlDeviceGetEnforcedPowerLimit", handle)
+    mig = reading("nvmlDeviceGetMigMode", handle)
+    return Gpu(
+        driver=reading("nvmlSystemGetDriverVersion") or _driver(),
+        multiprocessors=properties.multi_processor_count,
+        power_limit_w=None if limit_mw is None else limit_mw / 1e3,
+        mig=None if mig is None else bool(mig[0]),
+    )
+
+
+def nvml_of(uuid: str) -> tuple[Any, Any]:
+    """NVML (extra `[cuda]`) and its handle of a GPU; twice None where it cannot be had."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        return pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+    except Exception:  # not installed, no driver, or no right to look: an optional reading
+        return None, None
+
+
+def _driver() -> str | None:
+    told = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", _text(_NVIDIA / "version") or "")
+    return told[1] if told else None
 
 
 def _text(path: Path) -> str | None:

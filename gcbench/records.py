@@ -198,10 +198,26 @@ DEFAULT_EFFORT = {"cpu": Effort(0.02, 10.0), "cuda": Effort(0.01, 5.0)}
 
 
 @dataclass(frozen=True, slots=True)
+class Gpu:
+    """What a GPU is beside its name; None where it does not tell.
+
+    `driver` is the version of NVIDIA's driver, `multiprocessors` the number of SMs that a process
+    may use, `power_limit_w` what the part keeps itself to. `mig` says whether it can be cut into
+    several devices (MIG mode).
+    """
+
+    driver: str | None = None
+    multiprocessors: int | None = None
+    power_limit_w: float | None = None
+    mig: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """Where, when and with what a run was measured.
 
-    `sweep` is what a sweep was asked for, as TOML.
+    `gpus` has more of those `devices` that are GPUs; `sweep` is what a sweep was asked for, as
+    TOML.
     """
 
     run: str
@@ -228,10 +244,20 @@ class Manifest:
     warnings: tuple[str, ...] = ()
     sweep: str | None = None
     schema: int = SCHEMA
+    gpus: dict[str, Gpu] = field(default_factory=dict)
 
     def device_name(self, device: str) -> str | None:
         """What a device calls itself; None where the machine had none of that name."""
-        return self.devices.get("cuda:0" if device == "cuda" else device)
+        return self.devices.get(_first(device))
+
+    def gpu(self, device: str) -> Gpu | None:
+        """What is known of a GPU; None for a CPU, and in runs that recorded nothing of it."""
+        return self.gpus.get(_first(device))
+
+
+def _first(device: str) -> str:
+    # older runs name torch's default device without a number
+    return "cuda:0" if device == "cuda" else device
 
 
 @dataclass(frozen=True, slots=True)

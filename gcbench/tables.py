@@ -39,8 +39,8 @@ FIXED_COLUMNS = (
     *("comparison", "pair", "processes", "saved_memory_bytes", "memory_source"),
     *("call_macs", "call_conv_macs", "traffic_bytes", "peaks"),
     *("network", "inserted", "inserted_at", "params_added", "macs_added", "images_per_s"),
-    "started",
-    *("event_pair_us", "kernels_per_call", "top_kernels", "energy_mj"),
+    *("started", "event_pair_us", "kernels_per_call", "top_kernels", "energy_mj"),
+    "reserved_memory_bytes",
 )
 # a metric whose column the fixed order does not name comes last
 COLUMNS = tuple(
@@ -67,7 +67,7 @@ WHOLE_NUMBERS = (
     *("min_bytes", "replicates", "samples", "calls_per_sample", "discarded_rounds"),
     *("peak_memory_bytes", "activation_memory_bytes", "comparison", "processes"),
     *("saved_memory_bytes", "call_macs", "call_conv_macs", "traffic_bytes"),
-    *("inserted", "params_added", "macs_added", "kernels_per_call"),
+    *("inserted", "params_added", "macs_added", "kernels_per_call", "reserved_memory_bytes"),
 )
 FRACTIONS = (
     *("latency_us", "latency_us_lo", "latency_us_hi", "latency_us_min", "compile_ms"),

@@ -20,8 +20,8 @@ Apply = Callable[[nn.Module, Tensor], Tensor]
 # A new place in memory: up to this many bytes before a buffer, in steps of its alignment by
 # torch's allocator
 _SHIFT_BYTES, _ALIGNMENT_BYTES = 2**16, {"cpu": 64, "cuda": 512}
-# torch's CUDA allocator has a pool of its own for what is larger than this
-_LARGE_BYTES = 2**20
+# torch's CUDA allocator has one pool for what is up to so large, and another for the rest
+SMALL_POOL_BYTES = 2**20
 
 
 def eagerly(module: nn.Module, x: Tensor) -> Tensor:
@@ -123,20 +123,24 @@ class Workload:
             # the caching allocator would give most weights the very block that they had
             for tensor in (*module.parameters(), *module.buffers()):
                 tensor.data = elsewhere(tensor, rng)
-        moved = self._over(module, rng)
+        moved = self._over(module, lambda x: elsewhere(x, rng))
         moved._spacers = spacers
         return moved
 
+    def again(self) -> Self:
+        """Rebuild the module and the input in as little memory as they need."""
+        return self._over(copy.deepcopy(self.module), lambda x: x.detach().clone())
+
     def beside(self, rng: random.Random) -> Self:
         """The same module with an input of its own, of the same values."""
-        return self._over(self.module, rng)
+        return self._over(self.module, lambda x: elsewhere(x, rng))
 
-    def _over(self, module: nn.Module, rng: random.Random) -> Self:
+    def _over(self, module: nn.Module, copied: Callable[[Tensor], Tensor]) -> Self:
         work = type(self)(
             module,
-            elsewhere(self.x, rng),
+            copied(self.x),
             self.mode,
-            None if self.gradient is None else elsewhere(self.gradient, rng),
+            None if self.gradient is None else copied(self.gradient),
             self._before,
             self._apply,
             self._threads,
@@ -335,7 +339,7 @@ def make_input(case: Case, device: str, seed: int) -> Tensor:
     else:
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(case.shape, generator=generator).to(device, torch_dtype(case))
-    return x.contiguous(memory_format=_memory_format(case.layout))
+    return x.contiguous(memory_format=memory_format(case.layout))
 
 
 def make_workload(
@@ -354,7 +358,7 @@ def make_workload(
     `threads` are those of `Workload`.
     """
     module = module.to(device=device, dtype=torch_dtype(case))
-    module = module.to(memory_format=_memory_format(case.layout))
+    module = module.to(memory_format=memory_format(case.layout))
     alone = case.network is None
     gradient = make_input(case, device, seed + 1) if alone and case.mode != "infer" else None
     x = make_input(case, device, seed)
@@ -379,7 +383,7 @@ def _spacers(device: torch.device, rng: random.Random) -> tuple[Tensor, ...]:
     """Take memory of random sizes, so that what is made behind it lies elsewhere: of each pool."""
     sizes = [rng.randrange(_SHIFT_BYTES)]
     if device.type == "cuda":
-        sizes.append(rng.randrange(_LARGE_BYTES + 1, 3 * _LARGE_BYTES))
+        sizes.append(rng.randrange(SMALL_POOL_BYTES + 1, 3 * SMALL_POOL_BYTES))
     return tuple(torch.empty(size, dtype=torch.uint8, device=device) for size in sizes)
 
 
@@ -390,15 +394,17 @@ def cache_flush(size_bytes: int, device: str) -> Prepare:
     is clean: what was written would be written back during the call that is timed.
     """
     written = torch.empty(size_bytes * 3 // 2, dtype=torch.uint8, device=device)
-    clean = torch.zeros(0 if device == "cpu" else size_bytes * 3 // 8, device=device)
+    clean_floats = 0 if device == "cpu" else size_bytes * 3 // 8
+    clean = torch.zeros(clean_floats, dtype=torch.float32, device=device)
 
     def flush() -> None:
         written.zero_()
-        if clean.numel():
+        if clean_floats:
             clean.sum()
 
     return flush
 
 
-def _memory_format(layout: Layout) -> torch.memory_format:
+def memory_format(layout: Layout) -> torch.memory_format:
+    """A layout as torch names it."""
     return torch.channels_last if layout == "channels_last" else torch.contiguous_format

@@ -202,13 +202,15 @@ class FakeCuda:
         for name in (
             *("_exchange_device", "_maybe_exchange_device", "current_device", "device_count"),
             *("empty_cache", "get_device_name", "get_device_properties", "is_available"),
-            *("mem_get_info", "memory_stats", "reset_peak_memory_stats"),
+            *("mem_get_info", "memory_snapshot", "memory_stats", "reset_peak_memory_stats"),
             *("max_memory_allocated", "memory_allocated", "memory_reserved"),
             *("set_per_process_memory_fraction", "synchronize"),
         ):
             monkeypatch.setattr(torch.cuda, name, getattr(self, name))
         monkeypatch.setattr(fake_tensor, "init_gpu_context", lambda device: None)
-        monkeypatch.setattr(fake_tensor.FakeTensor, "data_ptr", self.address, raising=False)
+        monkeypatch.setattr(
+            fake_tensor.FakeTensor, "data_ptr", lambda x: self.address(x), raising=False
+        )
         monkeypatch.setattr(fake_tensor.FakeTensor, "__deepcopy__", _copied, raising=False)
 
     @property
@@ -244,6 +246,23 @@ class FakeCuda:
 
     def memory_stats(self, device=None):
         return self._device(device).memory.stats()
+
+    def memory_snapshot(self):
+        return [
+            {
+                "device": index,
+                "segment_type": "small" if segment.small else "large",
+                "blocks": [
+                    {
+                        "size": block.size,
+                        "state": "inactive" if block.requested is None else "active_allocated",
+                    }
+                    for block in segment.blocks
+                ],
+            }
+            for index, device in enumerate(self.devices)
+            for segment in device.memory.segments
+        ]
 
     def memory_allocated(self, device=None):
         return self.memory_stats(device)["allocated_bytes.all.current"]

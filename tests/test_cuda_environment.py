@@ -1,16 +1,19 @@
 """What gcbench asks of a CUDA device beside timing, on a simulated torch.cuda with two devices."""
 
+import json
+import sys
 from dataclasses import replace
 
+import msgspec
 import pytest
 import torch
-from fake_cuda import ILLEGAL, MIB, FakeCuda
+from fake_cuda import ILLEGAL, MIB, FakeCuda, nvml
 
-from gcbench import engines, environment, peaks, roofline, runtimes
+from gcbench import engines, environment, peaks, roofline, runtimes, store
 from gcbench.engines import inline, jobs, trying
 from gcbench.engines.limits import memory_limited
 from gcbench.peaks import measuring
-from gcbench.records import QUICK, Measurement
+from gcbench.records import QUICK, Gpu, Manifest, Measurement
 from gcbench.spec import Axes
 
 REAL_PEAKS = measuring.measure
@@ -179,3 +182,64 @@ def test_a_host_that_waits_for_every_kernel_is_warned_of(cuda, monkeypatch):
         monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", value)
         warnings = environment.manifest("env", seed=0).warnings
         assert any("CUDA_LAUNCH_BLOCKING" in warning for warning in warnings) == warned
+
+
+def test_copies_on_a_gpu_touch_a_gibibyte_or_more(cuda, monkeypatch):
+    monkeypatch.setattr(measuring, "_best_ns", lambda clock, call: call() is None or 1000)
+    with cuda.tensors():
+        sizes = [touched for touched, _ in measuring._copies(None, "cuda:1")]
+    assert sizes[-1] == 2**30
+    cuda.devices[1].last_cache.size = cuda.devices[1].L2_cache_size = 256 * MIB
+    with cuda.tensors():
+        assert max(touched for touched, _ in measuring._copies(None, "cuda:1")) == 2**31
+
+
+def test_ceilings_of_another_driver_are_stale(cuda, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", nvml())
+    then = environment.manifest("peaks", seed=0)
+    peaks.of_device(then, "cuda:1", None, ["float32"], print, print)
+    newer = {"cuda:1": replace(then.gpus["cuda:1"], driver="590.1")}
+    said = []
+    peaks.of_device(
+        replace(then, gpus=newer), "cuda:1", None, ["float32"], said.append, said.append
+    )
+    assert "stale (driver was 580.65.06 and is 590.1)" in said[0]
+
+
+def test_the_manifest_has_what_a_gpu_is(cuda, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", nvml(mig=1))
+    cuda.devices[1].multi_processor_count = 78
+    made = environment.manifest("env", seed=0)
+    assert made.gpus["cuda:0"] == Gpu("580.65.06", 132, 700.0, True)
+    assert made.gpu("cuda:1").multiprocessors == 78
+    assert ("gpu.cuda:1 multiprocessors", "78") in list(store.lines_of(made))
+    other = replace(made, gpus=made.gpus | {"cuda:0": Gpu("580.65.06", 132, 350.0, True)})
+    assert store.mismatches(made, other) == ["cuda:0 power limit w: 700.0 then, 350.0 now"]
+
+
+@pytest.mark.parametrize(
+    "refuses",
+    [
+        ["nvmlInit"],
+        ["nvmlDeviceGetHandleByUUID"],
+        ["nvmlDeviceGetMigMode", "nvmlDeviceGetEnforcedPowerLimit", "nvmlSystemGetDriverVersion"],
+    ],
+)
+def test_what_a_gpu_is_needs_no_nvml(cuda, monkeypatch, tmp_path, refuses):
+    monkeypatch.setitem(sys.modules, "pynvml", nvml(refuses))
+    monkeypatch.setattr(environment, "_NVIDIA", tmp_path)
+    assert environment.manifest("env", seed=0).gpus["cuda:0"] == Gpu(None, 132, None, None)
+    for told in (
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.129.03  Thu Oct 19 18:56:32 UTC 2023",
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  535.129.03  Release Build",
+    ):
+        (tmp_path / "version").write_text(f"{told}\nGCC version:  gcc version 12.2.0\n")
+        assert environment.manifest("env", seed=0).gpus["cuda:0"].driver == "535.129.03"
+
+
+def test_a_manifest_of_before_names_no_gpus(cuda):
+    old = json.loads(store.to_json(environment.manifest("old", seed=0)))
+    del old["gpus"]
+    read = msgspec.convert(old, Manifest)
+    assert read.gpus == {}
+    assert read.gpu("cuda:0") is None

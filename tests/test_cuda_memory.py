@@ -7,6 +7,7 @@ import torch
 from fake_cuda import MIB, FakeCuda
 
 from gcbench import environment
+from gcbench.counting.allocations import allocations
 from gcbench.workload import Workload, cache_flush
 
 
@@ -59,3 +60,38 @@ def test_a_rebuild_lies_at_another_place_in_memory(cuda, side):
         assert len(set(addresses)) >= 9, addresses
     # nothing that was made is left
     assert cuda.memory.stats()["requested_bytes.all.current"] < 60 * MIB
+
+
+class Doubles(torch.nn.Module):
+    """Makes two tensors like its input, of which the first is let go."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("weight", torch.ones(100, device="cuda:0"))
+
+    def forward(self, x):
+        return (x + 1) * 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "segments"),
+    [
+        # three of 121,200 bytes and a weight of 400 lie in one segment of the small pool
+        ((1, 3, 100, 101), 2 * MIB),
+        # three of 3.06 MiB in one of 20 MiB
+        ((1, 256, 56, 56), 2 * MIB + 20 * MIB),
+        # 19.47 MiB each, for which 20 are taken
+        ((1, 1, 2259, 2259), 2 * MIB + 3 * 20 * MIB),
+    ],
+)
+def test_memory_is_what_was_requested_and_segments_are_what_it_took(cuda, shape, segments):
+    x = torch.randn(shape, device="cuda:0")
+    work = Workload(Doubles(), x)
+    # what others left free inside their segments is not what the case needs
+    others = [torch.empty(size * MIB // 2, device="cuda:0") for size in (1, 3, 30)]
+    cells = allocations(work)
+    assert cells["activation_memory_bytes"] == 2 * x.nbytes
+    assert cells["peak_memory_bytes"] == 3 * x.nbytes + 400
+    assert cells["reserved_memory_bytes"] == segments
+    assert [cuda.address(other) for other in others]
+    assert allocations(work) == cells

@@ -11,6 +11,7 @@ from fake_gpu import FakeGpu
 from gcbench import environment, peaks
 from gcbench.cli.app import main
 from gcbench.peaks import kept, measuring
+from gcbench.records import Gpu
 from gcbench.spec import Axes, Block, compare
 from gcbench.timing.cuda import CudaClock
 
@@ -84,6 +85,7 @@ def test_every_number_of_threads_has_ceilings_of_its_own(manifest, measured, cac
         ({"devices": {"cpu": "another one"}}, "device was"),
         ({"flags": {"cuda_matmul_allow_tf32": True}}, "cuda_matmul_allow_tf32 was"),
         ({"variables": {"OPENBLAS_CORETYPE": "Prescott"}}, "variables was"),
+        ({"gpus": {"cpu": Gpu(driver="580.65.06")}}, "driver was None and is 580.65.06"),
     ],
 )
 def test_stale_ceilings_are_told_and_measured_anew(manifest, measured, cache, change, words):
@@ -161,9 +163,14 @@ def test_measuring_reads_rates_off_the_clock(monkeypatch, manifest):
     gpu = FakeGpu()
     monkeypatch.setattr(measuring, "_clock", lambda device: CudaClock(gpu, gpu.now, gpu.sleep))
 
-    # a product of side n takes n^3 / 8 ns, or 1 ns for 16 FLOP; a convolution twice as long
+    def convolution(device, dtype, side, square=False, layout="contiguous"):
+        fastest = square and layout == "channels_last"
+        return lambda: gpu.do(side**3 / (4 if fastest else 2))
+
+    # a product of side n takes n^3 / 8 ns, or 1 ns for 16 FLOP; a convolution twice as long on its
+    # fastest road
     monkeypatch.setattr(measuring, "product", lambda d, t, side: lambda: gpu.do(side**3 / 8))
-    monkeypatch.setattr(measuring, "convolution", lambda d, t, side: lambda: gpu.do(side**3 / 4))
+    monkeypatch.setattr(measuring, "convolution", convolution)
     monkeypatch.setattr(measuring, "_copies", lambda clock, device: iter([(2**20, 5e9)]))
     monkeypatch.setattr(measuring, "SUSTAINED_S", 0.3)
     found = REAL_MEASURE(manifest, "cpu", 1, ["float32", "float64"], sustained=True)
@@ -196,6 +203,18 @@ def test_copies_go_from_small_ones_to_far_beyond_the_cache(monkeypatch):
     assert sizes == [2**18, 2**19, 2**20, 2**21, 2**22, 2**23]
     monkeypatch.setattr(environment, "free_bytes", lambda device: 10)
     assert [t for t, _ in measuring._copies(CudaClock(gpu, gpu.now), "cpu")] == [2**18]
+
+
+def test_convolutions_take_every_road_and_multiply_the_same_numbers():
+    ends = {
+        (square, layout): measuring.convolution("cpu", "float32", 128, square, layout)()
+        for square, layout in ((False, "contiguous"), *measuring.ROADS)
+    }
+    assert {tuple(end.shape) for (square, _), end in ends.items() if square} == {(1, 128, 16, 8)}
+    assert {tuple(end.shape) for (square, _), end in ends.items() if not square} == {
+        (1, 128, 128, 1)
+    }
+    assert all(end.numel() == 128**2 for end in ends.values())
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
 """Memory of a case as its device gives it out, in a pass of its own that is not timed.
 
 Every number here is exact. On a CPU torch's allocator tells the profiler of each allocation, the
-work space of kernels included; on CUDA the caching allocator keeps the peak itself.
+work space of kernels included; on CUDA the caching allocator keeps the peak of what was requested
+of it, and of what it took from the device for that, which is more: blocks of 512 bytes and up, cut
+from segments of 2 MiB and up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,7 +15,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from gcbench.records import Cell
-from gcbench.workload import Workload
+from gcbench.workload import SMALL_POOL_BYTES, Workload
 
 # marks, in a profile, where a preparation ends
 _MARK = "gcbench: prepared"
@@ -41,7 +43,9 @@ def allocations(work: Workload) -> dict[str, Cell]:
     a backward pass starts from, and what the call makes; a backward pass alone begins with all that
     a forward pass has left. `activation_memory_bytes` is the same less what was there before.
     `saved_memory_bytes` is what a forward pass keeps for the backward pass beside its output, the
-    weights and the input; empty in mode infer.
+    weights and the input; empty in mode infer. `reserved_memory_bytes`, on CUDA alone, is what
+    torch's caching allocator takes from the device for all of that at its peak: whole segments, in
+    which there is nothing else.
     """
     traffic_of = _cpu_traffic if work.x.device.type == "cpu" else _cuda_traffic(work.x.device)
     work.clear()
@@ -56,6 +60,7 @@ def allocations(work: Workload) -> dict[str, Cell]:
         "activation_memory_bytes": activations,
         "saved_memory_bytes": saved,
         "memory_source": "measured",
+        "reserved_memory_bytes": _reserved_bytes(work) if work.x.is_cuda else None,
     }
 
 
@@ -100,13 +105,53 @@ def _cpu_traffic(prepare: Do, call: Do) -> Traffic:
 def _cuda_traffic(device: torch.device) -> TrafficOf:
     def traffic_of(prepare: Do, call: Do) -> Traffic:
         torch.cuda.synchronize(device)
-        start = torch.cuda.memory_allocated(device)
+        start = _cuda_bytes(device, "requested", "current")
         prepare()
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         call()
         torch.cuda.synchronize(device)
-        peak, left = torch.cuda.max_memory_allocated(device), torch.cuda.memory_allocated(device)
+        peak, left = (_cuda_bytes(device, "requested", of) for of in ("peak", "current"))
         return Traffic(peak - start, left - start)
 
     return traffic_of
+
+
+def _reserved_bytes(work: Workload) -> int:
+    """What the caching allocator takes from the device for a copy of a work and one call of it."""
+    device = work.x.device
+    torch.cuda.synchronize(device)
+    torch.cuda.empty_cache()
+    filled = _filled(device)
+    start = _cuda_bytes(device, "reserved", "current")
+    torch.cuda.reset_peak_memory_stats(device)
+    alone = work.again()
+    alone.settle()
+    torch.cuda.synchronize(device)
+    del filled
+    return _cuda_bytes(device, "reserved", "peak") - start
+
+
+def _filled(device: torch.device) -> list[Tensor]:
+    """Take all that is free inside segments: whatever is made next needs segments of its own."""
+    taken: list[Tensor] = []
+    for segment in torch.cuda.memory_snapshot():
+        if segment["device"] != device.index:
+            continue
+        for block in segment["blocks"]:
+            if block["state"] == "inactive":
+                taken += _filling(block["size"], segment["segment_type"] == "small", device)
+    return taken
+
+
+def _filling(size: int, small: bool, device: torch.device) -> Iterator[Tensor]:
+    """Fill a hole of a pool: small ones give out up to so much at once, large ones no less."""
+    while size > (0 if small else SMALL_POOL_BYTES):
+        piece = min(size, SMALL_POOL_BYTES) if small else size
+        yield torch.empty(piece, dtype=torch.uint8, device=device)
+        size -= piece
+
+
+def _cuda_bytes(device: torch.device, what: str, of: str) -> int:
+    # before the first allocation there are no statistics
+    return int(torch.cuda.memory_stats(device).get(f"{what}_bytes.all.{of}", 0))

@@ -48,6 +48,7 @@ _TITLES = {
     "peak_memory_bytes": "peak memory",
     "activation_memory_bytes": "memory of activations",
     "saved_memory_bytes": "memory saved for the backward pass",
+    "reserved_memory_bytes": "memory that the allocator takes",
     "images_per_s": "images per second",
     "copies": "latency over that of a copy of the input",
 }

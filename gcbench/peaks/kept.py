@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import platformdirs
 
-from gcbench.records import Manifest, Peaks
+from gcbench.records import Gpu, Manifest, Peaks
 
 Tell = Callable[[str], None]
 
@@ -88,6 +88,7 @@ def _facts(manifest: Manifest, device: str) -> dict[str, object]:
     return {
         "node": manifest.node,
         "device": manifest.device_name(device),
+        **_of_gpu(manifest.gpu(device)),
         "cores": manifest.usable_cores,
         "quota": manifest.cpu_quota,
         "gcbench": manifest.gcbench_version,
@@ -95,6 +96,11 @@ def _facts(manifest: Manifest, device: str) -> dict[str, object]:
         **{name: manifest.flags.get(name) for name in (*flags, "cuda", "cpu_capability")},
         "variables": {k: v for k, v in manifest.variables.items() if _TELLING.match(k)},
     }
+
+
+def _of_gpu(gpu: Gpu | None) -> dict[str, object]:
+    known = Gpu() if gpu is None else gpu
+    return {"driver": known.driver, "power limit": known.power_limit_w, "MIG mode": known.mig}
 
 
 def _path(manifest: Manifest, device_id: str, threads: int | None) -> Path:

@@ -13,10 +13,12 @@ from torch import Tensor
 from gcbench import environment
 from gcbench.disturbance import disturbed, was_loaded
 from gcbench.records import Manifest, Peaks, Queueing
+from gcbench.spec import Layout
 from gcbench.timing.clocks import Clock, CpuClock, Sample
 from gcbench.timing.cuda import CudaClock
 from gcbench.timing.gpu import TorchGpu
 from gcbench.timing.usage import between, read_usage
+from gcbench.workload import memory_format
 
 Tell = Callable[[str], None]
 Call = Callable[[], object]
@@ -32,7 +34,15 @@ READING_NS, FEWEST, MOST = 120_000_000, 4, 200
 SUSTAINED_S = 3.0
 # copies touch from this many bytes to so many times the last cache, in doublings
 SMALLEST_COPY, CACHES = 2**18, 8
+# and on CUDA to this many at least: smaller ones end before all of the memory is busy
+LARGEST_CUDA_COPY = 2**30
 UNKNOWN_CACHE_BYTES = 2**25
+# how a map lies before a convolution, beside a contiguous column: whether as a square, the layout
+ROADS: tuple[tuple[bool, Layout], ...] = (
+    (True, "contiguous"),
+    (False, "channels_last"),
+    (True, "channels_last"),
+)
 LAUNCHES = 1000
 _NO_MARKS = str.maketrans("", "", ":-")
 # what a machine did meanwhile that leaves ceilings too low
@@ -78,7 +88,7 @@ def measure(
         for dtype in dtypes:
             tell(f"products in {dtype}")
             products[dtype], side = _best_rate(clock, device, product, dtype)
-            convolutions[dtype], _ = _best_rate(clock, device, convolution, dtype)
+            convolutions[dtype] = _best_convolution(clock, device, dtype)
             if sustained:
                 tell(f"products in {dtype}, for {SUSTAINED_S:g} s")
                 lasting[dtype] = _lasting(clock, device, dtype, side)
@@ -135,12 +145,25 @@ def _best_rate(clock: Clock, device: str, work: Make, dtype: str) -> tuple[float
     best, best_side = 0.0, 0
     for side in CPU_SIDES if device == "cpu" else CUDA_SIDES:
         took_ns = _best_ns(clock, work(device, dtype, side))
-        rate = 2 * side**3 / (took_ns / 1e9)
+        rate = _rate(side, took_ns)
         if rate > best:
             best, best_side = rate, side
         if took_ns > LONGEST_PRODUCT_NS / 8:  # the next one takes eight times as long
             break
     return best, best_side
+
+
+def _best_convolution(clock: Clock, device: str, dtype: str) -> float:
+    """The best rate of 1x1 convolutions, in FLOP/s: of the road by which a library is fastest."""
+    best, side = _best_rate(clock, device, convolution, dtype)
+    for square, layout in ROADS:
+        took_ns = _best_ns(clock, convolution(device, dtype, side, square, layout))
+        best = max(best, _rate(side, took_ns))
+    return best
+
+
+def _rate(side: int, took_ns: int) -> float:
+    return 2 * side**3 / (took_ns / 1e9)
 
 
 def product(device: str, dtype: str, side: int) -> Call:
@@ -149,11 +172,18 @@ def product(device: str, dtype: str, side: int) -> Call:
     return lambda: a @ b
 
 
-def convolution(device: str, dtype: str, side: int) -> Call:
-    """The same as a 1x1 convolution, for which libraries may have faster kernels."""
+def convolution(
+    device: str, dtype: str, side: int, square: bool = False, layout: Layout = "contiguous"
+) -> Call:
+    """The same as a 1x1 convolution, for which libraries may have faster kernels.
+
+    The positions of the map are a column, or as near a square as halving allows.
+    """
+    height = 2 ** (side.bit_length() // 2) if square else side
+    shapes = (side, side, 1, 1), (1, side, height, side // height)
     weight, x = (
-        _random(shape, device, dtype, seed)
-        for seed, shape in enumerate([(side, side, 1, 1), (1, side, side, 1)])
+        _random(shape, device, dtype, seed).contiguous(memory_format=memory_format(layout))
+        for seed, shape in enumerate(shapes)
     )
     return lambda: torch.nn.functional.conv2d(x, weight)
 
@@ -174,14 +204,15 @@ def _lasting(clock: Clock, device: str, dtype: str, side: int) -> float:
         rounds = [[sample]] * max(1, 50_000_000 // once_ns)
         spent_ns += [turns[0] for turns in clock.time(rounds).durations_ns]
     last = sorted(spent_ns[-max(1, len(spent_ns) // 3) :])
-    return 2 * side**3 / (last[len(last) // 2] / 1e9)
+    return _rate(side, last[len(last) // 2])
 
 
 def _copies(clock: Clock, device: str) -> Iterator[tuple[int, float]]:
     """Bytes that a copy touches, and how many of them it moves a second."""
     cache = environment.last_level_cache_bytes(device) or UNKNOWN_CACHE_BYTES
     free = environment.free_bytes(device)
-    largest = min(CACHES * cache, (free or CACHES * cache) // 4)
+    largest = max(CACHES * cache, 0 if device == "cpu" else LARGEST_CUDA_COPY)
+    largest = min(largest, (free or largest) // 4)
     touched = SMALLEST_COPY
     while touched == SMALLEST_COPY or touched <= largest:
         source = torch.randn(touched // 8, device=device)

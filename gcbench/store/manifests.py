@@ -1,6 +1,6 @@
 """Manifests as text, and what sets two of them apart."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -27,7 +27,9 @@ def to_json(record: Manifest) -> str:
 def lines_of(record: Manifest) -> Iterator[tuple[str, str]]:
     """List a manifest's fields as names and short text; what is empty or unknown is left out."""
     for name, value in msgspec.to_builtins(record).items():
-        if isinstance(value, dict):
+        if name == "gpus":
+            yield from ((f"gpu.{key}", str(text)) for key, text in _of_gpus(value))
+        elif isinstance(value, dict):
             yield from ((f"{name}.{key}", str(text)) for key, text in value.items())
         elif name not in ("run", "seed", "command", "warnings", "sweep", "schema") and (
             value is not None
@@ -61,12 +63,22 @@ def mismatches(
 
 def _conditions(record: Manifest) -> Iterator[tuple[str, Cell]]:
     for name, value in msgspec.to_builtins(record).items():
-        if name in _NAMED:
+        if name == "gpus":
+            yield from _of_gpus(value)
+        elif name in _NAMED:
             yield from (
                 (_NAMED[name] + key, v) for key, v in value.items() if key not in _FREE_VARIABLES
             )
         elif name not in _FREE:
             yield name.replace("_", " "), value
+
+
+def _of_gpus(gpus: Mapping[str, Mapping[str, Cell]]) -> Iterator[tuple[str, Cell]]:
+    """What is known of each GPU, by its name and that of the field."""
+    for device, known in gpus.items():
+        for name, value in known.items():
+            if value is not None:
+                yield f"{device} {name.replace('_', ' ')}", value
 
 
 def _word(value: Cell) -> str:

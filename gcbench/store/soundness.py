@@ -6,6 +6,7 @@ from gcbench.records import ComparisonRecord, Measurement, Replicate, Timing
 _NUMBERS = (
     *("params", "macs", "min_bytes", "call_macs", "call_conv_macs", "traffic_bytes", "inserted"),
     *("peak_memory_bytes", "activation_memory_bytes", "saved_memory_bytes"),
+    "reserved_memory_bytes",
     *("compile_ms", "host_us", "graph_us"),
 )
 _WORDS = ("macs_counter", "uncounted_ops", "memory_source", "inserted_at")
