@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gcbench.blocks import BLOCKS, build_case, resolve
-from gcbench.counting.allocations import _cuda_traffic, allocations
+from gcbench.counting.allocations import allocations
 from gcbench.spec import Axes, compare
 from gcbench.workload import make_workload
 
@@ -138,27 +138,3 @@ def test_measuring_leaves_nothing_alive(mode):
     assert work._output is None
     assert all(parameter.grad is None for parameter in work.module.parameters())
     assert work.x.grad is None
-
-
-def test_on_cuda_the_allocators_peak_is_read_above_what_was_there_before(monkeypatch):
-    alive, peak = [500], [9000]
-    second = torch.device("cuda:1")
-    for name, answer in (
-        ("synchronize", lambda: None),
-        ("memory_allocated", lambda: alive[0]),
-        ("max_memory_allocated", lambda: peak[0]),
-        ("reset_peak_memory_stats", lambda: peak.__setitem__(0, alive[0])),
-    ):
-        # asked of another device it would be 0
-        monkeypatch.setattr(
-            torch.cuda, name, lambda device, answer=answer: answer() if device == second else 0
-        )
-
-    def use(*sizes):
-        for size in sizes:
-            alive[0] += size
-            peak[0] = max(peak[0], alive[0])
-
-    # a preparation needs 1000 meanwhile and leaves 50
-    found = _cuda_traffic(second)(lambda: use(1000, -950), lambda: use(300, 200, -400))
-    assert found == (550, 150)
