@@ -294,9 +294,10 @@ Turned = Workload | Copy | Repeated | Replayed
 def recorded(work: Workload) -> "tuple[torch.cuda.CUDAGraph, Tensor | None]":
     """Record one call of a work as a CUDA graph; returns it and what the call returned.
 
-    Raises what torch or the module raises meanwhile. The stream that was current is so again, and
-    the allocator is out of the graph's pool as far as torch allows; yet what a broken capture
-    leaves in libraries is unknown, so nothing should be measured in this process then.
+    Raises what torch or the module raises meanwhile. The stream that was current is so again, random
+    numbers can be drawn, and the allocator is out of the graph's pool as far as torch allows; yet
+    what a broken capture leaves in libraries is unknown, so nothing should be measured in this
+    process then.
     """
     device = work.x.device
     with torch.cuda.device(device):
@@ -310,11 +311,15 @@ def recorded(work: Workload) -> "tuple[torch.cuda.CUDAGraph, Tensor | None]":
         work.clear()
         torch.set_grad_enabled(work.mode != "infer")
         graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
+        generator = torch.cuda.default_generators[torch.cuda.current_device()]
+        drawn = generator.clone_state()
         try:
             with torch.cuda.graph(graph, pool=pool, stream=side):
                 output = work.call()
         except BaseException:
             torch.cuda.set_stream(current)
+            # the state that was captured refuses to draw outside of a capture for ever
+            generator.graphsafe_set_state(drawn)
             with suppress(Exception):  # private, and not needed where the capture ended in order
                 torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
             raise

@@ -316,6 +316,8 @@ class Capture:
 
     def __init__(self, breaks):
         self.breaks, self.current, self.pools, self.made = breaks, "default", [], 0
+        # what random numbers are drawn from, which a capture takes over
+        self.state = "state"
 
     def install(self, monkeypatch):
         cuda = torch.cuda
@@ -331,6 +333,7 @@ class Capture:
         monkeypatch.setattr(cuda, "Stream", stream)
         monkeypatch.setattr(cuda, "stream", self.on)
         monkeypatch.setattr(cuda, "CUDAGraph", object)
+        monkeypatch.setattr(cuda, "default_generators", [self])
         monkeypatch.setattr(cuda, "graph_pool_handle", lambda: "pool")
         monkeypatch.setattr(cuda, "graph", self.capture)
         monkeypatch.setattr(
@@ -340,6 +343,12 @@ class Capture:
             raising=False,
         )
         workload._side_stream.cache_clear()
+
+    def clone_state(self):
+        return self.state
+
+    def graphsafe_set_state(self, state):
+        self.state = state
 
     @contextlib.contextmanager
     def on(self, stream):
@@ -352,13 +361,14 @@ class Capture:
         # as torch does: where the capture cannot end, the stream stays and so does the pool
         before, self.current = self.current, stream
         self.pools.append(pool)
+        drawn, self.state = self.state, "captured"
         try:
             yield
         finally:
             if self.breaks:
                 raise RuntimeError("operation failed due to a previous error during capture")
         self.pools.remove(pool)
-        self.current = before
+        self.current, self.state = before, drawn
 
 
 class Stream(str):
@@ -376,6 +386,7 @@ def test_a_broken_capture_leaves_no_stream_current_and_no_pool_open(monkeypatch,
         workload.Replayed(work)
     assert device.current == "default"
     assert device.pools == []
+    assert device.state == "state"
     with outcome if not breaks else pytest.raises(RuntimeError):
         workload.Replayed(work)
     # one stream for each device, since libraries keep work space for each stream

@@ -22,6 +22,8 @@ _SPIN_NS = 20_000
 _MOST_UNITS = 10**10
 # what one unit of the fallback wait copies
 _FALLBACK_BYTES = 2**20
+# what torch says where a call waits for the device
+_SYNCED = "called a synchronizing CUDA operation"
 # reasons of NVML for a lower clock that are not somebody's choice, by bit
 _THROTTLE = {
     0x04: "power_cap",
@@ -225,7 +227,8 @@ class TorchGpu:
                 call()
             finally:
                 cuda.set_sync_debug_mode(before)
-        return any("synchronizing" in str(warning.message) for warning in told)
+        # to turn the mode on has a warning of its own
+        return any(_SYNCED in str(warning.message) for warning in told)
 
     def kernels(self, call: Callable[[], object]) -> Sequence[Kernel]:
         """Call under torch's profiler, which asks CUPTI; see `Gpu`."""
@@ -233,7 +236,9 @@ class TorchGpu:
         from torch.profiler import ProfilerActivity, profile
 
         self.synchronize()
-        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+        with profile(
+            activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True
+        ) as profiler:
             call()
             self.synchronize()
         return [
