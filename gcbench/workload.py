@@ -294,10 +294,10 @@ Turned = Workload | Copy | Repeated | Replayed
 def recorded(work: Workload) -> "tuple[torch.cuda.CUDAGraph, Tensor | None]":
     """Record one call of a work as a CUDA graph; returns it and what the call returned.
 
-    Raises what torch or the module raises meanwhile. The stream that was current is so again, random
-    numbers can be drawn, and the allocator is out of the graph's pool as far as torch allows; yet
-    what a broken capture leaves in libraries is unknown, so nothing should be measured in this
-    process then.
+    Raises what torch or the module raises meanwhile. The stream that was current is so again,
+    random numbers can be drawn, and the allocator is out of the graph's pool as far as torch
+    allows; yet what a broken capture leaves in libraries is unknown, so nothing should be measured
+    in this process then.
     """
     device = work.x.device
     with torch.cuda.device(device):
