@@ -38,6 +38,7 @@ PAIRS: dict[str, tuple[Any, ...]] = {
     "dtype": ("float32", "bfloat16"),
     "layout": ("contiguous", "channels_last"),
     "mode": ("infer", "train"),
+    "cache": ("warm", "cold"),
     "threads": (1, None),
 }
 
@@ -287,12 +288,17 @@ def _cases(blocks: Sequence[Block], axes: Axes, device: str) -> tuple[Case, ...]
             layout=axes.layout,
             mode=axes.mode,
             runtime=axes.runtime,
-            cache=axes.cache or ("warm" if device == "cpu" else "cold"),
+            cache=axes.cache or default_cache(device),
             threads=axes.threads,
         )
         seen[case] += 1
         cases.append(replace(case, copy=seen[case]))
     return tuple(cases)
+
+
+def default_cache(device: str) -> Cache:
+    """The cache of a case that asks for none: cold on CUDA, as GPU tools have it, else warm."""
+    return "warm" if device == "cpu" else "cold"
 
 
 def _baseline(cases: Sequence[Case], wanted: Block | None) -> int:

@@ -191,6 +191,15 @@ def _number_of_shapes(sweep: Sweep) -> int:
     return len(sweep.batch) * len(sweep.channels) * len(sweep.size)
 
 
+def caches(sweep: Sweep, device: str) -> tuple[spec.Cache, ...]:
+    """The values of the axis cache on a device, those of a pair too."""
+    if sweep.pair is not None:
+        pair = spec.parse_pair("--pair", sweep.pair, first_axes(sweep))
+        if pair.axis == "cache":
+            return pair.values
+    return sweep.cache or (spec.default_cache(device),)
+
+
 def first_axes(sweep: Sweep) -> Axes:
     """The first value of each axis that can be paired."""
     return Axes(
@@ -198,6 +207,7 @@ def first_axes(sweep: Sweep) -> Axes:
         layout=sweep.layout[0],
         mode=sweep.mode[0],
         runtime=sweep.runtime[0],
+        cache=sweep.cache[0] if sweep.cache else None,
         threads=sweep.threads[0],
     )
 

@@ -91,8 +91,8 @@ class FakeMake:
 
     `layout` is the deviation of the logarithm of the bias that a work keeps from its making on, and
     `noise` that of each call; `aa_bias` is a factor on every A/A arm, for good. Making a work takes
-    `make_ns`. What was made is in `made`, with the number of sleeps before it: each replicate
-    begins with one.
+    `make_ns`. Of the cases those of `cold_cases` lose in a call what was prepared. What was made is
+    in `made`, with the number of sleeps before it: each replicate begins with one.
     """
 
     clock: FakeClock
@@ -105,6 +105,7 @@ class FakeMake:
     make_ns: float = 2_000_000
     repeatable: bool = True
     cold: bool = False
+    cold_cases: Sequence[int] = ()
     seed: int = 0
     made: list[tuple[int, Role, int]] = field(default_factory=list)
 
@@ -121,8 +122,8 @@ class FakeMake:
             cost_ns * self._factor(self.layout),
             lambda: self._factor(self.noise),
             self.preparation_ns,
-            self.repeatable,
-            self.cold,
+            self.repeatable and case not in self.cold_cases,
+            self.cold or case in self.cold_cases,
         )
 
     def _factor(self, deviation: float) -> float:

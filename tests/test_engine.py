@@ -8,11 +8,12 @@ import torch
 
 import gcbench
 from gcbench import engines, environment, tables
-from gcbench.engines import inline
+from gcbench.engines import inline, sweeps, trying
 from gcbench.engines.jobs import Job
 from gcbench.errors import UsageError
 from gcbench.records import Effort, Timing
-from gcbench.spec import Axes
+from gcbench.spec import Axes, parse_pair
+from gcbench.sweep import Sweep
 
 SMALL = Axes(channels=16, size=(6, 5), ratio=4)
 SHORT = Effort(precision=0.5, max_time_s=0.3)
@@ -218,10 +219,33 @@ def test_cold_cache_calls_each_sample_once_after_a_flush(monkeypatch):
     assert table["status"].tolist() == ["ok"]
 
 
+def test_cold_and_warm_stand_side_by_side_and_only_cold_ones_are_flushed(monkeypatch):
+    monkeypatch.setattr(environment, "last_level_cache_bytes", lambda device: 2**16)
+    flushed = []
+    monkeypatch.setattr(trying, "cache_flush", lambda size, device: lambda: flushed.append(size))
+    axes = Axes(channels=16, size=(4, 4), ratio=4, device="cpu")
+    pair = parse_pair("--pair", "cache", axes)
+    run = engines.run([engines.compare(["gc", "se"], axes, pair=pair)], SHORT)
+    table = tables.frame(run)
+    assert table["status"].tolist() == ["ok"] * 4
+    assert table["cache"].tolist() == ["warm", "cold"] * 2
+    assert table["baseline"].tolist() == [key for key in table["key"][::2] for _ in range(2)]
+    assert table["verdict"].tolist()[::2] == ["baseline"] * 2
+    assert table["calls_per_sample"].tolist() == [1] * 4
+    # a clone of the input is warm for what is warm, and cold for what is cold
+    assert [arm.case for arm in run.comparisons[0].timings[0].arms if arm.role == "copy"] == [0, 1]
+    assert flushed
+
+
 def test_cold_cache_of_unknown_size_is_refused(monkeypatch):
     monkeypatch.setattr(environment, "last_level_cache_bytes", lambda device: None)
     with pytest.raises(UsageError, match="--cache cold: the size of the last cache of cpu"):
         measured(["gc"], Axes(channels=16, size=(4, 4), ratio=4, cache="cold"))
+    pair = parse_pair("--pair", "cache", Axes())
+    with pytest.raises(UsageError, match="--cache cold: the size of the last cache of cpu"):
+        engines.compare(["gc"], Axes(device="cpu"), pair=pair)
+    with pytest.raises(UsageError, match="--cache cold: the size of the last cache of cpu"):
+        sweeps.place(Sweep(device=("cpu",), pair="cache"))
 
 
 def test_a_device_that_is_not_there_is_named(monkeypatch):

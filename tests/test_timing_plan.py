@@ -33,10 +33,11 @@ costs = st.dictionaries(st.integers(0, 20), st.integers(0, 10**9), min_size=1, m
 
 def make_plan(costs_ns, copy_ns, baseline, budget_ns, repeatable=True, cold=False, **more):
     """Plan for cases that are all divided by the same one and share their input."""
+    more = {"repeatable": repeatable, "cold": cold, **more}
     costs = {case: Cost(cost_ns, settle_ns=cost_ns, **more) for case, cost_ns in costs_ns.items()}
     copies = {min(costs): Cost(copy_ns, settle_ns=copy_ns, **more)}
     baselines = (baseline,) * (1 + max(*costs, baseline))
-    return planning.make_plan(costs, copies, baselines, budget_ns, repeatable, cold)
+    return planning.make_plan(costs, copies, baselines, budget_ns)
 
 
 def roles(plan, group):
@@ -278,8 +279,24 @@ def test_short_calls_come_once_untimed_before_each_sample_unless_they_must_be_co
     plan = make_plan(costs_ns, LIGHT_NS, 0, SECOND_NS, cold=cold)
     for group in plan.groups:
         lightest = min(costs_ns[case] for case in cases(plan, group))
-        assert group.before == (0 if cold or lightest > REFILL_NS else 1)
-        assert group.before + group.settle <= max(FIRST_CALLS, 1)
+        before = 0 if cold or lightest > REFILL_NS else 1
+        assert group.before == (before,) * len(group.arms)
+        assert before + group.settle <= max(FIRST_CALLS, 1)
+
+
+def test_a_cold_case_beside_a_warm_one_has_no_call_before_its_sample_and_the_warm_one_has():
+    costs_ns = {0: LIGHT_NS, 1: 2 * LIGHT_NS}
+    make = FakeMake(FakeClock(), costs_ns, cold_cases=[1], preparation_ns=LIGHT_NS / 4)
+    timing = compare(make, max_time_s=0.5).timings[0]
+    # one call a sample: what is cold in the first is warm in the second
+    assert {arm.calls for arm in timing.arms} == {1}
+    batches = [batch for batch in make.clock.batches if len(batch) > 1]
+    assert {(sample.work.cold, sample.before) for batch in batches for sample in batch} == {
+        (True, 0),
+        (False, 1),
+    }
+    [group] = {arm.group for arm in timing.arms}
+    assert group == 0
 
 
 def test_rounds_are_as_many_as_a_rebuild_is_dear():

@@ -52,10 +52,9 @@ def compare_inside(
 
 def _possible(comparison: Comparison) -> Comparison:
     """Return a comparison. Raises UsageError where a case cannot be built, or run as asked for."""
-    first = comparison.cases[0]
-    if first.cache == "cold":
-        environment.require_cache_bytes(first.device)
     for case in comparison.cases:
+        if case.cache == "cold":
+            environment.require_cache_bytes(case.device)
         why_not = runtimes.why_not(case)
         if why_not:
             raise UsageError(f"--runtime {case.runtime}: {why_not}")

@@ -15,10 +15,10 @@ from gcbench.engines.launching import spent
 from gcbench.engines.trying import (
     Attempt,
     Setting,
-    before_sample,
     clock_of,
     failed,
     fitting,
+    flush_for,
     require_answering,
     rotates,
     try_case,
@@ -64,9 +64,7 @@ def measure(job: Job, listener: Listener = SILENT) -> ComparisonRecord:
     """
     cases, baselines = job.comparison.cases, job.comparison.baselines
     with _torch_state(cases[0].device) as threads, runtimes.session(cases):
-        setting = Setting(
-            job.seed, threads, job.process, before_sample(cases[0]), job.counter, job.bounds
-        )
+        setting = Setting(job.seed, threads, job.process, flush_for(cases), job.counter, job.bounds)
         attempts = [_attempt(job, position, setting, listener) for position in range(len(cases))]
         listener.on_trying(Trying(None))
         attempts = fitting(attempts, baselines, job.bounds)
@@ -194,7 +192,7 @@ def _dressed(work: Turned, case: Case, rng: random.Random) -> Work:
 
 def _copy(case: Case, setting: Setting) -> Copy:
     x = make_input(case, case.device, setting.seed)
-    return Copy(x, setting.before, case.threads or setting.threads)
+    return Copy(x, setting.before(case), case.threads or setting.threads)
 
 
 def _doing(case: Case) -> str:

@@ -35,7 +35,7 @@ def place(asked: Sweep) -> Place:
     """
     devices = tuple(map(environment.resolve_device, asked.device or (None,)))
     for device in devices:
-        if "cold" in asked.cache or (not asked.cache and device != "cpu"):
+        if "cold" in sweep.caches(asked, device):
             environment.require_cache_bytes(device)
     return place_on(asked, devices)
 

@@ -37,15 +37,19 @@ LOG = logging.getLogger("gcbench")
 class Setting:
     """What the cases of a comparison share.
 
-    `before` runs before each cold sample; `threads` are those of a case that names none.
+    `flush` runs before each sample of a cold case; `threads` are those of a case that names none.
     """
 
     seed: int
     threads: int
     process: int = 0
-    before: Prepare | None = None
+    flush: Prepare | None = None
     counter: CounterName = "auto"
     bounds: Bounds = UNBOUNDED
+
+    def before(self, case: Case) -> Prepare | None:
+        """What runs before each sample of a case."""
+        return self.flush if case.cache == "cold" else None
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,7 @@ def fitting(attempts: Sequence[Attempt], baselines: Sequence[int], bounds: Bound
         held = {i: _held_bytes(attempt) for i, attempt in working.items()}
         needed = sum(held[i] * (2 if baselines[i] == i else 1) for i in working)
         needed += max(_activation_bytes(attempt) for attempt in working.values())
-        needed *= 2 if rotates(kept[0].measurement.case) else 1
+        needed *= 2 if any(rotates(each.measurement.case) for each in working.values()) else 1
         room = bounds.room(kept[0].measurement.case.device)
         if room is None or needed <= room[0]:
             break
@@ -259,11 +263,12 @@ def clock_of(device: str) -> Clock:
     return CpuClock() if device == "cpu" else CudaClock(TorchGpu(device))
 
 
-def before_sample(case: Case) -> Prepare | None:
-    """What goes before each sample of a case: a flush of the cache, where it is to be cold."""
-    if case.cache == "warm":
+def flush_for(cases: Sequence[Case]) -> Prepare | None:
+    """Make what flushes the cache of a comparison's device, where one of its cases is cold."""
+    if all(case.cache == "warm" for case in cases):
         return None
-    return cache_flush(environment.require_cache_bytes(case.device), case.device)
+    device = cases[0].device
+    return cache_flush(environment.require_cache_bytes(device), device)
 
 
 def rotates(case: Case) -> bool:
@@ -278,7 +283,7 @@ def workload(case: Case, setting: Setting) -> Workload:
         case,
         case.device,
         setting.seed,
-        setting.before,
+        setting.before(case),
         runtimes.apply_of(case),
         case.threads or setting.threads,
     )

@@ -36,25 +36,30 @@ MAX_ROUNDS = 60
 
 
 class Cost(NamedTuple):
-    """What a work takes: a call, preparing a sample, making the work anew, settling it."""
+    """What a work takes: a call, preparing a sample, making the work anew, settling it.
+
+    `repeatable` and `cold` are those of the work.
+    """
 
     call_ns: int
     prepare_ns: int = 0
     make_ns: int = 0
     settle_ns: int = 0
+    repeatable: bool = True
+    cold: bool = False
 
 
 @dataclass(frozen=True)
 class Group:
     """Arms that share rounds, by their positions. It is timed in `due` of `of` replicates.
 
-    A sample holds `calls` calls after `before` untimed ones; each arm is settled `settle` times
-    before the rounds; a round is expected to take `round_ns`.
+    A sample holds `calls` calls after as many untimed ones as `before` has for its arm; each arm is
+    settled `settle` times before the rounds; a round is expected to take `round_ns`.
     """
 
     arms: tuple[int, ...]
     calls: int
-    before: int
+    before: tuple[int, ...]
     rounds: int
     due: int
     of: int
@@ -80,7 +85,7 @@ class GroupCost(NamedTuple):
 
     arms: tuple[int, ...]
     calls: int
-    before: int
+    before: tuple[int, ...]
     round_ns: int
     make_ns: int
     settle_ns: int
@@ -91,34 +96,34 @@ def make_plan(
     copies: Mapping[int, Cost],
     baselines: Sequence[int],
     budget_ns: int,
-    repeatable: bool = True,
-    cold: bool = False,
 ) -> Plan:
     """Share `budget_ns` out among cases of known cost, by their position.
 
     Every group has A/A arms: another copy of each of the `baselines` in it, or, where none is, of
     its lightest case. The arms that clone the input of a case, `copies`, ride with the
-    lightest group. Samples hold one call where the works are not `repeatable`, and nothing comes
-    before them where they are `cold`. What is not timed is paid out of the same budget: preparing
+    lightest group. Samples hold one call where one of the works is not `repeatable`, and nothing
+    comes before that of a `cold` one. What is not timed is paid out of the same budget: preparing
     a sample may take longer than the sample.
     """
+    # what one arm of a comparison cannot do is not done with the others either
+    repeatable = all(cost.repeatable for cost in (*costs.values(), *copies.values()))
     arms: list[Arm] = []
     groups: list[GroupCost] = []
     for number, cluster in enumerate(cost_groups({c: cost.call_ns for c, cost in costs.items()})):
         twins = [case for case in dict.fromkeys(baselines) if case in cluster] or [cluster[0]]
         lightest_ns = max(costs[cluster[0]].call_ns, 1)
         calls = math.ceil(MIN_SAMPLE_NS / lightest_ns) if repeatable else 1
-        before = int(lightest_ns <= REFILL_NS and not cold)
         own = [(Arm("case", case, number, calls), costs[case]) for case in cluster]
         own += [(Arm("aa", case, number, calls), costs[case]) for case in twins]
         if number == 0:
             own += [(Arm("copy", case, number, calls), cost) for case, cost in copies.items()]
+        before = tuple(int(lightest_ns <= REFILL_NS and not cost.cold) for _, cost in own)
         groups.append(
             GroupCost(
                 tuple(range(len(arms), len(arms) + len(own))),
                 calls,
                 before,
-                max(1, sum(_sample_ns(cost, calls, before) for _, cost in own)),
+                max(1, sum(_sample_ns(o[1], calls, b) for o, b in zip(own, before, strict=True))),
                 sum(cost.make_ns for _, cost in own),
                 sum(cost.settle_ns for _, cost in own),
             )
@@ -196,7 +201,7 @@ def _replicate_ns(group: GroupCost, rounds: int) -> float:
 def _settle_times(group: GroupCost, rounds: int) -> int:
     """How often each arm is settled: enough for its first calls, in half the rounds' time."""
     affordable = rounds * group.round_ns // max(2 * group.settle_ns, 1)
-    return min(FIRST_CALLS - group.before, affordable)
+    return min(FIRST_CALLS - min(group.before), affordable)
 
 
 def _group(group: GroupCost, rounds: int, due: int, of: int) -> Group:

@@ -127,7 +127,6 @@ def time_comparison(
 def _calibrated(make: Make, lineup: Lineup, budget_ns: int, clock: Clock) -> Plan:
     start_ns = clock.now()
     limit_ns = WARM_UP_SHARE * budget_ns
-    repeatable, cold = True, False
     costs: dict[Role, dict[int, Cost]] = {"copy": {}, "case": {}}
     turns: list[tuple[Role, int]] = [("copy", case) for case in lineup.copies]
     turns += [("case", case) for case in lineup.cases]
@@ -135,11 +134,11 @@ def _calibrated(make: Make, lineup: Lineup, budget_ns: int, clock: Clock) -> Pla
         made_ns = clock.now()
         work = _made(make, role, case)
         made_ns = clock.now() - made_ns
-        # what one arm of a comparison cannot do is not done with the others either
-        repeatable, cold = repeatable and work.repeatable, cold or work.cold
-        costs[role][case] = _cost(work, case, clock, limit_ns)._replace(make_ns=made_ns)
+        costs[role][case] = _cost(work, case, clock, limit_ns)._replace(
+            make_ns=made_ns, repeatable=work.repeatable, cold=work.cold
+        )
     left_ns = max(0, budget_ns - (clock.now() - start_ns))
-    return make_plan(costs["case"], costs["copy"], lineup.baselines, left_ns, repeatable, cold)
+    return make_plan(costs["case"], costs["copy"], lineup.baselines, left_ns)
 
 
 def _made(make: Make, role: Role, case: int) -> Work:
@@ -213,9 +212,10 @@ def _time_group(
                 works[arm].settle()
     places = balanced_rounds(len(group.arms), group.rounds, rng)
     orders = [[group.arms[place] for place in turns] for turns in places]
+    before = dict(zip(group.arms, group.before, strict=True))
     for burst in _bursts(orders, group, clock):
         rounds = [
-            [Sample(works[arm], group.calls, group.before) for arm in turns] for turns in burst
+            [Sample(works[arm], group.calls, before[arm]) for arm in turns] for turns in burst
         ]
         taken.enter(burst, clock.time(rounds))
 
