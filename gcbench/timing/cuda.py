@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from gcbench.records import DeviceState
-from gcbench.timing.clocks import Reading, Round, Sample, blaming, collector_off, together
+from gcbench.timing.clocks import Reading, Round, Sample, Work, blaming, collector_off, together
 from gcbench.timing.gpu import Event, Gpu, Waiter
 
 # the host may take so many times what it took before; waits lie within these bounds: a shorter one
@@ -77,19 +77,36 @@ class Pace:
         self.host_ns = min(2 * self.host_ns, LONGEST_WAIT_NS / SPARE)
 
 
-class Batch(NamedTuple):
+class Held(NamedTuple):
     """What was read behind one wait, which the device passed at `units_per_us`.
 
-    `told` is what the driver told while the device worked. What was `exposed` can be `mended` by
-    fewer rounds or a longer wait, unless a call syncs or fills the queue.
+    Where the wait was `over` when the host had enqueued all, `left_ns` is what the device still had
+    to do then; else `told` is what the driver told meanwhile.
     """
 
     durations_ns: list[int]
     host_ns: int
-    exposed: bool
-    mended: bool
+    over: bool
+    left_ns: int
     units_per_us: float
     told: DeviceState
+
+    @property
+    def kept_busy(self) -> bool:
+        """Whether the queue was far from running dry: the host had to wait for room in it."""
+        return self.left_ns >= STILL_QUEUED * sum(self.durations_ns)
+
+
+class Batch(NamedTuple):
+    """What was read behind one wait.
+
+    In what is `exposed` the device may have waited for the host; fewer rounds or a longer wait may
+    have it `mended`, unless a call syncs or fills the queue.
+    """
+
+    held: Held
+    exposed: bool
+    mended: bool
 
 
 class CudaClock:
@@ -136,7 +153,7 @@ class CudaClock:
                     continue
                 states.append(state)
                 exposed |= {(len(durations), i) for i, each in enumerate(batches) if each.exposed}
-                flat = [duration for batch in batches for duration in batch.durations_ns]
+                flat = [duration for batch in batches for duration in batch.held.durations_ns]
                 turns = len(flat) // size
                 durations += [flat[at : at + turns] for at in range(0, len(flat), turns)]
         return Reading(durations, discarded, frozenset(exposed), together(states))
@@ -172,27 +189,33 @@ class CudaClock:
             pace.missed(rounds)
             return again
         if all(batch.mended for batch in batches):
-            pace.held(rounds, sum(batch.host_ns for batch in batches))
+            pace.held(rounds, sum(batch.held.host_ns for batch in batches))
         return False
 
-    def _behind_a_wait(self, samples: Sequence[Sample], wait_ns: float) -> Batch:
+    def held(self, work: Work, wait_ns: float) -> "Held":
+        """Hold the stream, call a work once, and tell what that did to the host."""
+        return self._held([Sample(work, 1)], wait_ns)
+
+    def _held(self, samples: Sequence[Sample], wait_ns: float) -> "Held":
         self.gpu.synchronize()
         wait = self.waiter.wait(wait_ns)
         start_ns = self.now()
         marks = [self._enqueued(sample) for sample in samples]
         end_ns, over = self.now(), wait.over
-        fills = samples[0].work.queueing == "fills"
         # while the device works: idle, it would tell of a clock that nobody measured at
-        told = DeviceState() if fills else self.gpu.told()
+        told = DeviceState() if over else self.gpu.told()
         self.gpu.synchronize()
+        left_ns = self.now() - end_ns
         self.waiter.learn(wait)
         # a call that queues nothing takes no time that events could tell
         durations = [max(1, round(1e6 * start.elapsed_time(end))) for start, end in marks]
-        # a host that waits for room in the queue leaves much of it to be done when it has finished
-        kept = fills and self.now() - end_ns >= STILL_QUEUED * durations[0]
-        mended = samples[0].work.queueing == "fits"
-        host_ns = end_ns - start_ns
-        return Batch(durations, host_ns, over and not kept, mended, wait.units_per_us, told)
+        return Held(durations, end_ns - start_ns, over, left_ns, wait.units_per_us, told)
+
+    def _behind_a_wait(self, samples: Sequence[Sample], wait_ns: float) -> Batch:
+        held = self._held(samples, wait_ns)
+        queueing = samples[0].work.queueing
+        exposed = held.over and not (queueing == "fills" and held.kept_busy)
+        return Batch(held, exposed, queueing == "fits")
 
     def _enqueued(self, sample: Sample) -> tuple[Event, Event]:
         start, end = self.gpu.event(), self.gpu.event()
@@ -206,11 +229,11 @@ class CudaClock:
 
     def _state(self, batches: Sequence[Batch], rounds: int) -> DeviceState:
         """How the device was; its rounds are throttled where it was slower than it used to be."""
-        speed = min(batch.units_per_us for batch in batches)
+        speed = min(batch.held.units_per_us for batch in batches)
         usual = statistics.median(self._speeds) if len(self._speeds) >= KNOWN_AFTER else 0.0
         self._speeds.append(speed)
         return replace(
-            together(batch.told for batch in batches) or DeviceState(),
+            together(batch.held.told for batch in batches) or DeviceState(),
             clock_mhz=speed if self.waiter.in_cycles else None,
             throttled_rounds=rounds if speed < DISCARD_BELOW * usual else 0,
             event_pair_ns=self.event_pair_ns,
