@@ -78,7 +78,14 @@ def bench(
     faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
     with redirect_stdout(sys.stderr), environment.tf32(shortened), timing_bar() as move:
         run = engines.run(
-            [comparison], budget, drawn_from, who, move, wait=not no_wait, tell=faults.say
+            [comparison],
+            budget,
+            drawn_from,
+            who,
+            move,
+            wait=not no_wait,
+            tell=faults.say,
+            profile=verbose,
         )
     faults.warn(run.manifest.warnings)
     rows = list(tables.rows(run))

@@ -89,7 +89,14 @@ def network(
         faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
         with redirect_stdout(sys.stderr), environment.tf32(shortened), timing_bar() as move:
             run = engines.run(
-                [comparison], budget, drawn_from, who, move, wait=not no_wait, tell=faults.say
+                [comparison],
+                budget,
+                drawn_from,
+                who,
+                move,
+                wait=not no_wait,
+                tell=faults.say,
+                profile=verbose,
             )
         faults.warn(run.manifest.warnings)
     rows = tables.network_first(tables.rows(run))

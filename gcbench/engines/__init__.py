@@ -71,11 +71,13 @@ def run(
     *,
     wait: bool = True,
     tell: Tell = lambda text: None,
+    profile: bool = False,
 ) -> Run:
     """Measure comparisons of one device, alone on it among all gcbench runs of this machine.
 
     Where another one measures there already, `tell` gets a sentence, and this waits for it unless
-    `wait` says otherwise; then every row is flagged `not_alone`.
+    `wait` says otherwise; then every row is flagged `not_alone`. To `profile` adds what calls
+    launch on CUDA, looked at when all is timed.
     """
     with alone_on(comparisons[0].cases[0].device, wait, tell) as alone, Isolated() as isolated:
         manifest = environment.manifest(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", seed)
@@ -85,12 +87,15 @@ def run(
 
         apart = effort.processes > 1 or _may_break(comparisons[0])
         engine: Engine = isolated if apart else Inline()
-        found = (
-            engine.measure(Job(comparison, effort, seed, counter), Listener(on_progress))
-            for comparison in comparisons
-        )
+        jobs = [Job(comparison, effort, seed, counter) for comparison in comparisons]
+        found = (engine.measure(job, Listener(on_progress)) for job in jobs)
         ceilings = Ceilings(manifest, tell, step)
         records = [with_peaks(record, ceilings) for record in found]
+        if profile and comparisons[0].cases[0].device != "cpu":
+            step("profiling")
+            records = [
+                with_kernels(record, job, engine) for record, job in zip(records, jobs, strict=True)
+            ]
     return Run(manifest, tuple(r if alone else r.flagged("not_alone") for r in records))
 
 
@@ -126,6 +131,12 @@ def measure_peaks(
         threads = (axes.threads or manifest.threads) if device == "cpu" else None
         found = peaks.anew(manifest, device, threads, dtypes, tell, on_step)
     return found if alone else replace(found, flags=(*found.flags, "not_alone")), manifest
+
+
+def with_kernels(record: ComparisonRecord, job: Job, engine: Engine) -> ComparisonRecord:
+    """Add what the calls of cases launch, which the engine of the job looks at."""
+    looked_at = engine.measure(job.profiling(record.measurements))
+    return replace(record, measurements=looked_at.measurements)
 
 
 def with_peaks(record: ComparisonRecord, ceilings: Ceilings) -> ComparisonRecord:

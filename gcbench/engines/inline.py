@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import torch
@@ -11,7 +11,7 @@ import torch
 from gcbench import blocks, environment, runtimes
 from gcbench.engines.attempts import ProcessTaintedError, TaintedError, Trying
 from gcbench.engines.jobs import SILENT, Job, Listener
-from gcbench.engines.launching import spent
+from gcbench.engines.launching import profiled, spent
 from gcbench.engines.trying import (
     Attempt,
     Setting,
@@ -62,6 +62,8 @@ def measure(job: Job, listener: Listener = SILENT) -> ComparisonRecord:
     set while this runs and left as they were, and so is the current GPU. Raises ProcessTaintedError
     where a case leaves this process unfit to measure in.
     """
+    if job.profile:
+        return _profiled(job)
     cases, baselines = job.comparison.cases, job.comparison.baselines
     with _torch_state(cases[0].device) as threads, runtimes.session(cases):
         setting = Setting(job.seed, threads, job.process, flush_for(cases), job.counter, job.bounds)
@@ -125,10 +127,27 @@ def _spent(attempt: Attempt, setting: Setting) -> Attempt:
     if attempt.work is None or case.device == "cpu":
         return attempt
     clock = clock_of(case.device)
-    if not isinstance(clock, CudaClock):
-        return attempt
+    assert isinstance(clock, CudaClock)
     work = _dressed(attempt.work.elsewhere(rng), case, rng)
     return replace(attempt, measurement=spent(work, attempt.measurement, clock))
+
+
+def _profiled(job: Job) -> ComparisonRecord:
+    """Look at what the cases of a job launch; one that cannot be looked at stays as it is known."""
+    cases, rng = job.comparison.cases, random.Random(job.seed)
+    found = dict(job.known)
+    with _torch_state(cases[0].device) as threads, runtimes.session(cases):
+        setting = Setting(job.seed, threads, job.process, flush_for(cases), job.counter, job.bounds)
+        clock = clock_of(cases[0].device)
+        assert isinstance(clock, CudaClock)
+        for position, measured in job.known.items():
+            if measured.status == "ok":
+                # a driver may refuse to be profiled, and a block may raise anything
+                with suppress(Exception):
+                    work = _dressed(workload(measured.case, setting), measured.case, rng)
+                    found[position] = profiled(work, measured, clock)
+    ordered = tuple(found[position] for position in range(len(cases)))
+    return ComparisonRecord(ordered, job.comparison.baselines, job.effort.precision, ())
 
 
 def load_all() -> None:

@@ -1,6 +1,6 @@
 """What an engine is asked to do with a comparison, and who hears of it on the way."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -17,6 +17,7 @@ class Job:
     `process` is its number among those that measure the same: each draws orders of its own, and all
     the same weights and inputs. `known` are cases, by position, that are not to be tried: it is
     known what becomes of them; `graphless` are those that no CUDA graph can hold, with the reason.
+    To `profile` is to look at what known cases launch, instead of timing any.
     """
 
     comparison: Comparison
@@ -27,6 +28,7 @@ class Job:
     bounds: Bounds = UNBOUNDED
     known: Mapping[int, Measurement] = field(default_factory=dict)
     graphless: Mapping[int, str] = field(default_factory=dict)
+    profile: bool = False
 
     @property
     def unknown(self) -> list[int]:
@@ -40,6 +42,10 @@ class Job:
             known={**self.known, **taint.known},
             graphless={**self.graphless, **taint.graphless},
         )
+
+    def profiling(self, found: Sequence[Measurement]) -> "Job":
+        """The job of looking at what cases launch that were measured."""
+        return replace(self, known=dict(enumerate(found)), profile=True)
 
     def alone(self, position: int) -> "Job":
         """The job of timing one case alone that is to be tried, and not for long."""

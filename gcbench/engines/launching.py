@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from gcbench.engines.attempts import TaintedError
@@ -63,21 +62,23 @@ def _replayed(work: Workload, measured: Measurement) -> Replayed:
 
 
 def spent(work: Work, measured: Measurement, clock: CudaClock) -> Measurement:
-    """Add what a call launches and the energy that it takes, each from a pass of its own.
-
-    It comes after the timing: the profiler stays loaded, and heat stays in the part.
-    """
-    cells = dict(measured.metrics)
-    with suppress(RuntimeError, AssertionError):  # a driver may refuse to be profiled
-        with clock.gpu.current():
-            work.prepare()
-            kernels = clock.gpu.kernels(work.call)
-        if kernels:
-            cells |= {"kernels_per_call": len(kernels), "top_kernels": top_text(kernels)}
+    """Add the energy that a call takes. It comes after the timing, since heat stays in the part."""
     # what a preparation makes the device do would be in it
-    if not work.cold and measured.case.mode != "backward":
-        cells["energy_mj"] = launch.energy_mj(clock, work)
+    if work.cold or measured.case.mode == "backward":
+        return measured
+    cells = {**measured.metrics, "energy_mj": launch.energy_mj(clock, work)}
     return replace(measured, metrics=cells)
+
+
+def profiled(work: Work, measured: Measurement, clock: CudaClock) -> Measurement:
+    """Add what a call launches. The profiler stays loaded: calls are launched more slowly then."""
+    with clock.gpu.current():
+        # what only a first call launches
+        work.settle()
+        work.prepare()
+        kernels = clock.gpu.kernels(work.call)
+    cells = {"kernels_per_call": len(kernels), "top_kernels": top_text(kernels)}
+    return replace(measured, metrics=measured.metrics | cells)
 
 
 def top_text(kernels: Sequence[Kernel]) -> Cell:
