@@ -150,7 +150,7 @@ class Case:
             *([] if self.ratio is None else [f"ratio={self.ratio}"]),
             "x".join(map(str, self.shape)),
             self.dtype,
-            self.device.partition(":")[0],
+            kind_of(self.device),
             self.layout,
             self.mode,
             self.runtime,
@@ -175,13 +175,20 @@ class Comparison:
 
     A case that is its own baseline is divided by nothing. `pair` is the axis whose values stand
     side by side, where one was asked for: each block is then divided by itself at the first value.
-    `place` is its number in a grid, from 0 on.
+    `place` is its number in a grid, from 0 on; `kind` is its device where others of the same kind
+    measure the same, since keys name the kind alone.
     """
 
     cases: tuple[Case, ...]
     baselines: tuple[int, ...]
     pair: str | None = None
     place: int = 0
+    kind: str | None = None
+
+    @property
+    def device(self) -> str:
+        """Where its cases run."""
+        return self.cases[0].device
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +301,21 @@ def _cases(blocks: Sequence[Block], axes: Axes, device: str) -> tuple[Case, ...]
         seen[case] += 1
         cases.append(replace(case, copy=seen[case]))
     return tuple(cases)
+
+
+def kind_of(device: str) -> str:
+    """The kind of a device, by which keys name it: cpu or cuda."""
+    return device.partition(":")[0]
+
+
+def kind_among(device: str, devices: Sequence[str]) -> str | None:
+    """What tells a device from others in a run: its name, where others are of its kind.
+
+    >>> [kind_among(each, ("cpu", "cuda:0", "cuda:1")) for each in ("cpu", "cuda:1")]
+    [None, 'cuda:1']
+    """
+    alike = [other for other in devices if kind_of(other) == kind_of(device)]
+    return device if len(alike) > 1 else None
 
 
 def default_cache(device: str) -> Cache:
@@ -445,6 +467,21 @@ def parse_device(option: str, text: str) -> str:
     if re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", text.strip()):
         return text.strip()
     raise UsageError(f"{option} takes cpu, cuda or cuda:INDEX, not {text!r}")
+
+
+def parse_devices(option: str, text: str) -> tuple[str, ...]:
+    """Read the names of devices of one kind. Raises UsageError.
+
+    >>> parse_devices("--device", "cuda:0,cuda:1")
+    ('cuda:0', 'cuda:1')
+    """
+    devices = tuple(dict.fromkeys(parse_device(option, each) for each in text.split(",")))
+    if len({kind_of(device) for device in devices}) > 1:
+        raise UsageError(
+            f"{option} takes devices of one kind in bench, not {text!r}: run it for each kind, or "
+            "a sweep"
+        )
+    return devices
 
 
 def parse_choice(option: str, text: str, choices: Any) -> Any:

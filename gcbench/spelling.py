@@ -293,12 +293,6 @@ def _require_one_way(named: Mapping[str, Sequence[Given]]) -> None:
 
 
 def _require_keys_differ(sweep: Sweep) -> None:
-    kinds = [device.partition(":")[0] for device in sweep.device]
-    if len(set(kinds)) < len(kinds):
-        raise UsageError(
-            f"devices {', '.join(sweep.device)} are of one kind, and a case's key names the kind "
-            "alone: run a sweep for each"
-        )
     if sweep.pair is not None:
         axis = spec.parse_pair("--pair", sweep.pair, Axes()).axis
         if len(getattr(sweep, axis)) > 1:

@@ -76,7 +76,7 @@ class Sweep:
 
     def effort(self, device: str) -> Effort:
         """How long to measure a comparison on a device."""
-        default = DEFAULT_EFFORT[device.partition(":")[0]]
+        default = DEFAULT_EFFORT[spec.kind_of(device)]
         return Effort(
             self.precision or default.precision,
             self.max_time_s or default.max_time_s,
@@ -109,7 +109,8 @@ def grid(place: Place) -> Iterator[Comparison]:
     for number, axes in enumerate(_points(sweep, place.devices)):
         assert axes.device
         whole = spec.compare(blocks, axes, axes.device, place.baseline, pair)
-        whole = replace(whole, place=number)
+        kind = spec.kind_among(axes.device, place.devices)
+        whole = replace(whole, place=number, kind=kind)
         kept = whole if where is None else _kept(whole, where, place.baseline)
         if kept.cases:
             yield kept

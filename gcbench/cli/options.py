@@ -58,6 +58,14 @@ Device = Annotated[
     str | None,
     _axis("--device", help="Default: the accelerator, if there is one.", metavar="cpu|cuda[:I]"),
 ]
+Devices = Annotated[
+    str | None,
+    _axis(
+        "--device",
+        help="Default: the accelerator, if there is one. Several are measured in turn.",
+        metavar="cpu|cuda[:I][,...]",
+    ),
+]
 Layout = Annotated[str, _axis("--layout", help="Memory layout.", metavar=words(spec.Layout))]
 Mode = Annotated[
     str,
@@ -299,7 +307,7 @@ def read_effort(
     seconds = None if max_time is None else parse_seconds("--max-time", max_time)
 
     def effort(device: str) -> Effort:
-        default = preset or defaults[device.partition(":")[0]]
+        default = preset or defaults[spec.kind_of(device)]
         return replace(
             default,
             precision=share or default.precision,

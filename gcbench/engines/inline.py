@@ -10,7 +10,7 @@ import torch
 
 from gcbench import blocks, environment, runtimes
 from gcbench.engines.attempts import ProcessTaintedError, TaintedError, Trying
-from gcbench.engines.jobs import SILENT, Job, Listener
+from gcbench.engines.jobs import SILENT, Job, Listener, record_of
 from gcbench.engines.launching import profiled, spent
 from gcbench.engines.trying import (
     Attempt,
@@ -79,7 +79,7 @@ def measure(job: Job, listener: Listener = SILENT) -> ComparisonRecord:
         for attempt, baseline in zip(attempts, baselines, strict=True)
     )
     timings = () if timing is None else (timing,)
-    return ComparisonRecord(found, baselines, job.effort.precision, timings, job.comparison.pair)
+    return record_of(job.comparison, found, job.effort, timings)
 
 
 def _attempt(job: Job, position: int, setting: Setting, listener: Listener) -> Attempt:
