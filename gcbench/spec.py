@@ -18,6 +18,7 @@ Layout = Literal["contiguous", "channels_last"]
 Mode = Literal["infer", "train", "backward"]
 Runtime = Literal["eager", "compile", "graph"]
 Cache = Literal["warm", "cold"]
+Regime = Literal["burst", "sustained"]
 CounterName = Literal["auto", "fvcore", "torch", "formula"]
 Switch = Literal["on", "off"]
 
@@ -27,6 +28,7 @@ CHOICES: dict[str, Any] = {
     "mode": Mode,
     "runtime": Runtime,
     "cache": Cache,
+    "regime": Regime,
 }
 
 Value = bool | int | float | str | None
@@ -130,6 +132,7 @@ class Case:
     threads: int | None
     copy: int = 1
     network: Network | None = None
+    regime: Regime = "burst"
 
     @property
     def shape(self) -> Shape:
@@ -143,7 +146,10 @@ class Case:
 
     @property
     def key(self) -> str:
-        """The text that identifies this case for ever, whatever the machine, seed or version."""
+        """The text that identifies this case for ever, whatever the machine, seed or version.
+
+        A regime is named where it is not the usual one.
+        """
         parts = [
             *([] if self.network is None else [self.network.label]),
             self.spec,
@@ -156,6 +162,7 @@ class Case:
             self.runtime,
             self.cache,
             f"threads={self.threads or 'auto'}",
+            *([] if self.regime == "burst" else [self.regime]),
         ]
         return "|".join(parts) + self._copy_mark
 
@@ -206,6 +213,7 @@ class Axes:
     runtime: Runtime = "eager"
     cache: Cache | None = None
     threads: int | None = None
+    regime: Regime = "burst"
 
 
 def parse_shape(name: str, shape: Sequence[int]) -> Shape:
@@ -297,6 +305,7 @@ def _cases(blocks: Sequence[Block], axes: Axes, device: str) -> tuple[Case, ...]
             runtime=axes.runtime,
             cache=axes.cache or default_cache(device),
             threads=axes.threads,
+            regime=axes.regime,
         )
         seen[case] += 1
         cases.append(replace(case, copy=seen[case]))

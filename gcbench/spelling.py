@@ -237,6 +237,7 @@ KEYS: dict[str, Key] = {
     "runtime": _axis(_choices(spec.Runtime)),
     "cache": _axis(_choices(spec.Cache)),
     "threads": _axis(_threads, _threads_written),
+    "regime": _axis(_choices(spec.Regime)),
     "tf32": Key("axes", _one(_choice(spec.Switch))),
     "precision": Key("effort", _one(parse_share), _share_written),
     "max_time": Key("effort", _one(parse_seconds), _seconds_written),

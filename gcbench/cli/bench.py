@@ -21,6 +21,7 @@ def bench(
     runtime: options.Runtime = "eager",
     cache: options.Cache = None,
     threads: options.Threads = None,
+    regime: options.Regime = "burst",
     tf32: options.Tf32 = None,
     precision: options.Precision = None,
     max_time: options.MaxTime = None,
@@ -55,6 +56,7 @@ def bench(
         runtime=runtime,
         cache=cache,
         threads=threads,
+        regime=regime,
     )
     devices = (None,) if device is None else spec.parse_devices("--device", device)
     both = None if pair is None else spec.parse_pair("--pair", pair, axes)

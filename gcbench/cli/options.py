@@ -88,6 +88,14 @@ Cache = Annotated[
 Threads = Annotated[
     str | None, _axis("--threads", help="CPU threads. Default: PyTorch's own.", metavar="N")
 ]
+Regime = Annotated[
+    str,
+    _axis(
+        "--regime",
+        help="sustained: of a device kept busy for seconds before, and all through.",
+        metavar=words(spec.Regime),
+    ),
+]
 Tf32 = Annotated[
     str | None,
     _axis(
@@ -265,6 +273,7 @@ def read_axes(
     runtime: str,
     cache: str | None,
     threads: str | None,
+    regime: str = "burst",
 ) -> spec.Axes:
     """Read one value for every axis. Raises UsageError, which names the option."""
     return replace(
@@ -278,6 +287,7 @@ def read_axes(
         mode=spec.parse_choice("--mode", mode, spec.Mode),
         runtime=spec.parse_choice("--runtime", runtime, spec.Runtime),
         cache=None if cache is None else spec.parse_choice("--cache", cache, spec.Cache),
+        regime=spec.parse_choice("--regime", regime, spec.Regime),
     )
 
 

@@ -198,8 +198,10 @@ def _time(
         return _dressed(moved, cases[case], rng)
 
     lineup = Lineup(tuple(works), baselines, tuple(sorted(copies)))
+    regime = cases[0].regime
+    clock = clock_of(cases[0].device, regime)
     with runtimes.settled(cases):
-        return time_comparison(make, lineup, effort, clock_of(cases[0].device), rng, on_progress)
+        return time_comparison(make, lineup, effort, clock, rng, on_progress, regime=regime)
 
 
 def _dressed(work: Turned, case: Case, rng: random.Random) -> Work:
