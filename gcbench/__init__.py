@@ -83,7 +83,7 @@ def bench(
     names, modules = _named(arms, shared, seed)
     with blocks.given(modules), timing_bar(progress) as move:
         comparison = engines.compare(names, shared, baseline, both)
-        default = DEFAULT_EFFORT[comparison.cases[0].device.partition(":")[0]]
+        default = DEFAULT_EFFORT[comparison.device.partition(":")[0]]
         effort = Effort(
             default.precision if precision is None else parse_share("precision", str(precision)),
             default.max_time_s

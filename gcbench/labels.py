@@ -16,7 +16,10 @@ AXES: dict[str, Callable[[str], str]] = {
     "runtime": str,
     "cache": "{} cache".format,
     "threads": "threads {}".format,
+    "regime": str,
 }
+# what goes without saying
+USUAL = {"regime": "burst"}
 # beside them the kind of device, which differs within a run where a cluster has several
 TOLD: dict[str, Callable[[str], str]] = {**AXES, "device_name": str}
 
@@ -31,9 +34,12 @@ def label_of_key(key: str, network: str | None = None) -> str:
 
     >>> label_of_key("gc|ratio=16|1x256x56x56|float32|cpu|contiguous|infer|eager|warm|threads=2#2")
     'gc r16 #2'
+    >>> label_of_key("gc|1x256x56x56|float32|cuda|contiguous|infer|eager|warm|threads=2|sustained")
+    'gc'
     """
-    # eight axes stand behind; a spec may hold anything
-    first, *axes = key.removeprefix(f"{network}|").rsplit("|", 8)
+    # eight axes stand behind, and a regime that is not the usual one; a spec may hold anything
+    special = re.search(r"\|(sustained)(#[0-9]+)?$", key)
+    first, *axes = key.removeprefix(f"{network}|").rsplit("|", 9 if special else 8)
     ratio = re.fullmatch(r"(.*)\|ratio=([0-9]+)", first, re.DOTALL)
     copy = axes[-1].partition("#")[2] if axes else ""
     return (f"{ratio[1]} r{ratio[2]}" if ratio else first) + (f" #{copy}" if copy else "")
@@ -76,4 +82,9 @@ def axes_text(words: Mapping[str, str]) -> str:
     >>> axes_text({"batch": "1", "size": "7x7", "cache": "warm"})
     'batch 1 · 7x7 · warm cache'
     """
-    return " · ".join(TOLD[axis](word) for axis, word in words.items())
+    return " · ".join(TOLD[axis](word) for axis, word in unusual(words).items())
+
+
+def unusual(words: Mapping[str, str]) -> dict[str, str]:
+    """Values of axes without what goes without saying."""
+    return {axis: word for axis, word in words.items() if USUAL.get(axis) != word}

@@ -18,6 +18,7 @@ Layout = Literal["contiguous", "channels_last"]
 Mode = Literal["infer", "train", "backward"]
 Runtime = Literal["eager", "compile", "graph"]
 Cache = Literal["warm", "cold"]
+Regime = Literal["burst", "sustained"]
 CounterName = Literal["auto", "fvcore", "torch", "formula"]
 Switch = Literal["on", "off"]
 
@@ -27,6 +28,7 @@ CHOICES: dict[str, Any] = {
     "mode": Mode,
     "runtime": Runtime,
     "cache": Cache,
+    "regime": Regime,
 }
 
 Value = bool | int | float | str | None
@@ -130,6 +132,7 @@ class Case:
     threads: int | None
     copy: int = 1
     network: Network | None = None
+    regime: Regime = "burst"
 
     @property
     def shape(self) -> Shape:
@@ -143,19 +146,23 @@ class Case:
 
     @property
     def key(self) -> str:
-        """The text that identifies this case for ever, whatever the machine, seed or version."""
+        """The text that identifies this case for ever, whatever the machine, seed or version.
+
+        A regime is named where it is not the usual one.
+        """
         parts = [
             *([] if self.network is None else [self.network.label]),
             self.spec,
             *([] if self.ratio is None else [f"ratio={self.ratio}"]),
             "x".join(map(str, self.shape)),
             self.dtype,
-            self.device.partition(":")[0],
+            kind_of(self.device),
             self.layout,
             self.mode,
             self.runtime,
             self.cache,
             f"threads={self.threads or 'auto'}",
+            *([] if self.regime == "burst" else [self.regime]),
         ]
         return "|".join(parts) + self._copy_mark
 
@@ -175,13 +182,20 @@ class Comparison:
 
     A case that is its own baseline is divided by nothing. `pair` is the axis whose values stand
     side by side, where one was asked for: each block is then divided by itself at the first value.
-    `place` is its number in a grid, from 0 on.
+    `place` is its number in a grid, from 0 on; `kind` is its device where others of the same kind
+    measure the same, since keys name the kind alone.
     """
 
     cases: tuple[Case, ...]
     baselines: tuple[int, ...]
     pair: str | None = None
     place: int = 0
+    kind: str | None = None
+
+    @property
+    def device(self) -> str:
+        """Where its cases run."""
+        return self.cases[0].device
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +213,7 @@ class Axes:
     runtime: Runtime = "eager"
     cache: Cache | None = None
     threads: int | None = None
+    regime: Regime = "burst"
 
 
 def parse_shape(name: str, shape: Sequence[int]) -> Shape:
@@ -290,10 +305,26 @@ def _cases(blocks: Sequence[Block], axes: Axes, device: str) -> tuple[Case, ...]
             runtime=axes.runtime,
             cache=axes.cache or default_cache(device),
             threads=axes.threads,
+            regime=axes.regime,
         )
         seen[case] += 1
         cases.append(replace(case, copy=seen[case]))
     return tuple(cases)
+
+
+def kind_of(device: str) -> str:
+    """The kind of a device, by which keys name it: cpu or cuda."""
+    return device.partition(":")[0]
+
+
+def kind_among(device: str, devices: Sequence[str]) -> str | None:
+    """What tells a device from others in a run: its name, where others are of its kind.
+
+    >>> [kind_among(each, ("cpu", "cuda:0", "cuda:1")) for each in ("cpu", "cuda:1")]
+    [None, 'cuda:1']
+    """
+    alike = [other for other in devices if kind_of(other) == kind_of(device)]
+    return device if len(alike) > 1 else None
 
 
 def default_cache(device: str) -> Cache:
@@ -445,6 +476,21 @@ def parse_device(option: str, text: str) -> str:
     if re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", text.strip()):
         return text.strip()
     raise UsageError(f"{option} takes cpu, cuda or cuda:INDEX, not {text!r}")
+
+
+def parse_devices(option: str, text: str) -> tuple[str, ...]:
+    """Read the names of devices of one kind. Raises UsageError.
+
+    >>> parse_devices("--device", "cuda:0,cuda:1")
+    ('cuda:0', 'cuda:1')
+    """
+    devices = tuple(dict.fromkeys(parse_device(option, each) for each in text.split(",")))
+    if len({kind_of(device) for device in devices}) > 1:
+        raise UsageError(
+            f"{option} takes devices of one kind in bench, not {text!r}: run it for each kind, or "
+            "a sweep"
+        )
+    return devices
 
 
 def parse_choice(option: str, text: str, choices: Any) -> Any:

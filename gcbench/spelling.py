@@ -237,6 +237,7 @@ KEYS: dict[str, Key] = {
     "runtime": _axis(_choices(spec.Runtime)),
     "cache": _axis(_choices(spec.Cache)),
     "threads": _axis(_threads, _threads_written),
+    "regime": _axis(_choices(spec.Regime)),
     "tf32": Key("axes", _one(_choice(spec.Switch))),
     "precision": Key("effort", _one(parse_share), _share_written),
     "max_time": Key("effort", _one(parse_seconds), _seconds_written),
@@ -293,12 +294,6 @@ def _require_one_way(named: Mapping[str, Sequence[Given]]) -> None:
 
 
 def _require_keys_differ(sweep: Sweep) -> None:
-    kinds = [device.partition(":")[0] for device in sweep.device]
-    if len(set(kinds)) < len(kinds):
-        raise UsageError(
-            f"devices {', '.join(sweep.device)} are of one kind, and a case's key names the kind "
-            "alone: run a sweep for each"
-        )
     if sweep.pair is not None:
         axis = spec.parse_pair("--pair", sweep.pair, Axes()).axis
         if len(getattr(sweep, axis)) > 1:

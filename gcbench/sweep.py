@@ -56,6 +56,7 @@ class Sweep:
     runtime: tuple[spec.Runtime, ...] = ("eager",)
     cache: tuple[spec.Cache, ...] = ()
     threads: tuple[int | None, ...] = (None,)
+    regime: tuple[spec.Regime, ...] = ("burst",)
     tf32: spec.Switch | None = None
     where: str | None = None
     baseline: str | None = None
@@ -76,7 +77,7 @@ class Sweep:
 
     def effort(self, device: str) -> Effort:
         """How long to measure a comparison on a device."""
-        default = DEFAULT_EFFORT[device.partition(":")[0]]
+        default = DEFAULT_EFFORT[spec.kind_of(device)]
         return Effort(
             self.precision or default.precision,
             self.max_time_s or default.max_time_s,
@@ -98,9 +99,10 @@ def grid(place: Place) -> Iterator[Comparison]:
     """Yield the comparisons of a sweep one by one, in an order that is the same every time.
 
     The axes vary from the slowest to the fastest: device, dtype, layout, mode, runtime, cache,
-    threads, shape; shapes as they were given, else batch, channels, size. In a comparison stand the
-    blocks in their order, each at every ratio. Where the condition leaves a baseline out, the first
-    that remains takes its place. Raises UsageError where it leaves out the baseline asked for.
+    threads, regime, shape; shapes as they were given, else batch, channels, size. In a comparison
+    stand the blocks in their order, each at every ratio. Where the condition leaves a baseline out,
+    the first that remains takes its place. Raises UsageError where it leaves out the baseline asked
+    for.
     """
     sweep = place.sweep
     blocks = tuple(_at_ratios(place.blocks, sweep.ratio))
@@ -109,7 +111,8 @@ def grid(place: Place) -> Iterator[Comparison]:
     for number, axes in enumerate(_points(sweep, place.devices)):
         assert axes.device
         whole = spec.compare(blocks, axes, axes.device, place.baseline, pair)
-        whole = replace(whole, place=number)
+        kind = spec.kind_among(axes.device, place.devices)
+        whole = replace(whole, place=number, kind=kind)
         kept = whole if where is None else _kept(whole, where, place.baseline)
         if kept.cases:
             yield kept
@@ -118,7 +121,7 @@ def grid(place: Place) -> Iterator[Comparison]:
 def number_of_comparisons(place: Place) -> int:
     """Count the comparisons of a grid before its condition, without making them."""
     sweep = place.sweep
-    axes = ("dtype", "layout", "mode", "runtime", "threads")
+    axes = ("dtype", "layout", "mode", "runtime", "threads", "regime")
     caches = len(sweep.cache) or 1
     number = math.prod(len(getattr(sweep, axis)) for axis in axes) * caches * len(place.devices)
     return number * _number_of_shapes(sweep)
@@ -154,8 +157,10 @@ def _at_ratios(blocks: Sequence[Block], ratios: Sequence[int]) -> Iterator[Block
 
 def _points(sweep: Sweep, devices: Sequence[str]) -> Iterator[Axes]:
     kinds = itertools.product(devices, sweep.dtype, sweep.layout, sweep.mode)
-    ways = list(itertools.product(sweep.runtime, sweep.cache or (None,), sweep.threads))
-    for (device, dtype, layout, mode), (runtime, cache, threads) in itertools.product(kinds, ways):
+    caches = sweep.cache or (None,)
+    ways = list(itertools.product(sweep.runtime, caches, sweep.threads, sweep.regime))
+    for (device, dtype, layout, mode), way in itertools.product(kinds, ways):
+        runtime, cache, threads, regime = way
         for batch, channels, height, width in _shapes(sweep):
             yield Axes(
                 batch=batch,
@@ -168,6 +173,7 @@ def _points(sweep: Sweep, devices: Sequence[str]) -> Iterator[Axes]:
                 runtime=runtime,
                 cache=cache,
                 threads=threads,
+                regime=regime,
             )
 
 

@@ -40,7 +40,7 @@ FIXED_COLUMNS = (
     *("call_macs", "call_conv_macs", "traffic_bytes", "peaks"),
     *("network", "inserted", "inserted_at", "params_added", "macs_added", "images_per_s"),
     *("started", "event_pair_us", "kernels_per_call", "top_kernels", "energy_mj"),
-    "reserved_memory_bytes",
+    *("reserved_memory_bytes", "regime"),
 )
 # a metric whose column the fixed order does not name comes last
 COLUMNS = tuple(
@@ -212,6 +212,7 @@ def _identity(measurement: Measurement, manifest: Manifest) -> dict[str, Any]:
         "mode": case.mode,
         "runtime": case.runtime,
         "cache": case.cache,
+        "regime": case.regime,
         "threads": case.threads or manifest.threads,
         "seed": manifest.seed,
         "status": measurement.status,

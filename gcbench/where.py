@@ -44,6 +44,7 @@ COLUMNS: dict[str, type] = {
     "runtime": str,
     "cache": str,
     "threads": int,
+    "regime": str,
 }
 
 # words of options and tables that are no column, and how a condition says them

@@ -72,7 +72,7 @@ def assert_refused(result, *words):
         (["--counter", "abacus"], ["--counter 'abacus' is unknown", "fvcore"]),
         (["--runtime", "warp"], ["--runtime 'warp' is unknown"]),
         (["--pair", "banana"], ["--pair 'banana' cannot be paired", "runtime"]),
-        (["--pair", "cache"], ["--pair 'cache' cannot be paired"]),
+        (["--pair", "batch"], ["--pair 'batch' cannot be paired"]),
         (["--pair", "dtype=float32"], ["--pair dtype takes at least two different values"]),
         (["--pair", "mode=infer,infer"], ["--pair mode takes at least two different values"]),
         (["--pair", "mode=infer,sleep"], ["--pair mode 'sleep' is unknown"]),

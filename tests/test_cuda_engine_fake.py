@@ -4,6 +4,7 @@ import contextlib
 import gc
 import itertools
 import weakref
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -16,7 +17,7 @@ from gcbench.engines.attempts import ProcessTaintedError, Taint
 from gcbench.engines.jobs import Job
 from gcbench.records import ComparisonRecord, DeviceState, Effort, Measurement
 from gcbench.spec import Axes
-from gcbench.timing import launch
+from gcbench.timing import launch, replicates
 from gcbench.timing.cuda import CudaClock
 
 AXES = Axes(channels=16, size=(6, 5), ratio=4, device="cuda", cache="warm")
@@ -90,7 +91,9 @@ def gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(inline, "Copy", Copy)
     for module in (trying, inline):
         monkeypatch.setattr(
-            module, "clock_of", lambda device: CudaClock(fake, fake.now, fake.sleep)
+            module,
+            "clock_of",
+            lambda device, regime="burst": CudaClock(fake, fake.now, fake.sleep, regime),
         )
     monkeypatch.setitem(runtimes.APPLIES, "eager", lambda: applied)
     monkeypatch.setitem(runtimes.APPLIES, "graph", lambda: applied)
@@ -415,3 +418,23 @@ def test_the_kernels_of_a_call_are_named_below_a_table_where_that_is_asked_for(g
     assert done.exit_code == 0, done.output
     assert "gc r4: 1 kernel per call, longest:\n  fake 400.0 us" in done.stdout
     assert "longest:" not in CliRunner().invoke(app, asked).stdout
+
+
+def test_a_sustained_regime_is_an_axis_and_keeps_the_device_busy(gpu, monkeypatch):
+    monkeypatch.setattr(replicates, "HEAT_NS", 30_000_000)
+    seen = []
+    kept_busy = replicates._keep_busy
+    monkeypatch.setattr(
+        replicates,
+        "_keep_busy",
+        lambda works, clock, ns: seen.append(ns) or kept_busy(works, clock, ns),
+    )
+    burst = measured(["gc"])
+    assert seen == []
+    table = measured(["gc"], replace(AXES, regime="sustained"))
+    assert table["status"].tolist() == ["ok"], table["reason"].tolist()
+    assert table["regime"].tolist() == ["sustained"]
+    assert burst["regime"].tolist() == ["burst"]
+    assert table["key"].iloc[0] == f"{burst['key'].iloc[0]}|sustained"
+    assert seen[0] == 30_000_000
+    assert len(seen) == 1 + table["replicates"].iloc[0]

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from gcbench import spec
 from gcbench.errors import UsageError
+from gcbench.labels import label_of_key
+from gcbench.spec import Axes, Block
 
 FUZZ = settings(derandomize=True, deadline=None, max_examples=200)
 GC = spec.Block("gc", "gc", None, True)
@@ -181,3 +183,14 @@ def test_cases_share_a_copy_arm_where_their_inputs_are_alike():
         pair = spec.parse_pair("--pair", axis, axes)
         cases = spec.compare([GC, SE], axes, "cpu", pair=pair).cases
         assert len({case.input for case in cases}) == alike, axis
+
+
+def test_a_regime_is_named_in_the_key_where_it_is_not_the_usual_one():
+    burst, sustained = (
+        spec.compare([Block("gc", "gc", None, True)] * 2, Axes(regime=regime), "cuda:0").cases
+        for regime in ("burst", "sustained")
+    )
+    assert burst[0].key.endswith("|cold|threads=auto")
+    assert sustained[0].key == f"{burst[0].key}|sustained"
+    assert sustained[1].key.endswith("|sustained#2")
+    assert label_of_key(sustained[1].key) == label_of_key(burst[1].key) == "gc r16 #2"

@@ -122,8 +122,13 @@ def test_shapes_are_given_in_one_way():
     assert "resnet18" in refusal(lambda: asked(stages="resnet51"))
 
 
-def test_two_devices_of_one_kind_would_share_keys():
-    assert "one kind" in refusal(lambda: asked(device="cuda:0,cuda:1"))
+def test_devices_of_one_kind_measure_the_same_and_are_told_apart():
+    every = asked(device="cuda:0,cpu,cuda:1")
+    place = Place(every, (GC, SE), every.device)
+    first, second, third = sweep.grid(place)
+    assert [each.device for each in (first, second, third)] == ["cuda:0", "cpu", "cuda:1"]
+    assert [each.kind for each in (first, second, third)] == ["cuda:0", None, "cuda:1"]
+    assert [case.key for case in first.cases] == [case.key for case in third.cases]
 
 
 def test_a_paired_axis_has_one_value():

@@ -167,6 +167,19 @@ def test_a_device_that_stays_slow_is_measured_all_the_same_and_its_rounds_are_to
     assert readings[-1].durations_ns == [[5_000]]
 
 
+def test_a_sustained_device_is_taken_as_it_is():
+    gpu = FakeGpu(
+        mhz=throttled_from(KNOWN_AFTER + 1, 1000),
+        states=lambda batch: DeviceState(throttle=("hardware_thermal",)),
+    )
+    clock = CudaClock(gpu, gpu.now, gpu.sleep, "sustained")
+    assert clock.burst_ns is None
+    readings = [clock.time(rounds_of(FakeKernels(gpu, 5_000))) for _ in range(KNOWN_AFTER + 2)]
+    assert gpu.slept == []
+    assert [reading.discarded for reading in readings] == [0] * len(readings)
+    assert readings[-1].device.throttled_rounds == 1
+
+
 def test_a_clock_a_little_lower_is_no_reason_to_discard():
     gpu = FakeGpu(mhz=throttled_from(KNOWN_AFTER + 1, 1000, share=0.8))
     clock = clock_of(gpu)
@@ -226,7 +239,7 @@ def test_the_guilty_work_is_named_and_the_collector_restored_when_a_call_raises(
 
 
 def test_a_cuda_clock_names_the_longest_burst_it_wants():
-    assert 0 < CudaClock.burst_ns <= 50_000_000
+    assert 0 < CudaClock(FakeGpu()).burst_ns <= 50_000_000
 
 
 class Driver:

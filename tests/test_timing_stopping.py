@@ -2,14 +2,17 @@
 
 import gc
 import math
+import random
 from itertools import pairwise
 
 import pytest
 from fakes import FakeClock, FakeMake, FakeWork, compare
 
 from gcbench.errors import CaseError
+from gcbench.records import Effort
 from gcbench.statistics import fewest_replicates, summarise, widest
 from gcbench.timing.plan import MIN_REPLICATES
+from gcbench.timing.replicates import HEAT_NS, HEATING_NS, Lineup, time_comparison
 
 LIGHT_NS = 200_000
 
@@ -209,3 +212,59 @@ def test_the_disturbance_of_a_replicate_is_the_difference_of_its_readings():
         assert replicate.disturbance.wall_ns < 3 * timed_ns
         assert replicate.disturbance.steal_ns is None
         assert replicate.disturbance.involuntary_switches == 0
+
+
+def test_a_sustained_device_is_busy_before_anything_is_timed_and_as_long_as_it_ever_paused():
+    # cold, so that a sample is one call and nothing comes before it
+    make = FakeMake(FakeClock(), {0: 400_000, 1: 600_000}, make_ns=20_000_000, cold=True)
+    clock, worked, before = make.clock, [], []
+    called = clock.work
+
+    def work(cost_ns):
+        called(cost_ns)
+        worked.append(cost_ns)
+
+    def noting(role, case):
+        before.append(sum(worked))
+        return make(role, case)
+
+    clock.work = work
+    timing = time_comparison(
+        noting,
+        Lineup((0, 1), (0, 0), (0,)),
+        Effort(1e-9, 1.0),
+        clock,
+        random.Random(0),
+        usage=clock.usage,
+        regime="sustained",
+    )
+    assert clock.slept == []
+    # both cases are made for heating, then the copy and both for what they cost
+    assert HEAT_NS <= before[2] <= HEAT_NS + HEATING_NS
+    # and four arms for each replicate, a pause of 20 ms each
+    ends = [*before[5::4], sum(worked)]
+    for replicate, (start, end) in zip(timing.replicates, pairwise(ends), strict=True):
+        timed = sum(map(sum, replicate.samples_ns))
+        assert 80_000_000 <= end - start - timed <= 80_000_000 + HEATING_NS
+
+
+def test_a_case_that_raises_while_a_device_is_heated_is_named():
+    make = FakeMake(FakeClock(), {0: 400_000, 1: 600_000})
+
+    def fragile(role, case):
+        work = make(role, case)
+        if case == 1:
+            work.call = lambda: 1 / 0
+        return work
+
+    with pytest.raises(CaseError) as raised:
+        time_comparison(
+            fragile,
+            Lineup((0, 1), (0, 0), (0,)),
+            Effort(0.01, 1.0),
+            make.clock,
+            random.Random(0),
+            usage=make.clock.usage,
+            regime="sustained",
+        )
+    assert raised.value.case == 1

@@ -15,12 +15,13 @@ def bench(
     size: options.Size = "56",
     ratio: options.Ratio = "16",
     dtype: options.Dtype = "float32",
-    device: options.Device = None,
+    device: options.Devices = None,
     layout: options.Layout = "contiguous",
     mode: options.Mode = "infer",
     runtime: options.Runtime = "eager",
     cache: options.Cache = None,
     threads: options.Threads = None,
+    regime: options.Regime = "burst",
     tf32: options.Tf32 = None,
     precision: options.Precision = None,
     max_time: options.MaxTime = None,
@@ -49,13 +50,15 @@ def bench(
         size=size,
         ratio=ratio,
         dtype=dtype,
-        device=device,
+        device=None,
         layout=layout,
         mode=mode,
         runtime=runtime,
         cache=cache,
         threads=threads,
+        regime=regime,
     )
+    devices = (None,) if device is None else spec.parse_devices("--device", device)
     both = None if pair is None else spec.parse_pair("--pair", pair, axes)
     effort = options.read_effort(precision, max_time, quick, rigorous)
     drawn_from = spec.parse_count("--seed", seed, least=0)
@@ -73,12 +76,12 @@ def bench(
 
     # stdout is the result alone, whatever a block of the user's own prints
     with redirect_stdout(sys.stderr):
-        comparison = engines.compare(named, axes, baseline, both)
-    budget = effort(comparison.cases[0].device)
+        comparisons = engines.compare_on(devices, named, axes, baseline, both)
+    budget = effort(comparisons[0].device)
     faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
     with redirect_stdout(sys.stderr), environment.tf32(shortened), timing_bar() as move:
         run = engines.run(
-            [comparison],
+            comparisons,
             budget,
             drawn_from,
             who,

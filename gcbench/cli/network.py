@@ -85,7 +85,7 @@ def network(
     if static:
         run = engines.count_only(comparison, drawn_from, who)
     else:
-        budget = effort(comparison.cases[0].device)
+        budget = effort(comparison.device)
         faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
         with redirect_stdout(sys.stderr), environment.tf32(shortened), timing_bar() as move:
             run = engines.run(

@@ -58,6 +58,14 @@ Device = Annotated[
     str | None,
     _axis("--device", help="Default: the accelerator, if there is one.", metavar="cpu|cuda[:I]"),
 ]
+Devices = Annotated[
+    str | None,
+    _axis(
+        "--device",
+        help="Default: the accelerator, if there is one. Several are measured in turn.",
+        metavar="cpu|cuda[:I][,...]",
+    ),
+]
 Layout = Annotated[str, _axis("--layout", help="Memory layout.", metavar=words(spec.Layout))]
 Mode = Annotated[
     str,
@@ -79,6 +87,14 @@ Cache = Annotated[
 ]
 Threads = Annotated[
     str | None, _axis("--threads", help="CPU threads. Default: PyTorch's own.", metavar="N")
+]
+Regime = Annotated[
+    str,
+    _axis(
+        "--regime",
+        help="sustained: of a device kept busy for seconds before, and all through.",
+        metavar=words(spec.Regime),
+    ),
 ]
 Tf32 = Annotated[
     str | None,
@@ -257,6 +273,7 @@ def read_axes(
     runtime: str,
     cache: str | None,
     threads: str | None,
+    regime: str = "burst",
 ) -> spec.Axes:
     """Read one value for every axis. Raises UsageError, which names the option."""
     return replace(
@@ -270,6 +287,7 @@ def read_axes(
         mode=spec.parse_choice("--mode", mode, spec.Mode),
         runtime=spec.parse_choice("--runtime", runtime, spec.Runtime),
         cache=None if cache is None else spec.parse_choice("--cache", cache, spec.Cache),
+        regime=spec.parse_choice("--regime", regime, spec.Regime),
     )
 
 
@@ -299,7 +317,7 @@ def read_effort(
     seconds = None if max_time is None else parse_seconds("--max-time", max_time)
 
     def effort(device: str) -> Effort:
-        default = preset or defaults[device.partition(":")[0]]
+        default = preset or defaults[spec.kind_of(device)]
         return replace(
             default,
             precision=share or default.precision,

@@ -175,7 +175,7 @@ def sweep_bar(total: int) -> Iterator[SweepBar]:
 def title(case: "Case") -> str:
     """What the cases of a comparison share, but for what is usual."""
     usual = Axes()
-    axes = ("dtype", "device", "layout", "mode", "runtime", "cache", "threads")
+    axes = ("dtype", "device", "layout", "mode", "runtime", "cache", "threads", "regime")
     other = [_word(case, axis) for axis in axes if _unusual(case, usual, axis)]
     return " ".join(["x".join(map(str, case.shape)), *other])
 

@@ -85,6 +85,9 @@ Caches = Annotated[
 ThreadLists = Annotated[
     str | None, _list("--threads", help="CPU threads, or auto: PyTorch's own. Default: auto.")
 ]
+Regimes = Annotated[
+    str | None, _list("--regime", help="Default: burst.", metavar=_lists(spec.Regime))
+]
 Where = Annotated[
     str | None,
     _list(

@@ -132,4 +132,4 @@ def _due_on(
     kind: str | None,
 ) -> Iterator[Comparison]:
     due = sweeps.due(place, statuses, retry, kind)
-    return (comparison for comparison in due if comparison.cases[0].device == device)
+    return (comparison for comparison in due if comparison.device == device)

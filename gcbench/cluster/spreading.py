@@ -185,7 +185,7 @@ class Dealer:
         comparison = None if self._ended else next(queue, None)
         if comparison is None:
             return None
-        device = comparison.cases[0].device
+        device = comparison.device
         usual = self._asked.effort(device)
         effort = self._budget.share(usual, lanes)
         if effort is None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import groupby
 
 from gcbench import blocks, environment, modules, networks, peaks, runtimes, spec
 from gcbench.engines.alone import Tell, alone_on
@@ -35,6 +36,22 @@ def compare(
         pair,
     )
     return _possible(comparison)
+
+
+def compare_on(
+    devices: Sequence[str | None],
+    names: Sequence[str],
+    axes: Axes,
+    baseline: str | None = None,
+    pair: Pair | None = None,
+) -> list[Comparison]:
+    """Put blocks side by side on each of some devices, in comparisons of their own; see `compare`.
+
+    A device of None is the machine's default.
+    """
+    found = list(dict.fromkeys(map(environment.resolve_device, devices)))
+    made = [compare(names, replace(axes, device=device), baseline, pair) for device in found]
+    return [replace(each, kind=spec.kind_among(each.device, found)) for each in made]
 
 
 def compare_inside(
@@ -73,30 +90,43 @@ def run(
     tell: Tell = lambda text: None,
     profile: bool = False,
 ) -> Run:
-    """Measure comparisons of one device, alone on it among all gcbench runs of this machine.
+    """Measure comparisons, alone on the device of each among all gcbench runs of this machine.
 
-    Where another one measures there already, `tell` gets a sentence, and this waits for it unless
-    `wait` says otherwise; then every row is flagged `not_alone`. To `profile` adds what calls
-    launch on CUDA, looked at when all is timed.
+    Devices take their turns one after the other. Where another gcbench measures there already,
+    `tell` gets a sentence, and this waits for it unless `wait` says otherwise; then every row is
+    flagged `not_alone`. To `profile` adds what calls launch on CUDA, looked at when all of a device
+    is timed.
     """
-    with alone_on(comparisons[0].cases[0].device, wait, tell) as alone, Isolated() as isolated:
-        manifest = environment.manifest(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", seed)
 
-        def step(what: str) -> None:
-            on_progress(Progress(effort.max_time_s, effort.max_time_s, doing=what))
+    def step(what: str) -> None:
+        on_progress(Progress(effort.max_time_s, effort.max_time_s, doing=what))
 
-        apart = effort.processes > 1 or _may_break(comparisons[0])
-        engine: Engine = isolated if apart else Inline()
-        jobs = [Job(comparison, effort, seed, counter) for comparison in comparisons]
-        found = (engine.measure(job, Listener(on_progress)) for job in jobs)
-        ceilings = Ceilings(manifest, tell, step)
-        records = [with_peaks(record, ceilings) for record in found]
-        if profile and comparisons[0].cases[0].device != "cpu":
-            step("profiling")
-            records = [
-                with_kernels(record, job, engine) for record, job in zip(records, jobs, strict=True)
-            ]
-    return Run(manifest, tuple(r if alone else r.flagged("not_alone") for r in records))
+    manifest: Manifest | None = None
+    records: list[ComparisonRecord] = []
+    with Isolated() as isolated:
+        for device, on_it in groupby(comparisons, lambda each: each.device):
+            with alone_on(device, wait, tell) as alone:
+                # the machine as it is when nobody else measures
+                manifest = manifest or environment.manifest(_stamp(), seed)
+                ceilings = Ceilings(manifest, tell, step)
+                jobs = [Job(comparison, effort, seed, counter) for comparison in on_it]
+                apart = effort.processes > 1 or _may_break(jobs[0].comparison)
+                engine: Engine = isolated if apart else Inline()
+                made = [
+                    with_peaks(engine.measure(job, Listener(on_progress)), ceilings) for job in jobs
+                ]
+                if profile and device != "cpu":
+                    step("profiling")
+                    made = [with_kernels(*each, engine) for each in zip(made, jobs, strict=True)]
+                records += made if alone else [r.flagged("not_alone") for r in made]
+                # what profiled is slower from then on, and holds memory of this device
+                isolated.end()
+    assert manifest
+    return Run(manifest, tuple(records))
+
+
+def _stamp() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
 
 
 def _may_break(comparison: Comparison) -> bool:
@@ -104,15 +134,14 @@ def _may_break(comparison: Comparison) -> bool:
 
     On CUDA any may: an illegal access or a broken capture outlasts the case.
     """
-    first = comparison.cases[0]
-    return first.device != "cpu" and not any(
+    return comparison.device != "cpu" and not any(
         blocks.is_given(case.spec) for case in comparison.cases
     )
 
 
 def count_only(comparison: Comparison, seed: int = 0, counter: CounterName = "auto") -> Run:
     """Make a run of a comparison that is counted and not timed."""
-    manifest = environment.manifest(f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", seed)
+    manifest = environment.manifest(_stamp(), seed)
     record = Static().measure(Job(comparison, QUICK, seed, counter))
     return Run(manifest, (record,))
 

@@ -54,7 +54,7 @@ def forecast(
     bounds = Bounds(asked.memory_limit_bytes)
     rooms: dict[str, tuple[int, str] | None] = {}
     for comparison in comparisons:
-        device = comparison.cases[0].device
+        device = comparison.device
         if device not in rooms:
             rooms[device] = room(bounds, device)
         effort = asked.effort(device)

@@ -10,7 +10,7 @@ import torch
 
 from gcbench import blocks, environment, runtimes
 from gcbench.engines.attempts import ProcessTaintedError, TaintedError, Trying
-from gcbench.engines.jobs import SILENT, Job, Listener
+from gcbench.engines.jobs import SILENT, Job, Listener, record_of
 from gcbench.engines.launching import profiled, spent
 from gcbench.engines.trying import (
     Attempt,
@@ -79,7 +79,7 @@ def measure(job: Job, listener: Listener = SILENT) -> ComparisonRecord:
         for attempt, baseline in zip(attempts, baselines, strict=True)
     )
     timings = () if timing is None else (timing,)
-    return ComparisonRecord(found, baselines, job.effort.precision, timings, job.comparison.pair)
+    return record_of(job.comparison, found, job.effort, timings)
 
 
 def _attempt(job: Job, position: int, setting: Setting, listener: Listener) -> Attempt:
@@ -198,8 +198,10 @@ def _time(
         return _dressed(moved, cases[case], rng)
 
     lineup = Lineup(tuple(works), baselines, tuple(sorted(copies)))
+    regime = cases[0].regime
+    clock = clock_of(cases[0].device, regime)
     with runtimes.settled(cases):
-        return time_comparison(make, lineup, effort, clock_of(cases[0].device), rng, on_progress)
+        return time_comparison(make, lineup, effort, clock, rng, on_progress, regime=regime)
 
 
 def _dressed(work: Turned, case: Case, rng: random.Random) -> Work:

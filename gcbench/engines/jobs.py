@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from gcbench.engines.attempts import UNBOUNDED, Bounds, Taint, Trying
-from gcbench.records import QUICK, ComparisonRecord, Effort, Measurement
+from gcbench.records import QUICK, ComparisonRecord, Effort, Measurement, Timing
 from gcbench.spec import Comparison, CounterName
 from gcbench.timing.replicates import Progress
 
@@ -79,6 +79,23 @@ class Listener:
 
 
 SILENT = Listener()
+
+
+def record_of(
+    comparison: Comparison,
+    found: tuple[Measurement, ...],
+    effort: Effort,
+    timings: tuple[Timing, ...] = (),
+) -> ComparisonRecord:
+    """The record of what was found of a comparison."""
+    return ComparisonRecord(
+        found,
+        comparison.baselines,
+        effort.precision,
+        timings,
+        comparison.pair,
+        kind=comparison.kind,
+    )
 
 
 class Engine(Protocol):

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from gcbench import blocks, modules, sweep
 from gcbench.counting import Subject, count
-from gcbench.engines.jobs import SILENT, Job, Listener
+from gcbench.engines.jobs import SILENT, Job, Listener, record_of
 from gcbench.errors import UsageError
 from gcbench.records import ComparisonRecord, Measurement, Status
 from gcbench.spec import Case, CounterName
@@ -31,8 +31,7 @@ class Static:
             job.known[i] if i in job.known else self._counted(case, job.seed, job.counter)
             for i, case in enumerate(comparison.cases)
         )
-        precision = job.effort.precision
-        return ComparisonRecord(found, comparison.baselines, precision, (), comparison.pair)
+        return record_of(comparison, found, job.effort)
 
     def _counted(self, case: Case, seed: int, counter: CounterName) -> Measurement:
         why_not = sweep.why_not(case)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Self
 
 from gcbench import blocks, environment, sweep
@@ -14,7 +15,7 @@ from gcbench.engines.attempts import Bounds
 from gcbench.engines.fresh import Worker
 from gcbench.engines.inline import Inline
 from gcbench.engines.isolated import Isolated
-from gcbench.engines.jobs import SILENT, Engine, Job, Listener
+from gcbench.engines.jobs import SILENT, Engine, Job, Listener, record_of
 from gcbench.engines.static import Static
 from gcbench.peaks import Ceilings
 from gcbench.records import ComparisonRecord, Effort, Manifest, Measurement, Status, identity
@@ -33,7 +34,8 @@ def place(asked: Sweep) -> Place:
     Raises UsageError where a device is missing, a block cannot be imported or has no such option,
     the baseline is not among the blocks, or the grid has too many cases.
     """
-    devices = tuple(map(environment.resolve_device, asked.device or (None,)))
+    named = asked.device or (None,)
+    devices = tuple(dict.fromkeys(map(environment.resolve_device, named)))
     for device in devices:
         if "cold" in sweep.caches(asked, device):
             environment.require_cache_bytes(device)
@@ -76,7 +78,7 @@ def due(
     kind measures all. A comparison of which some cases are due holds those, and their baselines.
     """
     for whole in sweep.grid(place):
-        known = [statuses.get(identity(case.key, kind)) for case in whole.cases]
+        known = [statuses.get(identity(case.key, kind or whole.kind)) for case in whole.cases]
         positions = [i for i, status in enumerate(known) if status is None or status in retry]
         if len(positions) == len(whole.cases):
             yield whole
@@ -180,7 +182,7 @@ def measure(
     """
     budget, shortages = Budget(asked.budget_s, total), Shortages(ran_out)
     for comparison in comparisons:
-        device = comparison.cases[0].device
+        device = comparison.device
         usual = asked.effort(device)
         effort = budget.share(usual)
         if effort is None:
@@ -201,39 +203,45 @@ def not_run(comparison: Comparison, effort: Effort, budget_s: float) -> Comparis
         f"--budget {span_text(budget_s)} was spent before its turn (--retry skipped measures it)"
     )
     found = tuple(Measurement(case, "skipped", reason) for case in comparison.cases)
-    return ComparisonRecord(found, comparison.baselines, effort.precision, (), comparison.pair)
+    return record_of(comparison, found, effort)
 
 
 class Session:
-    """An engine, alone on every device of a sweep among all gcbench of this machine."""
+    """An engine, alone on one device after the other among all gcbench of this machine."""
 
     def __init__(self, place: Place, manifest: Manifest, wait: bool, tell: Tell) -> None:
         """Prepare for a sweep under a manifest; hold nothing yet."""
         self._place, self._manifest, self._wait, self._tell = place, manifest, wait, tell
-        self._held = ExitStack()
+        self._held, self._device_held = ExitStack(), ExitStack()
+        self._device: str | None = None
         self._alone = True
 
     def __enter__(self) -> Self:
-        """Wait for the devices, unless that was not wanted, and have an engine ready."""
+        """Have an engine ready; devices are held when their turn comes."""
         asked = self._place.sweep
-        with ExitStack() as held:
-            if asked.static:
-                self._engine: Engine = Static()
-            else:
-                for device in self._place.devices:
-                    alone = held.enter_context(alone_on(device, self._wait, self._tell))
-                    self._alone = self._alone and alone
-                self._engine = (
-                    Inline()
-                    if asked.engine == "inline"
-                    else held.enter_context(Isolated(asked.timeout_s))
-                )
-            self._held = held.pop_all()
+        self._held.enter_context(self._device_held)
+        self._engine: Engine = Static()
+        if not asked.static:
+            self._engine = (
+                Inline()
+                if asked.engine == "inline"
+                else self._held.enter_context(Isolated(asked.timeout_s))
+            )
         return self
 
     def __exit__(self, *failure: object) -> None:
-        """Let the devices go, and end every process."""
+        """Let the device go, and end every process."""
         self._held.close()
+
+    def _in_turn(self, comparisons: Iterable[Comparison]) -> Iterator[Comparison]:
+        """Hold the device of each comparison, and no other; wait for it, unless unwanted."""
+        for comparison in comparisons:
+            if comparison.device != self._device and not self._place.sweep.static:
+                self._device_held.close()
+                alone = alone_on(comparison.device, self._wait, self._tell)
+                self._alone = self._device_held.enter_context(alone)
+                self._device = comparison.device
+            yield comparison
 
     def measure(
         self,
@@ -249,8 +257,9 @@ class Session:
             listener.on_progress(Progress(0.0, 0.0, doing=what))
 
         ceilings = Ceilings(self._manifest, self._tell, step)
-        for record in measure(
-            asked, comparisons, total, self._engine, listener, self._tell, ran_out
-        ):
+        turns = self._in_turn(comparisons)
+        # a budget begins when the first device has been waited for
+        turns = chain(list(islice(turns, 1)), turns)
+        for record in measure(asked, turns, total, self._engine, listener, self._tell, ran_out):
             held = with_peaks(record, ceilings)
             yield held if self._alone else held.flagged("not_alone")

@@ -17,7 +17,7 @@ from gcbench.engines.attempts import UNBOUNDED, Bounds, TaintedError
 from gcbench.engines.launching import launched
 from gcbench.errors import BlockError, CountingError, UsageError, told
 from gcbench.records import Measurement, Status
-from gcbench.spec import ELEMENT_BYTES, Case, CounterName
+from gcbench.spec import ELEMENT_BYTES, Case, CounterName, Regime
 from gcbench.timing.clocks import Clock, CpuClock
 from gcbench.timing.cuda import CudaClock
 from gcbench.timing.gpu import TorchGpu
@@ -258,9 +258,11 @@ def _is_oom(error: BaseException | None) -> bool:
     )
 
 
-def clock_of(device: str) -> Clock:
+def clock_of(device: str, regime: Regime = "burst") -> Clock:
     """The clock of a device."""
-    return CpuClock() if device == "cpu" else CudaClock(TorchGpu(device))
+    if device == "cpu":
+        return CpuClock()
+    return CudaClock(TorchGpu(device), regime=regime)
 
 
 def flush_for(cases: Sequence[Case]) -> Prepare | None:

@@ -81,7 +81,7 @@ def _look(text: str, send: Callable[[Answer], None]) -> None:
 
 def _run(job: Job, send: Callable[[Answer], None], tell: Callable[[Trying], None]) -> None:
     try:
-        with memory_limited(job.bounds.memory_bytes, job.comparison.cases[0].device):
+        with memory_limited(job.bounds.memory_bytes, job.comparison.device):
             record = measure(job, Listener(lambda step: send(Answer(progress=step)), tell))
     except GcbenchError as error:
         send(Answer(refusal=str(error)))

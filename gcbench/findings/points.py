@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gcbench.labels import AXES, TOLD, axes_text, axis_word, full_label
+from gcbench.labels import AXES, TOLD, axes_text, axis_word, full_label, unusual
 from gcbench.tables import Place, Row
 
 # of the 95 % interval of a latency to its standard error
@@ -123,7 +123,7 @@ def context_text(context: Context, named: Iterable[str]) -> str:
 
 def context_json(context: Context) -> Mapping[str, str]:
     """A context as an object."""
-    return {axis: word for axis, word in context if word}
+    return {axis: word for axis, word in unusual(dict(context)).items() if word}
 
 
 def by_comparison(points: Sequence[Point]) -> list[list[Point]]:

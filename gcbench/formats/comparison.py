@@ -75,16 +75,17 @@ def row(pair: Pair) -> dict[str, Any]:
     """Every cell of a pair, by column."""
     case = pair.case
     cells: dict[str, Any] = {**_axes(case), "threads": case.threads}
+    regime = cells.pop("regime")
     cells["network"] = case.network.label if case.network else None
     for letter, side in (("a", pair.a), ("b", pair.b)):
         cells |= {f"{name}_{letter}": value for name, value in _of_side(side).items()}
     cells["changed"] = " ".join(change.what for change in pair.changes) or None
-    return {**cells, **_judged(pair.judgement), "verdict": pair.verdict}
+    return {**cells, **_judged(pair.judgement), "verdict": pair.verdict, "regime": regime}
 
 
 def _columns() -> tuple[str, ...]:
     sides = (f"{name}_{letter}" for letter in "ab" for name in _of_side(None))
-    return (*_COLUMNS_OF_CASE, *sides, "changed", *_judged(None))
+    return (*_COLUMNS_OF_CASE, *sides, "changed", *_judged(None), "regime")
 
 
 def _of_side(side: Side | None) -> dict[str, Any]:
@@ -273,7 +274,7 @@ def _shared(pairs: Sequence[Pair]) -> dict[str, str]:
 
 
 def _axes(case: Case) -> dict[str, Any]:
-    cells = {name: getattr(case, name) for name in _COLUMNS_OF_CASE}
+    cells = {name: getattr(case, name) for name in (*_COLUMNS_OF_CASE, "regime")}
     return {**cells, "threads": case.threads or "auto"}
 
 

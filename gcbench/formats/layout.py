@@ -12,7 +12,16 @@ from gcbench.formats.cells import estimate, shown
 from gcbench.formats.order import Ordered
 from gcbench.formats.provenance import devices, floor_text, made_with
 from gcbench.formats.text import printable
-from gcbench.labels import AXES, axes_text, axis_word, full_label, label, label_of_key, shared
+from gcbench.labels import (
+    AXES,
+    axes_text,
+    axis_word,
+    full_label,
+    label,
+    label_of_key,
+    shared,
+    unusual,
+)
 from gcbench.roofline import GRAPH_GAIN, HOST_SHARE, NEAR
 from gcbench.tables import Row
 from gcbench.units import counted, interval_text, percent_text
@@ -179,6 +188,7 @@ def _heading(rows: Sequence[Row], node: str | None) -> list[str]:
     if first["network"]:
         shape = f"{first['network']} · {shape}"
     axes = [_values(rows, axis) for axis in ("dtype", "mode", "runtime", "layout", "cache")]
+    regime = unusual({"regime": first["regime"]}).values()
     where = f"{first['device']}: {first['device_name']}"
     if first["device"] == "cpu":
         threads = _values(rows, "threads")
@@ -186,7 +196,7 @@ def _heading(rows: Sequence[Row], node: str | None) -> list[str]:
     if (processes := max(row["processes"] or 0 for row in rows)) > 1:
         where += f", {processes} fresh processes (intervals hold the median of each)"
     lines = [
-        " · ".join([shape, *axes[:-1], f"{axes[-1]} cache"]),
+        " · ".join([shape, *axes[:-1], f"{axes[-1]} cache", *regime]),
         f"{where} · {made_with(rows)}"
         + ("" if node in (None, first["node"]) else f" · node {first['node']}"),
     ]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from gcbench.labels import label_of_key, shared
+from gcbench.labels import label_of_key, shared, unusual
 from gcbench.records import Cell
 from gcbench.tables import Row
 from gcbench.units import interval_text
@@ -82,7 +82,7 @@ def carried(rows: Sequence[Row]) -> dict[str, Cell]:
     lo, hi = ends if ends and math.isfinite(ends[0]) else (None, None)
     first = rows[0] if rows else {}
     return {
-        **shared(rows),
+        **unusual(shared(rows)),
         **{column: first.get(column) for column in CARRIED},
         "aa_lo": lo,
         "aa_hi": hi,

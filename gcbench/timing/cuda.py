@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from gcbench.records import DeviceState
+from gcbench.spec import Regime
 from gcbench.timing.clocks import Reading, Round, Sample, Work, blaming, collector_off, together
 from gcbench.timing.gpu import Event, Gpu, Waiter
 
@@ -29,6 +30,8 @@ PATIENCE = 8
 STILL_QUEUED = 0.05
 # pairs of events around nothing, whose median is what a pair costs
 EMPTY_PAIRS = 51
+# long bursts heat the part until its clocks droop
+BURST_NS = 20_000_000
 # a batch at under this share of the session's median clock is thrown away, once so many batches
 # have shown what that is; after so many tries it is kept, and counted as throttled
 DISCARD_BELOW, KNOWN_AFTER, RETRIES = 0.75, 5, 2
@@ -112,8 +115,6 @@ class Batch(NamedTuple):
 class CudaClock:
     """Durations by CUDA events on a queue kept full; see the words of this module."""
 
-    # long bursts heat the part until its clocks droop
-    burst_ns: int | None = 20_000_000
     queues = True
 
     def __init__(
@@ -121,8 +122,14 @@ class CudaClock:
         gpu: Gpu,
         now: Callable[[], int] = time.perf_counter_ns,
         sleep: Callable[[float], None] = time.sleep,
+        regime: Regime = "burst",
     ) -> None:
-        """Time on the current stream of a GPU; host time as for `CpuClock`."""
+        """Time on the current stream of a GPU; host time as for `CpuClock`.
+
+        In the regime `sustained` there are no pauses, and no batch is too slow to be kept.
+        """
+        self.burst_ns = BURST_NS if regime == "burst" else None
+        self._retries = RETRIES if regime == "burst" else 0
         self.gpu = gpu
         self.now = now
         self.sleep = sleep
@@ -146,7 +153,7 @@ class CudaClock:
                     discarded += size
                     continue
                 state = self._state(batches, size)
-                if state.throttled_rounds and tries < RETRIES:
+                if state.throttled_rounds and tries < self._retries:
                     discarded, tries = discarded + size, tries + 1
                     # heat passes with time; a part that was idle wakes up with work
                     self.sleep(COOLING_S if state.throttle else 0.0)

@@ -2,11 +2,13 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from gcbench.errors import CaseError
 from gcbench.records import DeviceState, Disturbance, Effort, Replicate, Role, Timing
+from gcbench.spec import Regime
 from gcbench.statistics import widest
 from gcbench.timing.clocks import (
     Clock,
@@ -28,6 +30,9 @@ Make = Callable[[Role, int], Work]
 WARM_UP_CALLS, WARM_UP_NS = 3, 100_000_000
 # warming one arm up may take this share of the budget; a heavy arm is content with a single call
 WARM_UP_SHARE = 0.02
+# in the regime sustained a device is kept busy so long before anything is timed, in readings of so
+# much
+HEAT_NS, HEATING_NS = 5_000_000_000, 50_000_000
 # the intervals are looked at again when the replicates have grown by this share
 LOOK_SHARE = 0.05
 
@@ -97,18 +102,28 @@ def time_comparison(
     rng: random.Random,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     usage: Callable[[], Usage] = read_usage,
+    regime: Regime = "burst",
 ) -> Timing:
     """Time the cases of a lineup side by side until the effort is spent.
 
-    Returns every sample. Raises CaseError, which names the case, where one of them raises.
+    In the regime `sustained` the device is kept busy for some seconds before, which are no part of
+    the effort, and after each pause for as long as that was. Returns every sample. Raises
+    CaseError, which names the case, where one of them raises.
     """
+    busy = regime == "sustained"
+    if busy:
+        on_progress(Progress(0.0, effort.max_time_s, doing=f"heating, for {HEAT_NS / 1e9:g} s"))
+        works = {case: _made(make, "case", case) for case in lineup.cases}
+        with _naming(works, lambda case: case):
+            _keep_busy(tuple(works.values()), clock, HEAT_NS)
+        del works
     start_ns = clock.now()
     budget_ns = round(effort.max_time_s * 1e9)
-    plan = _calibrated(make, lineup, budget_ns, clock)
+    plan = _calibrated(make, lineup, budget_ns, clock, busy)
     replicates: list[Replicate] = []
     half_width, look_at = math.inf, 1
     while True:
-        replicates.append(_replicate(plan, len(replicates), make, clock, rng, usage))
+        replicates.append(_replicate(plan, len(replicates), make, clock, rng, usage, busy))
         timing = Timing(plan.arms, tuple(replicates), "time")
         number = len(replicates)
         if number >= look_at:
@@ -124,7 +139,9 @@ def time_comparison(
             return timing
 
 
-def _calibrated(make: Make, lineup: Lineup, budget_ns: int, clock: Clock) -> Plan:
+def _calibrated(
+    make: Make, lineup: Lineup, budget_ns: int, clock: Clock, busy: bool = False
+) -> Plan:
     start_ns = clock.now()
     limit_ns = WARM_UP_SHARE * budget_ns
     costs: dict[Role, dict[int, Cost]] = {"copy": {}, "case": {}}
@@ -135,7 +152,10 @@ def _calibrated(make: Make, lineup: Lineup, budget_ns: int, clock: Clock) -> Pla
         work = _made(make, role, case)
         made_ns = clock.now() - made_ns
         costs[role][case] = _cost(work, case, clock, limit_ns)._replace(
-            make_ns=made_ns, repeatable=work.repeatable, cold=work.cold
+            # after it is made the device is kept busy for as long
+            make_ns=(1 + busy) * made_ns,
+            repeatable=work.repeatable,
+            cold=work.cold,
         )
     left_ns = max(0, budget_ns - (clock.now() - start_ns))
     return make_plan(costs["case"], costs["copy"], lineup.baselines, left_ns)
@@ -185,21 +205,43 @@ def _replicate(
     clock: Clock,
     rng: random.Random,
     usage: Callable[[], Usage],
+    busy: bool,
 ) -> Replicate:
-    clock.sleep(rng.uniform(0, PHASE_S))
+    begun_ns, phase_s = clock.now(), rng.uniform(0, PHASE_S)
+    if not busy:
+        clock.sleep(phase_s)
     due = [group for group in plan.groups if group.takes_part(number)]
     order = [arm for group in due for arm in group.arms]
     rng.shuffle(order)
     works = {arm: _made(make, plan.arms[arm].role, plan.arms[arm].case) for arm in order}
     taken = Taken([[] for _ in plan.arms], [0] * len(plan.arms))
-    before = usage()
-    try:
+    with _naming(works, lambda arm: plan.arms[arm].case):
+        if busy:
+            first = tuple(works[arm] for arm in due[0].arms)
+            _keep_busy(first, clock, clock.now() - begun_ns + round(phase_s * 1e9))
+        before = usage()
         for group in due:
             _time_group(group, works, clock, rng, taken)
-    except WorkError as failure:
-        guilty = next(arm for arm, work in works.items() if work is failure.work)
-        raise CaseError(plan.arms[guilty].case) from failure.__cause__
     return taken.replicate(between(before, usage()))
+
+
+@contextmanager
+def _naming(works: Mapping[int, Work], case_of: Callable[[int], int]) -> Iterator[None]:
+    """Turn what is said of a work into what is said of its case."""
+    try:
+        yield
+    except WorkError as failure:
+        guilty = next(number for number, work in works.items() if work is failure.work)
+        raise CaseError(case_of(guilty)) from failure.__cause__
+
+
+def _keep_busy(works: Sequence[Work], clock: Clock, ns: int) -> None:
+    """Call works in turn for so many nanoseconds, without pauses, and read nothing of it."""
+    end_ns, rounds = clock.now() + ns, 1
+    while (start_ns := clock.now()) < end_ns:
+        clock.time([[Sample(work, 1) for work in works]] * rounds)
+        took_ns = max(1, (clock.now() - start_ns) // rounds)
+        rounds = max(1, min(HEATING_NS, end_ns - clock.now()) // took_ns)
 
 
 def _time_group(
