@@ -51,6 +51,7 @@ class Report:
         self.out, self.text = out, out / "report.txt"
         self.text.write_text("")
         self.outcomes: list[Outcome] = []
+        self._begun = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
     def say(self, line: str) -> None:
         with self.text.open("a") as file:
@@ -70,6 +71,13 @@ class Report:
         """A value that some step read; empty where none did."""
         found = (r.value for each in self.outcomes for r in each.readings if r.name == name)
         return next(found, "")
+
+    @property
+    def label(self) -> str:
+        """What the names of the runs that are kept end with: the card, torch, and the time."""
+        card = re.sub(r"[^a-z0-9]+", "-", str(self.read("card")).lower()).strip("-")
+        torch = str(self.read("torch")).partition("+")[0]
+        return f"{card or 'unknown'}-torch{torch}-{self._begun}"
 
 
 def every_step(asked: argparse.Namespace, scratch: Path) -> int:
@@ -101,7 +109,7 @@ def alone(
     values, card = scratch / f"{step.name}.values", str(report.read("card"))
     command = [sys.executable, __file__, "--step", step.name, "--device", asked.device]
     command += ["--out", str(asked.out), "--scratch", str(scratch)]
-    command += ["--card", card, "--label", label(report)]
+    command += ["--card", card, "--label", report.label]
     command += ["--rehearse"] if asked.rehearse else []
     began = time.monotonic()
     code = run(command, limit_s, report.text, surroundings(asked.rehearse, scratch))
@@ -144,13 +152,6 @@ def end(process: "subprocess.Popen[bytes]") -> None:
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(GRACE_S)
-
-
-def label(report: Report) -> str:
-    """What the names of the runs that are kept end with: the card, torch, and the day."""
-    card = re.sub(r"[^a-z0-9]+", "-", str(report.read("card")).lower()).strip("-")
-    torch = str(report.read("torch")).partition("+")[0]
-    return f"{card or 'unknown'}-torch{torch}-{datetime.now(UTC):%Y%m%d}"
 
 
 def surroundings(rehearse: bool, scratch: Path) -> dict[str, str]:

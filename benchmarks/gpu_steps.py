@@ -54,7 +54,7 @@ class Setting:
             sys.path.insert(0, str(ROOT / "tests"))
             import simulated
 
-            return simulated.Machine()
+            return simulated.machine(self.device)
         import gpu_machine
 
         return gpu_machine.Machine(self.device)
@@ -226,7 +226,7 @@ def flush(setting: Setting) -> Read:
 class Prepared:
     """A call, with others before it that are not timed."""
 
-    repeatable, cold, syncs, queueing, turns = False, True, False, "fits", 1
+    repeatable, cold, queueing, turns = False, True, "fits", 1
 
     def __init__(self, call: "Call", before: "Sequence[Call]") -> None:
         self.call, self._before = call, before
