@@ -91,7 +91,7 @@ class Steps:
 
 def test_a_step_gets_what_earlier_ones_left_and_twice_its_limit_at_most(monkeypatch, tmp_path):
     steps = Steps(monkeypatch, quick=10, slow=150, hangs=1000, last=10)
-    assert gpu.every_step(Namespace(out=tmp_path), tmp_path) == 1
+    assert gpu.every_step(Namespace(out=tmp_path, rehearse=False), tmp_path) == 1
     assert steps.limits_s == {"quick": 100, "slow": 190, "hangs": 140, "last": 100}
     report = json.loads((tmp_path / "report.json").read_text())
     assert [step["failed"] for step in report] == [None, None, "ended", None]
@@ -102,7 +102,7 @@ def test_a_step_gets_what_earlier_ones_left_and_twice_its_limit_at_most(monkeypa
 
 def test_what_there_is_no_time_for_is_skipped_in_words(monkeypatch, tmp_path):
     steps = Steps(monkeypatch, **dict.fromkeys("abcd", 100), late=200, never=1)
-    assert gpu.every_step(Namespace(out=tmp_path), tmp_path) == 1
+    assert gpu.every_step(Namespace(out=tmp_path, rehearse=False), tmp_path) == 1
     assert steps.limits_s["late"] == 80
     assert "never" not in steps.limits_s
     assert "never: skipped: the eight minutes are used up" in (tmp_path / "report.txt").read_text()
@@ -110,7 +110,7 @@ def test_what_there_is_no_time_for_is_skipped_in_words(monkeypatch, tmp_path):
 
 def test_a_run_in_which_every_step_is_done_exits_with_0(monkeypatch, tmp_path):
     Steps(monkeypatch, one=1, other=2)
-    assert gpu.every_step(Namespace(out=tmp_path), tmp_path) == 0
+    assert gpu.every_step(Namespace(out=tmp_path, rehearse=False), tmp_path) == 0
 
 
 HANGS = """
