@@ -5,6 +5,7 @@ of its own, so what it does to CUDA ends with it.
 """
 
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -35,6 +36,10 @@ POWERS = (4, 6, 8, 10, 12)
 IDLE_S, WARM_CYCLES, MARK_CYCLES = 1.0, 10**8, 10**6
 PAIRS, LAUNCHES, BLOCKED_NS = 200, 2000, 1_000_000
 FLUSHED_ROUNDS = 40
+AT_MOST_ONE_IS_OTHER = (
+    "mode == 'infer' and dtype == 'float32' or mode == 'infer' and layout == 'contiguous' "
+    "or dtype == 'float32' and layout == 'contiguous'"
+)
 # nl at this shape takes more than a millisecond
 LONG_SHAPE = (8, 256, 56, 56)
 
@@ -54,7 +59,7 @@ class Setting:
             sys.path.insert(0, str(ROOT / "tests"))
             import simulated
 
-            return simulated.Machine()
+            return simulated.machine(self.device)
         import gpu_machine
 
         return gpu_machine.Machine(self.device)
@@ -66,7 +71,7 @@ class Setting:
         """Run a command of gcbench on the device; raises where it exits otherwise than allowed."""
         door = [str(ROOT / "tests" / "simulated.py")] if self.rehearse else ["-m", "gcbench"]
         command = [*words, "--device", self.device]
-        print(f"\n$ gcbench {' '.join(command)}", flush=True)
+        print(f"\n$ gcbench {shlex.join(command)}", flush=True)
         done = subprocess.run(
             [sys.executable, *door, *command], stdout=subprocess.PIPE, text=True, check=False
         )
@@ -226,7 +231,7 @@ def flush(setting: Setting) -> Read:
 class Prepared:
     """A call, with others before it that are not timed."""
 
-    repeatable, cold, syncs, queueing, turns = False, True, False, "fits", 1
+    repeatable, cold, queueing, turns = False, True, "fits", 1
 
     def __init__(self, call: "Call", before: "Sequence[Call]") -> None:
         self.call, self._before = call, before
@@ -252,14 +257,11 @@ def table(setting: Setting) -> Read:
 
 def cold(setting: Setting) -> Read:
     """The GC block at 8x256x56x56, cold and warm."""
+    run = setting.kept("bench-8x256x56x56-cache")
+    rows = setting.rows(run, "bench", "gc", "--quick", "--batch", "8", "--pair", "cache")
     for cache in ("cold", "warm"):
-        run = setting.kept(f"bench-8x256x56x56-{cache}")
-        gc = _row(
-            setting.rows(run, "bench", "gc", "--quick", "--batch", "8", "--cache", cache),
-            block="gc",
-        )
-        yield f"{cache}_us", gc["latency_us"]
-    yield "floor_us", gc["floor_us"]
+        yield f"{cache}_us", _row(rows, cache=cache)["latency_us"]
+    yield "floor_us", _row(rows, cache="cold")["floor_us"]
 
 
 def check(setting: Setting) -> Read:
@@ -288,14 +290,13 @@ def compiled(setting: Setting) -> Read:
 
 
 def variants(setting: Setting) -> Read:
-    """In training, in bfloat16, and channels_last."""
-    for run, *words in (
-        (setting.kept("bench-train"), "--mode", "train"),
-        (setting.scratch / "bfloat16.jsonl", "--dtype", "bfloat16"),
-        (setting.scratch / "channels_last.jsonl", "--layout", "channels_last"),
-    ):
-        rows = setting.rows(run, "bench", "gc", "se", "--quick", *words)
-        yield f"{words[1]}_us", _row(rows, block="gc")["latency_us"]
+    """In training, in bfloat16, and channels_last, each beside what is usual."""
+    words = ["sweep", "gc", "se", "--channels", "256", "--size", "56", "--quick"]
+    words += ["--mode", "infer,train", "--dtype", "float32,bfloat16"]
+    words += ["--layout", "contiguous,channels_last", "--where", AT_MOST_ONE_IS_OTHER]
+    rows = setting.rows(setting.kept("sweep-variants"), *words)
+    for axis, value in (("mode", "train"), ("dtype", "bfloat16"), ("layout", "channels_last")):
+        yield f"gc_{value}_us", _row(rows, block="gc", **{axis: value})["latency_us"]
 
 
 def capture(setting: Setting) -> Read:

@@ -42,7 +42,7 @@ STEPS = (
     Step("peaks", 35, CEILINGS),
     Step("flush", 12),
     Step("table", 40, GC_AT_1X256X56X56),
-    Step("cold", 30, {"floor_us": (0, 17), "cold_us": (60, 90), "warm_us": (60, 90)}),
+    Step("cold", 30, {"floor_us": (0, 17.5), "cold_us": (60, 90), "warm_us": (60, 90)}),
     Step("check", 30, {"trusted": "yes"}),
     Step("twice", 28, {"first_aa": (0.99, 1.01), "second_aa": (0.99, 1.01)}),
     Step("compiled", 40, {"second_by_first_compile": (0.5, 1.5)}),
@@ -54,6 +54,8 @@ STEPS = (
 CARDS: Mapping[str, Ranges] = {
     "H100": {},
     "H200": {"l2_mib": (60, 60), "copy_tb_per_s": (4.1, 4.5)},
+    # the rehearsal's has the figures of an H100
+    "Simulated GPU": {"floor_us": (24, 28)},
 }
 
 

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Collect the wheels that benchmarks/gpu.py needs on a machine without a network, for Linux on x86-64.
 #
-#     benchmarks/gpu_wheels.sh FOLDER [PYTHON]
+#     benchmarks/gpu_wheels.sh FOLDER [PYTHON [VERSION]]
 #
+# PYTHON collects them, VERSION is that of the Python there.
 # There: python3 -m pip install --no-index --no-deps --target SITE FOLDER/*.whl, then PYTHONPATH=SITE.
-# That machine has Python 3.12 with torch, torchvision, numpy, pandas, rich, Pillow, PyYAML, tqdm, tabulate, portalocker,
+# That machine has torch, torchvision, numpy, pandas, rich, Pillow, PyYAML, tqdm, tabulate, portalocker,
 # scipy and psutil, and what those need; everything else is named here.
 set -euo pipefail
 folder=${1:?a folder for the wheels must be named}
 python=${2:-python3}
+version=${3:-3.12}
 root=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$folder"
 rm -f "$folder"/*.whl
@@ -18,7 +20,7 @@ needed=(annotated-doc filelock msgspec nvidia-ml-py platformdirs shellingham ter
 for_tests=(iniconfig packaging pluggy pytest)
 # pip takes a wheel of exactly these platforms, whatever it could run
 platforms=({manylinux_2_28,manylinux_2_17,manylinux2014}_x86_64)
-"$python" -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+"$python" -m pip download --quiet --no-deps --only-binary=:all: --python-version "$version" --implementation cp \
   "${platforms[@]/#/--platform=}" --dest "$folder" "${needed[@]}" "${for_tests[@]}"
 
 # of these there are only sources, all in Python; gcbench from a copy, where no earlier build is taken in

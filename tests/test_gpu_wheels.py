@@ -1,0 +1,106 @@
+"""gcbench from wheels alone, without an index, in what a machine with a GPU holds: Python 3.12 with
+torch 2.11."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# what such a machine holds, with what these need
+HELD = (
+    *("torch==2.11.*", "torchvision==0.26.*", "numpy", "pandas", "rich", "Pillow", "PyYAML"),
+    *("tqdm", "tabulate", "portalocker", "scipy", "psutil"),
+)
+SMALL = ("--channels", "16", "--ratio", "4", "--max-time", "100ms", "--threads", "1")
+UNTRUSTED = 5
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        "GCBENCH_WHEELS" not in os.environ,
+        reason="downloads torch 2.11, some 3 GB: GCBENCH_WHEELS=1 does, as CI",
+    ),
+]
+
+
+def python_there():
+    """A Python 3.12 of this machine, or the one that runs this where there is none."""
+    of_pyenv = sorted(Path.home().glob(".pyenv/versions/3.12.*/bin/python3.12"))
+    for found in (shutil.which("python3.12"), *of_pyenv):
+        # what pyenv puts on the path answers only where that version is chosen
+        if found and subprocess.run([found, "-c", ""], capture_output=True).returncode == 0:
+            return str(found)
+    return sys.executable
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory):
+    """Run a command as on such a machine, with the wheels beside what it holds."""
+    folder = tmp_path_factory.mktemp("there")
+    python, wheels, site = folder / "venv/bin/python", folder / "wheels", folder / "site"
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def run(*command, allowed=(0,), **more):
+        done = subprocess.run(
+            [str(each) for each in command],
+            capture_output=True,
+            text=True,
+            check=False,
+            **{"cwd": folder, "env": usual, **more},
+        )
+        assert done.returncode in allowed, done.stdout + done.stderr
+        return done
+
+    run(python_there(), "-m", "venv", folder / "venv")
+    run(python, "-m", "pip", "install", "--quiet", *HELD)
+    version = run(python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").stdout.strip()
+    run(ROOT / "benchmarks/gpu_wheels.sh", wheels, sys.executable, version)
+    found = sorted(wheels.glob("*.whl"))
+    run(python, "-m", "pip", "install", "--no-index", "--no-deps", "--target", site, *found)
+    here = {**usual, "PYTHONPATH": str(site), "XDG_CACHE_HOME": str(folder / "cache")}
+    yield lambda *words, **more: run(python, *words, **{"env": here, **more})
+    # it is some 6 GB
+    shutil.rmtree(folder)
+
+
+def test_it_is_the_wheel_and_torch_2_11(there):
+    said = there("-c", "import gcbench, torch; print(gcbench.__file__, torch.__version__)").stdout
+    gcbench, torch = said.split()
+    assert "site-packages" not in gcbench
+    assert str(ROOT) not in gcbench
+    assert torch.startswith("2.11.")
+
+
+def test_blocks_are_compared(there):
+    csv = there("-m", "gcbench", "bench", "gc", "se", "--size", "8", *SMALL, "--format", "csv")
+    header, *rows = csv.stdout.splitlines()
+    status = header.split(",").index("status")
+    assert [row.split(",")[status] for row in rows] == ["ok", "ok"]
+
+
+def test_a_sweep_is_measured(there, tmp_path):
+    grid = ("sweep", "gc", "--size", "4,8", *SMALL, "-o", tmp_path / "run.jsonl")
+    assert "2 ok" in there("-m", "gcbench", *grid).stderr
+    assert (tmp_path / "run.jsonl").stat().st_size > 0
+
+
+def test_the_machine_is_checked(there):
+    assert (
+        "trials of" in there("-m", "gcbench", "check", "--repeat", "1", "--max-time", "1s").stdout
+    )
+
+
+def test_a_network_is_counted(there):
+    counted = there("-m", "gcbench", "network", "resnet50", "--insert", "gc@+all", "--static")
+    assert "25.6 M" in counted.stdout
+
+
+def test_the_first_run_is_rehearsed(there, tmp_path):
+    script = ROOT / "benchmarks" / "gpu.py"
+    done = there(script, "--rehearse", "--out", tmp_path / "out", cwd=ROOT)
+    assert "failed: nothing" in done.stdout
+    assert "outside what was expected: nothing" in done.stdout
