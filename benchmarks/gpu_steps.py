@@ -247,7 +247,7 @@ class Prepared:
 
 def table(setting: Setting) -> Read:
     """All blocks at 1x256x56x56: the device's time, the host's, and a graph's."""
-    rows = setting.rows(setting.kept("bench-1x256x56x56"), "bench")
+    rows = setting.rows(setting.kept("bench-1x256x56x56"), "bench", "-v")
     gc = _row(rows, block="gc")
     yield "gc_us", gc["latency_us"]
     yield "gc_host_us", gc["host_us"]
@@ -297,6 +297,18 @@ def variants(setting: Setting) -> Read:
     rows = setting.rows(setting.kept("sweep-variants"), *words)
     for axis, value in (("mode", "train"), ("dtype", "bfloat16"), ("layout", "channels_last")):
         yield f"gc_{value}_us", _row(rows, block="gc", **{axis: value})["latency_us"]
+
+
+def sustained(setting: Setting) -> Read:
+    """GC and NL on a device that is kept busy, beside their latencies in bursts."""
+    words = ("bench", "gc", "nl", "--batch", "8", "--quick", "--cache", "warm")
+    found = {}
+    for regime in ("burst", "sustained"):
+        run = setting.scratch / f"{regime}.jsonl"
+        found[regime] = setting.rows(run, *words, "--regime", regime)
+    for block in ("gc", "nl"):
+        burst, lasting = (_row(found[regime], block=block)["latency_us"] for regime in found)
+        yield f"{block}_sustained_by_burst", lasting / burst
 
 
 def capture(setting: Setting) -> Read:

@@ -34,8 +34,8 @@ GC_AT_1X256X56X56: Ranges = {
     "gc_bound": "launch",
 }
 STEPS = (
-    Step("versions", 20, {"l2_mib": (50, 50)}),
-    Step("waits", 18, {"warm_cycles_per_ns": (1.9, 2.05)}),
+    Step("versions", 12, {"l2_mib": (50, 50)}),
+    Step("waits", 12, {"warm_cycles_per_ns": (1.9, 2.05)}),
     Step("event_pair", 12, {"queue_was_full": "yes", "event_pair_us": (1, 2)}),
     Step("queue", 12, {"launches_until_full": (1000, 1040)}),
     Step("tests", 75, {"tests_failed": (0, 0)}),
@@ -47,6 +47,7 @@ STEPS = (
     Step("twice", 28, {"first_aa": (0.99, 1.01), "second_aa": (0.99, 1.01)}),
     Step("compiled", 40, {"second_by_first_compile": (0.5, 1.5)}),
     Step("variants", 40),
+    Step("sustained", 22, {"nl_sustained_by_burst": (0.95, 1.5)}),
     Step("capture", 20, {"capture": "refused", **CEILINGS}),
     Step("do_bench", 18, {"by_do_bench": (0.98, 1.02)}),
     Step("networks", 40, {"cases_that_sync": (0, 0)}),

@@ -145,10 +145,10 @@ class Simulation:
             raise RuntimeError("operation not permitted when stream is capturing")
         return Graph(self, work), None
 
-    def clock_of(self, device):
+    def clock_of(self, device, regime="burst"):
         if device == "cpu":
             return CpuClock()
-        return CudaClock(self.gpu, self.gpu.now, self.gpu.sleep)
+        return CudaClock(self.gpu, self.gpu.now, self.gpu.sleep, regime)
 
     def flush(self, size_bytes, device):
         return lambda: self.gpu.do(3 * size_bytes / BYTES_PER_NS)
