@@ -38,8 +38,8 @@ def label_of_key(key: str, network: str | None = None) -> str:
     'gc'
     """
     # eight axes stand behind, and a regime that is not the usual one; a spec may hold anything
-    special = re.search(r"\|(sustained)(#[0-9]+)?$", key)
-    first, *axes = key.removeprefix(f"{network}|").rsplit("|", 9 if special else 8)
+    behind = re.search(r"\|threads=\w+\|\w+(#[0-9]+)?$", key)
+    first, *axes = key.removeprefix(f"{network}|").rsplit("|", 9 if behind else 8)
     ratio = re.fullmatch(r"(.*)\|ratio=([0-9]+)", first, re.DOTALL)
     copy = axes[-1].partition("#")[2] if axes else ""
     return (f"{ratio[1]} r{ratio[2]}" if ratio else first) + (f" #{copy}" if copy else "")

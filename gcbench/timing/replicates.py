@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -30,9 +30,9 @@ Make = Callable[[Role, int], Work]
 WARM_UP_CALLS, WARM_UP_NS = 3, 100_000_000
 # warming one arm up may take this share of the budget; a heavy arm is content with a single call
 WARM_UP_SHARE = 0.02
-# in the regime sustained a device is kept busy so long before anything is timed, in readings of so
-# much
-HEAT_NS, HEATING_NS = 5_000_000_000, 50_000_000
+# in the regime sustained a device is kept busy so long before anything is timed; the host is never
+# further ahead of it than so much
+HEAT_NS, AHEAD_NS = 5_000_000_000, 50_000_000
 # the intervals are looked at again when the replicates have grown by this share
 LOOK_SHARE = 0.05
 
@@ -235,13 +235,20 @@ def _naming(works: Mapping[int, Work], case_of: Callable[[int], int]) -> Iterato
         raise CaseError(case_of(guilty)) from failure.__cause__
 
 
-def _keep_busy(works: Sequence[Work], clock: Clock, ns: int) -> None:
-    """Call works in turn for so many nanoseconds, without pauses, and read nothing of it."""
-    end_ns, rounds = clock.now() + ns, 1
+def _keep_busy(works: tuple[Work, ...], clock: Clock, ns: int) -> None:
+    """Call works in turn for so many nanoseconds, without pauses, and read nothing of it.
+
+    What a clock reads in the end of each stretch is when the device is through with it.
+    """
+    end_ns, rounds = clock.now() + ns, 0
     while (start_ns := clock.now()) < end_ns:
-        clock.time([[Sample(work, 1) for work in works]] * rounds)
-        took_ns = max(1, (clock.now() - start_ns) // rounds)
-        rounds = max(1, min(HEATING_NS, end_ns - clock.now()) // took_ns)
+        with collector_off():
+            for work in rounds * works:
+                with blaming(work):
+                    work.settle()
+        clock.time([[Sample(work, 1) for work in works]])
+        took_ns = max(1, (clock.now() - start_ns) // (rounds + 1))
+        rounds = max(0, min(AHEAD_NS, end_ns - clock.now()) // took_ns - 1)
 
 
 def _time_group(
