@@ -34,6 +34,7 @@ _TITLES = {
     "latency_us_hi": "latency, high end of the 95 % interval",
     "latency_us_min": "latency, shortest sample",
     "compile_ms": "first call less the second, to compile",
+    "event_pair_us": "a pair of events around nothing",
     "host_us": "time that the host needs for a call",
     "graph_us": "latency replayed from a graph",
     "floor_us": "least possible time",
