@@ -306,7 +306,7 @@ def test_a_machine_that_was_busy_before_is_told_in_every_row():
 def test_each_process_of_a_comparison_draws_orders_of_its_own(monkeypatch):
     drawn = []
 
-    def noting(make, lineup, effort, clock, rng, on_progress):
+    def noting(make, lineup, effort, clock, rng, on_progress, **regime):
         drawn.append(rng.random())
         return Timing((), (), "time")
 
@@ -340,9 +340,9 @@ def test_late_failures_do_not_start_the_clock_anew(bombs, monkeypatch):
     given = []
     timed = inline.time_comparison
 
-    def noting(make, lineup, effort, *rest):
+    def noting(make, lineup, effort, *rest, **regime):
         given.append(effort.max_time_s)
-        return timed(make, lineup, effort, *rest)
+        return timed(make, lineup, effort, *rest, **regime)
 
     monkeypatch.setattr(inline, "time_comparison", noting)
     measured(["gc", "bombs:Twins"])
