@@ -201,7 +201,13 @@ class FakeCuda:
         self._blocks = weakref.WeakKeyDictionary()
         for name in (
             *("_exchange_device", "_maybe_exchange_device", "current_device", "device_count"),
-            *("empty_cache", "get_device_name", "get_device_properties", "is_available"),
+            *(
+                "current_stream",
+                "empty_cache",
+                "get_device_name",
+                "get_device_properties",
+                "is_available",
+            ),
             *("mem_get_info", "memory_snapshot", "memory_stats", "reset_peak_memory_stats"),
             *("max_memory_allocated", "memory_allocated", "memory_reserved"),
             *("set_per_process_memory_fraction", "synchronize"),
@@ -234,6 +240,10 @@ class FakeCuda:
 
     _maybe_exchange_device = _exchange_device
 
+    def current_stream(self, device=None):
+        self._device(device)
+        return SimpleNamespace(cuda_stream=0)
+
     def get_device_properties(self, device=None):
         return self._device(device)
 
@@ -251,6 +261,8 @@ class FakeCuda:
         return [
             {
                 "device": index,
+                "stream": 0,
+                "segment_pool_id": (0, 0),
                 "segment_type": "small" if segment.small else "large",
                 "blocks": [
                     {

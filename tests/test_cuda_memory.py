@@ -88,10 +88,38 @@ def test_memory_is_what_was_requested_and_segments_are_what_it_took(cuda, shape,
     x = torch.randn(shape, device="cuda:0")
     work = Workload(Doubles(), x)
     # what others left free inside their segments is not what the case needs
-    others = [torch.empty(size * MIB // 2, device="cuda:0") for size in (1, 3, 30)]
+    others = [
+        torch.empty(round(size * MIB), dtype=torch.uint8, device="cuda:0")
+        for size in (0.7, 0.9, 0.8, 1.5, 3, 30)
+    ]
     cells = allocations(work)
     assert cells["activation_memory_bytes"] == 2 * x.nbytes
     assert cells["peak_memory_bytes"] == 3 * x.nbytes + 400
     assert cells["reserved_memory_bytes"] == segments
     assert [cuda.address(other) for other in others]
     assert allocations(work) == cells
+
+
+def test_where_no_copy_more_fits_it_is_not_known_what_would_be_taken(cuda):
+    work = Workload(Doubles(), torch.randn(2048, 2048, device="cuda:0"))
+    cuda.memory.total = cuda.memory.reserved + 40 * MIB
+    cells = allocations(work)
+    assert cells["activation_memory_bytes"] == 2 * work.x.nbytes
+    assert cells["reserved_memory_bytes"] is None
+    assert cuda.memory.stats()["requested_bytes.all.current"] < 20 * MIB
+
+
+def test_what_a_block_keeps_of_a_call_need_not_be_copied(cuda):
+    class Keeps(Doubles):
+        def forward(self, x):
+            self.kept = self
+            return super().forward(x)
+
+        def __deepcopy__(self, memo):
+            assert not hasattr(self, "kept")
+            return Keeps()
+
+    pristine = Workload(Keeps(), torch.randn(8, 8, device="cuda:0"))
+    work = pristine.elsewhere(random.Random(0))
+    work.settle()
+    assert allocations(work, pristine)["reserved_memory_bytes"] == 2 * MIB

@@ -36,8 +36,10 @@ class Traffic(NamedTuple):
 TrafficOf = Callable[[Do, Do], Traffic]
 
 
-def allocations(work: Workload) -> dict[str, Cell]:
+def allocations(work: Workload, pristine: Workload | None = None) -> dict[str, Cell]:
     """Measure the memory of one call, in bytes.
+
+    `pristine` is the same work, never called, where copying what was called may fail.
 
     `peak_memory_bytes` is the most alive at one moment: weights, buffers, input, the gradient that
     a backward pass starts from, and what the call makes; a backward pass alone begins with all that
@@ -45,7 +47,7 @@ def allocations(work: Workload) -> dict[str, Cell]:
     `saved_memory_bytes` is what a forward pass keeps for the backward pass beside its output, the
     weights and the input; empty in mode infer. `reserved_memory_bytes`, on CUDA alone, is what
     torch's caching allocator takes from the device for all of that at its peak: whole segments, in
-    which there is nothing else.
+    which there is nothing else; empty where there is no room to call one copy more.
     """
     traffic_of = _cpu_traffic if work.x.device.type == "cpu" else _cuda_traffic(work.x.device)
     work.clear()
@@ -60,7 +62,7 @@ def allocations(work: Workload) -> dict[str, Cell]:
         "activation_memory_bytes": activations,
         "saved_memory_bytes": saved,
         "memory_source": "measured",
-        "reserved_memory_bytes": _reserved_bytes(work) if work.x.is_cuda else None,
+        "reserved_memory_bytes": _reserved_bytes(pristine or work) if work.x.is_cuda else None,
     }
 
 
@@ -117,39 +119,53 @@ def _cuda_traffic(device: torch.device) -> TrafficOf:
     return traffic_of
 
 
-def _reserved_bytes(work: Workload) -> int:
-    """What the caching allocator takes from the device for a copy of a work and one call of it."""
+def _reserved_bytes(work: Workload) -> int | None:
+    """What the caching allocator takes from the device for a copy of a work and one call of it.
+
+    None where there is no room for one copy more.
+    """
     device = work.x.device
     torch.cuda.synchronize(device)
     torch.cuda.empty_cache()
     filled = _filled(device)
     start = _cuda_bytes(device, "reserved", "current")
     torch.cuda.reset_peak_memory_stats(device)
-    alone = work.again()
-    alone.settle()
+    try:
+        alone = work.again()
+        alone.settle()
+    except torch.OutOfMemoryError:
+        return None
     torch.cuda.synchronize(device)
     del filled
     return _cuda_bytes(device, "reserved", "peak") - start
 
 
 def _filled(device: torch.device) -> list[Tensor]:
-    """Take all that is free inside segments: whatever is made next needs segments of its own."""
-    taken: list[Tensor] = []
-    for segment in torch.cuda.memory_snapshot():
-        if segment["device"] != device.index:
-            continue
-        for block in segment["blocks"]:
-            if block["state"] == "inactive":
-                taken += _filling(block["size"], segment["segment_type"] == "small", device)
-    return taken
+    """Take all that is free inside segments: whatever is made next needs segments of its own.
+
+    Those of other streams, and the pools of graphs, are nothing to what comes next.
+    """
+    stream = torch.cuda.current_stream(device).cuda_stream
+    holes = [
+        piece
+        for segment in torch.cuda.memory_snapshot()
+        if (segment["device"], segment["stream"]) == (device.index, stream)
+        and tuple(segment.get("segment_pool_id", (0, 0))) == (0, 0)
+        for block in segment["blocks"]
+        if block["state"] == "inactive"
+        for piece in _pieces(block["size"], segment["segment_type"] == "small")
+    ]
+    # the largest first: each then fits one hole exactly, which is the one that the allocator takes
+    return [torch.empty(n, dtype=torch.uint8, device=device) for n in sorted(holes, reverse=True)]
 
 
-def _filling(size: int, small: bool, device: torch.device) -> Iterator[Tensor]:
-    """Fill a hole of a pool: small ones give out up to so much at once, large ones no less."""
-    while size > (0 if small else SMALL_POOL_BYTES):
-        piece = min(size, SMALL_POOL_BYTES) if small else size
-        yield torch.empty(piece, dtype=torch.uint8, device=device)
-        size -= piece
+def _pieces(hole: int, small: bool) -> Iterator[int]:
+    """Cut a hole into sizes that its pool serves: small ones up to a limit, large ones beyond."""
+    if small:
+        yield from [SMALL_POOL_BYTES] * (hole // SMALL_POOL_BYTES)
+        hole %= SMALL_POOL_BYTES
+    if hole > (0 if small else SMALL_POOL_BYTES):
+        yield hole
 
 
 def _cuda_bytes(device: torch.device, what: str, of: str) -> int:

@@ -135,7 +135,7 @@ def _called(
     if case.runtime == "compile":
         cells["compile_ms"] = (first_ns - second_ns) / 1e6
         flags += runtimes.compiled_flags(runtimes.graphs(case) - graphs)
-    cells |= allocations(work)
+    cells |= allocations(work, pristine)
     # what a copy at another place does for the first time is done here too
     work = pristine.elsewhere(rng)
     work.settle()
