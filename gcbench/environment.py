@@ -382,7 +382,7 @@ def _gpu(device: str) -> Gpu:
     import torch
 
     properties = torch.cuda.get_device_properties(device)
-    nvml, handle = nvml_of(str(properties.uuid))
+    nvml, handle = nvml_of(str(properties.uuid)) or (None, None)
 
     def reading(name: str, *of: object) -> Any:
         # virtual GPUs refuse some readings, each in its own way
@@ -400,15 +400,15 @@ def _gpu(device: str) -> Gpu:
     )
 
 
-def nvml_of(uuid: str) -> tuple[Any, Any]:
-    """NVML (extra `[cuda]`) and its handle of a GPU; twice None where it cannot be had."""
+def nvml_of(uuid: str) -> tuple[Any, Any] | None:
+    """NVML (extra `[cuda]`) and its handle of a GPU; None where they cannot be had."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
         return pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
     except Exception:  # not installed, no driver, or no right to look: an optional reading
-        return None, None
+        return None
 
 
 def _driver() -> str | None:

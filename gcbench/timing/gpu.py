@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, NamedTuple, Protocol
 
+from gcbench import environment
 from gcbench.records import DeviceState
 
 # a wait shorter than this is not told from the cost of starting it
@@ -278,11 +279,6 @@ class Nvml:
 
 
 def _nvml_of(uuid: str) -> Nvml | None:
-    """What reads NVML of a device; None where NVML cannot be had."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        return Nvml(pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}"))
-    except Exception:  # not installed, no driver, or no right to look: an optional reading
-        return None
+    """NVML's readings of a device; None where they cannot be had."""
+    found = environment.nvml_of(uuid)
+    return None if found is None else Nvml(*found)
