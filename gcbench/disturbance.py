@@ -37,8 +37,9 @@ FLAG_WORDS = {
     "threads waited for cores, so free the machine or try a smaller --threads",
     "throttled": "the device held its clock down (throttled): let it cool, or look at its power "
     "limit; ratios are paired and stand it",
-    "launch_exposed": "the host was too slow to keep the device's queue full (launch_exposed): the "
-    "latency may hold time in which the device waited",
+    "launch_exposed": "host too slow to keep the device's queue full (launch_exposed): the latency "
+    "holds waiting for the host, and no verdict sets it against one that does not; graph_us is the "
+    "device's own",
     "syncs_inside": "a call waits for the device inside (syncs_inside): its latency holds the "
     "host's time too",
     "above_ceiling": "faster than a measured ceiling allows (above_ceiling): a wrong count, peaks "

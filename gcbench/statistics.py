@@ -289,11 +289,30 @@ def summarise(record: ComparisonRecord) -> dict[int, Summary]:
     timings = [timing for timing in record.timings if timing.replicates]
     logs = relatives(timings, record.baselines)
     aa = aa_intervals(timings, record.baselines)
-    return {
+    found = {
         case: _summary(record, timings, case, *_judged(record, case, logs, aa))
         for case in timed_cases(timings)
         if record.measurements[case].status == "ok"
     }
+    return {
+        case: summary._replace(verdict="untrusted") if _unlike(record, found, case) else summary
+        for case, summary in found.items()
+    }
+
+
+def _unlike(record: ComparisonRecord, found: dict[int, Summary], case: int) -> bool:
+    """Whether a ratio is of a device's time and of a host's.
+
+    So it is where most samples of one, and not of the other, hold waiting for the host. One that
+    waits for the device inside its calls has no time of the device alone, and is what it is.
+    """
+    base = record.baselines[case]
+    if found[case].relative is None or base not in found:
+        return False
+    pair = [found[case], found[base]]
+    lagging = [2 * summary.exposed > summary.samples for summary in pair]
+    syncs = any("syncs_inside" in record.measurements[each].flags for each in (case, base))
+    return lagging[0] != lagging[1] and not syncs
 
 
 def absolutes(record: ComparisonRecord) -> dict[int, Absolute]:

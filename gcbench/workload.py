@@ -127,6 +127,12 @@ class Workload:
         moved._spacers = spacers
         return moved
 
+    def warmed(self) -> Self:
+        """The same module and input, with nothing that runs last in a preparation."""
+        work = copy.copy(self)
+        work._before, work.cold, work.repeatable = None, False, self.mode == "infer"
+        return work
+
     def again(self) -> Self:
         """Rebuild the module and the input in as little memory as they need."""
         return self._over(copy.deepcopy(self.module), lambda x: x.detach().clone())

@@ -242,7 +242,7 @@ def test_out_of_memory_is_a_row_and_leaves_none_behind(modules):
 
 @on_gpu
 def test_known_answers_and_copies_are_found():
-    found = list(trials.run(Axes(device="cuda"), 1, 1.5, 0, wait=True, tell=print))
+    found = list(trials.run(Axes(device="cuda"), 1, 4.0, 0, wait=True, tell=print))
     assert sum(each.holds for each in found) >= len(found) - 1
     assert not any(each.false for each in found)
 

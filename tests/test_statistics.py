@@ -1,6 +1,7 @@
 """Intervals, ratios and verdicts against slow and obvious versions of themselves."""
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 
@@ -453,3 +454,27 @@ def test_what_the_machine_did_is_flagged_where_it_was_much(field, quiet_ns, much
         replicate = Replicate(((100,), (100,), (100,)), seen)
         record = record_of(Timing(tuple(light_arms(1)), (replicate,) * 6, "time"))
         assert machine_flags(record, summarise(record)) == expected
+
+
+@pytest.mark.parametrize(
+    ("exposed", "flags", "expected"),
+    [
+        ((0, 0), (), "slower"),
+        ((9, 9), (), "slower"),
+        ((0, 9), (), "untrusted"),
+        ((9, 0), (), "untrusted"),
+        ((0, 4), (), "slower"),
+        ((0, 9), ("syncs_inside",), "slower"),
+    ],
+)
+def test_a_host_that_lags_for_one_of_two_makes_their_ratio_untrusted(exposed, flags, expected):
+    arms = (*(Arm("case", case, 0, 1) for case in (0, 1)), Arm("aa", 0, 0, 1), Arm("copy", 0, 0, 1))
+    quiet = Disturbance(1, 1, 0, 0)
+    replicates = tuple(
+        Replicate(tuple((ns + i,) * 9 for ns in (100, 300, 100, 50)), quiet, (*exposed, 0, 0))
+        for i in range(12)
+    )
+    record = record_of(Timing(arms, replicates, "time"))
+    second = replace(record.measurements[1], flags=flags)
+    record = replace(record, measurements=(record.measurements[0], second))
+    assert summarise(record)[1].verdict == expected

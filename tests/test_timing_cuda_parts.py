@@ -92,8 +92,8 @@ def test_a_call_that_fills_the_queue_is_timed_as_what_the_device_does():
     assert reading.durations_ns == [[5_000, 1_300 * 3_000]] * 5
     assert not reading.exposed
     assert reading.discarded == 0
-    # a wait is no longer than the queue takes to fill
-    assert max(gpu.waited) < 11 * MS
+    # no wait is longer than the queue of a slow host takes to fill
+    assert max(gpu.waited) < 26 * MS
 
 
 def test_a_host_that_lags_behind_a_filled_queue_is_told():

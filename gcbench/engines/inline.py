@@ -123,12 +123,12 @@ def _time_what_runs(
 
 def _spent(attempt: Attempt, setting: Setting) -> Attempt:
     """Add what is looked at after the timing, where the device is one that tells of it."""
-    case, rng = attempt.measurement.case, random.Random(setting.seed)
+    case, rng = replace(attempt.measurement.case, cache="warm"), random.Random(setting.seed)
     if attempt.work is None or case.device == "cpu":
         return attempt
     clock = clock_of(case.device)
     assert isinstance(clock, CudaClock)
-    work = _dressed(attempt.work.elsewhere(rng), case, rng)
+    work = _dressed(attempt.work.elsewhere(rng).warmed(), case, rng)
     return replace(attempt, measurement=spent(work, attempt.measurement, clock))
 
 

@@ -1,6 +1,7 @@
 """What a case does on a GPU beside its memory: how it is launched, what it launches and uses."""
 
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,8 @@ from gcbench.workload import Replayed, Rotated, Workload
 
 # kernels that are named, those that take longest first, each with so much of its name
 TOP_KERNELS, LONGEST_NAME = 5, 72
+# what names of kernels begin with that says nothing of them
+_NOISE = re.compile(r"^(void |std::enable_if<.*?>::type )|at::native::|\(anonymous namespace\)::")
 
 
 def launched(
@@ -62,9 +65,12 @@ def _replayed(work: Workload, measured: Measurement) -> Replayed:
 
 
 def spent(work: Work, measured: Measurement, clock: CudaClock) -> Measurement:
-    """Add the energy that a call takes. It comes after the timing, since heat stays in the part."""
-    # what a preparation makes the device do would be in it
-    if work.cold or measured.case.mode == "backward":
+    """Add the energy that a call takes. It comes after the timing, since heat stays in the part.
+
+    Nothing of a backward pass alone: what prepares it would be in it. So would a flush of the
+    cache, so `work` is to be a warm one.
+    """
+    if measured.case.mode == "backward":
         return measured
     cells = {**measured.metrics, "energy_mj": launch.energy_mj(clock, work)}
     return replace(measured, metrics=cells)
@@ -98,5 +104,5 @@ def top_text(kernels: Sequence[Kernel]) -> Cell:
 
 
 def _short(name: str) -> str:
-    plain = name.removeprefix("void ")
+    plain = _NOISE.sub("", name)
     return plain if len(plain) <= LONGEST_NAME else f"{plain[: LONGEST_NAME - 3]}..."

@@ -22,6 +22,8 @@ from gcbench.timing.gpu import Event, Gpu, Waiter
 # would not show the clock
 SPARE = 2.0
 FIRST_WAIT_NS, LEAST_WAIT_NS, LONGEST_WAIT_NS = 5_000_000, 200_000, 50_000_000
+# so long a slow host takes to fill the driver's queue
+FILLING_NS = 25_000_000
 # a batch of the most rounds that fitted has to hold so often before a larger one is tried; twice as
 # often after each that did not fit
 PATIENCE = 8
@@ -186,7 +188,7 @@ class CudaClock:
             part = rounds[: pace.rounds]
             samples = [sample for turns in part for sample in turns]
             return [self._behind_a_wait(samples, pace.wait_ns(len(part)))], len(part)
-        waits_ns = {"fits": pace.wait_ns(1), "fills": FIRST_WAIT_NS, "syncs": LEAST_WAIT_NS}
+        waits_ns = {"fits": pace.wait_ns(1), "fills": FILLING_NS, "syncs": LEAST_WAIT_NS}
         return [self._behind_a_wait([each], waits_ns[each.work.queueing]) for each in rounds[0]], 1
 
     def _missed(self, batches: Sequence[Batch], rounds: int, pace: Pace) -> bool:
