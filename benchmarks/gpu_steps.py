@@ -139,7 +139,8 @@ def _cycles_per_ns(machine: "Machine", cycles: int) -> float:
     machine.gpu.cycles(cycles)
     end.record()
     machine.gpu.synchronize()
-    return cycles / (1e6 * start.elapsed_time(end))
+    # the shortest may be read as no time at all
+    return cycles / max(1e6 * start.elapsed_time(end), 1.0)
 
 
 def event_pair(setting: Setting) -> Read:
