@@ -139,7 +139,8 @@ def _cycles_per_ns(machine: "Machine", cycles: int) -> float:
     machine.gpu.cycles(cycles)
     end.record()
     machine.gpu.synchronize()
-    return cycles / (1e6 * start.elapsed_time(end))
+    # the shortest may be read as no time at all
+    return cycles / max(1e6 * start.elapsed_time(end), 1.0)
 
 
 def event_pair(setting: Setting) -> Read:
@@ -256,12 +257,15 @@ def table(setting: Setting) -> Read:
 
 
 def cold(setting: Setting) -> Read:
-    """The GC block at 8x256x56x56, cold and warm."""
+    """The GC block at 8x256x56x56, cold and warm, with its energy and its kernels."""
     run = setting.kept("bench-8x256x56x56-cache")
-    rows = setting.rows(run, "bench", "gc", "--quick", "--batch", "8", "--pair", "cache")
-    for cache in ("cold", "warm"):
-        yield f"{cache}_us", _row(rows, cache=cache)["latency_us"]
-    yield "floor_us", _row(rows, cache="cold")["floor_us"]
+    rows = setting.rows(run, "bench", "gc", "--quick", "-v", "--batch", "8", "--pair", "cache")
+    cold, warm = (_row(rows, cache=cache) for cache in ("cold", "warm"))
+    yield "cold_us", cold["latency_us"]
+    yield "warm_us", warm["latency_us"]
+    yield "floor_us", cold["floor_us"]
+    yield "kernels", warm["kernels_per_call"]
+    yield "warm_energy_mj", warm["energy_mj"]
 
 
 def check(setting: Setting) -> Read:

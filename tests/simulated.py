@@ -140,15 +140,13 @@ class Simulation:
 
         return apply
 
+    def copied(self, x):
+        self.spend(LAUNCH_NS, 2 * x.nbytes / BYTES_PER_NS)
+
     def recorded(self, work):
         if type(work.module).__name__ == "AsksStream":
             raise RuntimeError("operation not permitted when stream is capturing")
         return Graph(self, work), None
-
-    def clock_of(self, device, regime="burst"):
-        if device == "cpu":
-            return CpuClock()
-        return CudaClock(self.gpu, self.gpu.now, self.gpu.sleep, regime)
 
     def flush(self, size_bytes, device):
         return lambda: self.gpu.do(3 * size_bytes / BYTES_PER_NS)
@@ -165,40 +163,59 @@ class Simulation:
             yield
 
 
-def install():
-    """Make gcbench use the simulated GPU in this process, and in the workers that it starts."""
-    simulation = Simulation()
-    gpu, measure = simulation.gpu, measuring.measure
+def divert(patch, gpu, calls):
+    """Make the tensors of cases on the CPU, and let calls take the time of a GPU.
+
+    `patch` sets an attribute; of `calls` it is what modules, copies, captures and flushes do.
+    """
     make_workload, make_input = trying.make_workload, inline.make_input
 
     class Copy(workload.Copy):
         def call(self):
-            simulation.spend(LAUNCH_NS, 2 * self.x.nbytes / BYTES_PER_NS)
+            calls.copied(self.x)
+
+    def clock_of(device, regime="burst"):
+        return CpuClock() if device == "cpu" else CudaClock(gpu, gpu.now, gpu.sleep, regime)
+
+    called = dict.fromkeys(("eager", "graph"), lambda: calls.called)
+    patch(
+        trying, "make_workload", lambda m, case, device, *more: make_workload(m, case, "cpu", *more)
+    )
+    patch(trying, "clock_of", clock_of)
+    patch(trying, "cache_flush", calls.flush)
+    patch(inline, "make_input", lambda case, device, seed: make_input(case, "cpu", seed))
+    patch(inline, "clock_of", clock_of)
+    patch(inline, "Copy", Copy)
+    patch(runtimes, "APPLIES", {**runtimes.APPLIES, **called})
+    patch(workload, "recorded", calls.recorded)
+
+
+def install():
+    """Make gcbench use the simulated GPU in this process, and in the workers that it starts."""
+    simulation = Simulation()
+    gpu, measure = simulation.gpu, measuring.measure
+    divert(setattr, gpu, simulation)
 
     def measured(*given, **named):
         with simulation.tensors():
             return measure(*given, **named)
 
-    timing_gpu.TorchGpu = lambda device: gpu
-    trying.clock_of = inline.clock_of = measuring._clock = simulation.clock_of
+    measuring.measure, measuring._clock = measured, trying.clock_of
+    measuring._random = _random
+    # without noise one reading is as good as many
+    measuring.MOST, measuring.SUSTAINED_S = 10, 0.3
     trying.time = measuring.time = SimpleNamespace(
         perf_counter=lambda: gpu.host_ns / 1e9, perf_counter_ns=gpu.now
     )
-    trying.make_workload = lambda m, case, device, *more: make_workload(m, case, "cpu", *more)
-    inline.make_input = lambda case, device, seed: make_input(case, "cpu", seed)
-    inline.Copy = Copy
+    # no module is called: nothing of it need be looked at, be there twice, or be loaded before
     trying._require_block, trying.eagerly = lambda work, case: None, lambda module, x: x
-    trying.cache_flush = simulation.flush
-    workload.recorded = simulation.recorded
-    # a module that is never called need not be there twice, nor the CPU's be tried first
     workload.copy = SimpleNamespace(deepcopy=lambda module: module)
+    workload.elsewhere = lambda x, rng: x
     inline.load_all = lambda: None
-    runtimes.APPLIES |= dict.fromkeys(("eager", "graph"), lambda: simulation.called)
     runtimes.APPLIES["compile"] = simulation.compiling
     runtimes.session = runtimes.settled = lambda cases: nullcontext()
     runtimes.graphs = lambda case: simulation.compiled
-    measuring.measure = measured
-    measuring._random = _random
+    timing_gpu.TorchGpu = lambda device: gpu
     fresh._START = fresh._START.replace(WORKER, INSTALLING + WORKER)
     return simulation
 

@@ -5,13 +5,15 @@ import gc
 import itertools
 import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
+import simulated
 import torch
 from fake_gpu import FakeGpu
 
-from gcbench import engines, environment, runtimes, tables, workload
+from gcbench import engines, environment, tables, workload
 from gcbench.engines import alone, inline, isolated, trying
 from gcbench.engines.attempts import ProcessTaintedError, Taint
 from gcbench.engines.jobs import Job
@@ -76,28 +78,17 @@ def gpu(monkeypatch, tmp_path):
             out.register_hook(lambda gradient: fake.do(DEVICE_NS) and None)
         return out
 
-    class Copy(workload.Copy):
-        def call(self):
-            fake.host_ns += 10_000
-            fake.do(DEVICE_NS / 10)
+    def copied(x):
+        fake.host_ns += 10_000
+        fake.do(DEVICE_NS / 10)
 
-    makers = {"make_workload": trying.make_workload, "make_input": inline.make_input}
-    monkeypatch.setattr(
-        trying, "make_workload", lambda m, c, d, *more: makers["make_workload"](m, c, "cpu", *more)
+    calls = SimpleNamespace(
+        called=applied,
+        copied=copied,
+        recorded=lambda work: (Graph(fake), None),
+        flush=lambda size, device: lambda: fake.do(1.5 * size),
     )
-    monkeypatch.setattr(
-        inline, "make_input", lambda c, d, seed: makers["make_input"](c, "cpu", seed)
-    )
-    monkeypatch.setattr(inline, "Copy", Copy)
-    for module in (trying, inline):
-        monkeypatch.setattr(
-            module,
-            "clock_of",
-            lambda device, regime="burst": CudaClock(fake, fake.now, fake.sleep, regime),
-        )
-    monkeypatch.setitem(runtimes.APPLIES, "eager", lambda: applied)
-    monkeypatch.setitem(runtimes.APPLIES, "graph", lambda: applied)
-    monkeypatch.setattr(workload, "recorded", lambda work: (Graph(fake), None))
+    simulated.divert(monkeypatch.setattr, fake, calls)
     # the device exists in this process alone
     monkeypatch.setattr(engines, "_may_break", lambda comparison: False)
     monkeypatch.setattr(environment, "resolve_device", lambda named: named)
@@ -106,7 +97,6 @@ def gpu(monkeypatch, tmp_path):
         monkeypatch.setattr(module, "device_id", lambda device: "cuda-fake")
     monkeypatch.setattr(environment, "free_bytes", lambda device: 2**33)
     monkeypatch.setattr(environment, "last_level_cache_bytes", lambda device: 2**16)
-    monkeypatch.setattr(trying, "cache_flush", lambda size, device: lambda: fake.do(1.5 * size))
     fake.given_back = []
     monkeypatch.setattr(launch, "ENERGY_NS", 20_000_000)
     fake.answers = True

@@ -1,6 +1,7 @@
 """gcbench from wheels alone, without an index, in what a machine with a GPU holds: Python 3.12 with
 torch 2.11."""
 
+import csv
 import os
 import shutil
 import subprocess
@@ -67,6 +68,10 @@ def there(tmp_path_factory):
     shutil.rmtree(folder)
 
 
+def statuses(table):
+    return [row["status"] for row in csv.DictReader(table.splitlines())]
+
+
 def test_it_is_the_wheel_and_torch_2_11(there):
     said = there("-c", "import gcbench, torch; print(gcbench.__file__, torch.__version__)").stdout
     gcbench, torch = said.split()
@@ -76,22 +81,22 @@ def test_it_is_the_wheel_and_torch_2_11(there):
 
 
 def test_blocks_are_compared(there):
-    csv = there("-m", "gcbench", "bench", "gc", "se", "--size", "8", *SMALL, "--format", "csv")
-    header, *rows = csv.stdout.splitlines()
-    status = header.split(",").index("status")
-    assert [row.split(",")[status] for row in rows] == ["ok", "ok"]
+    shape = ("--size", "8", *SMALL)
+    done = there("-m", "gcbench", "bench", "gc", "se", *shape, "--format", "csv")
+    assert statuses(done.stdout) == ["ok", "ok"]
 
 
 def test_a_sweep_is_measured(there, tmp_path):
-    grid = ("sweep", "gc", "--size", "4,8", *SMALL, "-o", tmp_path / "run.jsonl")
-    assert "2 ok" in there("-m", "gcbench", *grid).stderr
-    assert (tmp_path / "run.jsonl").stat().st_size > 0
+    run = tmp_path / "run.jsonl"
+    there("-m", "gcbench", "sweep", "gc", "--size", "4,8", *SMALL, "-o", run)
+    done = there("-m", "gcbench", "report", run, "--format", "csv")
+    assert statuses(done.stdout) == ["ok", "ok"]
 
 
 def test_the_machine_is_checked(there):
-    assert (
-        "trials of" in there("-m", "gcbench", "check", "--repeat", "1", "--max-time", "1s").stdout
-    )
+    trials = ("check", "--repeat", "1", "--max-time", "1s")
+    # a busy machine is not to be believed, and that is what it says
+    assert "trials of" in there("-m", "gcbench", *trials, allowed=(0, UNTRUSTED)).stdout
 
 
 def test_a_network_is_counted(there):
