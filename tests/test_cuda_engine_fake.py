@@ -81,7 +81,7 @@ def gpu(monkeypatch, tmp_path):
         out = module(x)
         fake.host_ns += HOST_NS
         fake.do(DEVICE_NS)
-        if out.requires_grad:
+        if isinstance(out, torch.Tensor) and out.requires_grad:
             out.register_hook(lambda gradient: fake.do(DEVICE_NS) and None)
         return out
 

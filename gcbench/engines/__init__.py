@@ -49,9 +49,28 @@ def compare_on(
 
     A device of None is the machine's default.
     """
+    return _on_each(
+        devices, lambda device: compare(names, replace(axes, device=device), baseline, pair)
+    )
+
+
+def compare_inside_on(
+    devices: Sequence[str | None],
+    network: Network,
+    insertions: Sequence[Insertion],
+    ratios: Sequence[int],
+    axes: Axes,
+) -> list[Comparison]:
+    """Put a network beside itself on each of some devices; see `compare_inside`, `compare_on`."""
+    return _on_each(
+        devices,
+        lambda device: compare_inside(network, insertions, ratios, replace(axes, device=device)),
+    )
+
+
+def _on_each(devices: Sequence[str | None], make: Callable[[str], Comparison]) -> list[Comparison]:
     found = list(dict.fromkeys(map(environment.resolve_device, devices)))
-    made = [compare(names, replace(axes, device=device), baseline, pair) for device in found]
-    return [replace(each, kind=spec.kind_among(each.device, found)) for each in made]
+    return [replace(make(each), kind=spec.kind_among(each, found)) for each in found]
 
 
 def compare_inside(
