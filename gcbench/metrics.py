@@ -17,20 +17,23 @@ class Metric(Entry):
     columns: tuple[str, ...]
 
 
+# what else is known of MACs: products without a formula, and what other counters say
+WITNESSES = ("uncounted_products", "macs_fvcore", "macs_torch")
+
 METRICS: Registry[Metric] = Registry(
     "metric",
     (
         Metric(
             "parameters",
             "gcbench.counting.parameters:parameters",
-            "trainable and frozen parameters (fvcore)",
+            "parameters of the module that is called, trainable or not",
             ("params",),
         ),
         Metric(
             "macs",
             "gcbench.counting.macs:macs",
             "multiply-accumulates of one forward pass, and what was not counted",
-            ("macs", "macs_counter", "uncounted_ops"),
+            ("macs", "macs_counter", "uncounted_ops", *WITNESSES),
         ),
         Metric(
             "bytes",
@@ -41,7 +44,7 @@ METRICS: Registry[Metric] = Registry(
         Metric(
             "memory",
             "gcbench.counting.memory:memory",
-            "peak bytes alive during one call, predicted on the meta device",
+            "peak bytes alive during one call, predicted where it is not measured",
             ("peak_memory_bytes", "activation_memory_bytes", "memory_source"),
         ),
         Metric(
