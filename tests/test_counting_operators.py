@@ -14,6 +14,9 @@ from gcbench.counting.account import watched as account_of
 from gcbench.counting.operators import OPERATORS, macs_of, may_multiply
 from gcbench.workload import Workload
 
+# torch says once of compressed sparse tensors that they are not final
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
+
 aten = torch.ops.aten
 
 
@@ -198,7 +201,6 @@ DENSE = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Sparse:UserWarning")
 @pytest.mark.parametrize("name", DENSE)
 def test_a_product_costs_the_multiplications_of_the_loops_that_give_its_numbers(name):
     call, loops = DENSE[name]
