@@ -19,7 +19,7 @@ Mode = Literal["infer", "train", "backward"]
 Runtime = Literal["eager", "compile", "graph"]
 Cache = Literal["warm", "cold"]
 Regime = Literal["burst", "sustained"]
-CounterName = Literal["auto", "fvcore", "torch", "formula"]
+CounterName = Literal["auto", "gcbench", "fvcore", "torch", "formula"]
 Switch = Literal["on", "off"]
 
 CHOICES: dict[str, Any] = {

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from gcbench import blocks, environment, modules, networks, peaks, runtimes, spec
 from gcbench.engines.alone import Tell, alone_on
+from gcbench.engines.counted import require_buildable
 from gcbench.engines.inline import Inline
 from gcbench.engines.isolated import Isolated
 from gcbench.engines.jobs import Engine, Job, Listener
@@ -94,7 +95,10 @@ def _possible(comparison: Comparison) -> Comparison:
         why_not = runtimes.why_not(case)
         if why_not:
             raise UsageError(f"--runtime {case.runtime}: {why_not}")
-        modules.build_meta(case)
+    for case in comparison.cases:
+        if modules.is_known(case):
+            modules.build_meta(case)
+    require_buildable([case for case in comparison.cases if not modules.is_known(case)])
     return comparison
 
 
