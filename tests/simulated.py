@@ -23,7 +23,7 @@ from gcbench import runtimes, workload
 from gcbench.engines import fresh, inline, trying
 from gcbench.peaks import measuring
 from gcbench.timing import gpu as timing_gpu
-from gcbench.timing import replicates
+from gcbench.timing import launch, replicates
 from gcbench.timing.clocks import CpuClock
 from gcbench.timing.cuda import CudaClock
 
@@ -204,8 +204,9 @@ def install():
 
     measuring.measure, measuring._clock = measured, trying.clock_of
     measuring._random = _random
-    # without noise one reading is as good as many, and nothing heats the device
-    measuring.MOST, measuring.SUSTAINED_S, replicates.HEAT_NS = 10, 0.3, 100_000_000
+    # without noise few readings are as good as many, and nothing heats the device
+    measuring.MOST, measuring.SUSTAINED_S = 10, 0.3
+    launch.ENERGY_NS, replicates.HEAT_NS = 20_000_000, 100_000_000
     trying.time = measuring.time = SimpleNamespace(
         perf_counter=lambda: gpu.host_ns / 1e9, perf_counter_ns=gpu.now
     )
