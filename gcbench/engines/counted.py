@@ -7,10 +7,11 @@ input, after its first call.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -24,6 +25,9 @@ from gcbench.metrics import METRICS
 from gcbench.records import Measurement
 from gcbench.spec import ELEMENT_BYTES, Case, CounterName, Mode
 from gcbench.workload import Workload, make_workload
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def require_buildable(cases: Sequence[Case]) -> None:
@@ -62,10 +66,14 @@ def foretold(
 
 
 def without_numbers(
-    case: Case, seed: int, counter: CounterName = "auto", witnesses: bool = False
+    case: Case,
+    seed: int,
+    counter: CounterName = "auto",
+    witnesses: bool = False,
+    build_meta: "Callable[[Case], nn.Module]" = modules.build_meta,
 ) -> Measurement:
     """Count a case on the meta device, in this process; see `foretold`."""
-    module = modules.build_meta(case)
+    module = build_meta(case)
 
     def ready(mode: Mode) -> Workload:
         work = on_meta_device(module, replace(case, mode=mode))

@@ -6,6 +6,7 @@ where it has none, it is called on the meta device, at the speed of that, or els
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from gcbench import blocks, modules, sweep
 from gcbench.counting import Subject
@@ -14,6 +15,9 @@ from gcbench.engines.jobs import SILENT, Job, Listener, record_of
 from gcbench.errors import UsageError
 from gcbench.records import ComparisonRecord, Measurement
 from gcbench.spec import Case, CounterName, Network
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # modules are made once for all shapes; a grid's fastest axis is the size
 KEPT_MODULES = 256
@@ -51,7 +55,7 @@ class Static:
         """Count a block that has closed forms; None of anything else."""
         if case.network is not None or not modules.is_ours(case):
             return None
-        module = self._meta(case.spec, case.channels, case.ratio)
+        module = self._built(case)
         if not blocks.has_closed_forms(module):
             return None
         return measured(
@@ -64,6 +68,12 @@ class Static:
             )
         )
 
+    def _built(self, case: Case) -> "nn.Module":
+        """The module of a case, without its numbers; of a block one for all shapes."""
+        if case.network is not None:
+            return modules.build_meta(case)
+        return self._meta(case.spec, case.channels, case.ratio)
+
     def _by_call(self, case: Case, seed: int, counter: CounterName) -> Measurement:
         """Count a case by calling it: without numbers where its code was seen to run so."""
         code = (case.spec, case.network)
@@ -71,7 +81,7 @@ class Static:
             found = foretold(case, seed, counter)
             self._runs_on_meta[code] = is_counted(found)
         elif self._runs_on_meta[code]:
-            found = without_numbers(case, seed, counter)
+            found = without_numbers(case, seed, counter, build_meta=self._built)
         else:
             return on_cpu(case, seed, counter)
         return found if is_counted(found) else on_cpu(case, seed, counter)
