@@ -55,6 +55,9 @@ def packed_weights(module: nn.Module) -> Iterator[Tensor]:
     """Every tensor that quantized layers pack away, each object that packs some once."""
     seen: set[int] = set()
     for part in module.modules():
+        # torch's usual layers pack nothing, and are most of what there is
+        if type(part).__module__.startswith("torch.nn.modules."):
+            continue
         for packed in vars(part).values():
             if isinstance(packed, torch.ScriptObject) and id(packed) not in seen:
                 seen.add(id(packed))

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch._ops import HigherOrderOperator
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from gcbench.counting.operators import is_convolution, macs_of, may_multiply, name_of
@@ -283,8 +282,15 @@ class _ComplexConvolutions(TorchFunctionMode):
         return result
 
 
-def _tensors(values: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+def _tensors(value: Any) -> list[Tensor]:
+    """The tensors of an operator's arguments or results, which are nested no deeper than lists."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, list | tuple):
+        return [tensor for each in value for tensor in _tensors(each)]
+    if isinstance(value, dict):
+        return [tensor for each in value.values() for tensor in _tensors(each)]
+    return []
 
 
 def _storages(tensors: Iterable[Tensor]) -> list[torch.UntypedStorage]:
