@@ -68,11 +68,13 @@ def _verify() -> None:
             result = f"not compared: {found.missing}"
         else:
             result = f"{found.difference:<9.2g}" + ("" if found.equal else "DIFFERS ")
-            result += f"set equal: {found.set_equal}" if found.set_equal else "as they come"
+            result += f"matched by: {found.set_equal}" if found.set_equal else "identical"
         print(f"{found.ours:<{ours}}  {found.theirs:<{theirs}}  {result}")
     print("the largest difference of any number of the outputs, in float64, with the same weights")
+    for defect in equality.DEFECTS:
+        print(f"defect of {defect.library} {defect.version}: {defect.words} ({defect.here})")
     for name, why in equality.NO_EQUAL.items():
-        print(f"no equal: {name}: {why}")
+        print(f"no counterpart: {name}: {why}")
     if any(not found.missing and not found.equal for found in findings):
         raise typer.Exit(faults.UNTRUSTED)
 

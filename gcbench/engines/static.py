@@ -39,7 +39,7 @@ class Static:
             return Measurement(case, "skipped", why_not)
         try:
             meta = (
-                self._meta(case.spec, case.channels, case.ratio)
+                self._meta(case.spec, case.channels, case.ratio, _bound_to(case))
                 if case.network is None
                 else modules.build_meta(case)
             )
@@ -60,3 +60,8 @@ class Static:
         # to be counted is all that was asked of it
         status: Status = "error" if cells["macs"] is None else "ok"
         return Measurement(case, status, "; ".join(reasons) or None, cells, flags)
+
+
+def _bound_to(case: Case) -> tuple[int, int] | None:
+    """The size that a block is built for; None where one module serves every size."""
+    return (case.height, case.width) if blocks.is_bound(case.spec) else None
