@@ -64,6 +64,14 @@ class BlockEntry(Entry):
     fusion: str = ""
     order: str = ""
 
+    @property
+    def tier(self) -> str:
+        """What the block's cost grows like: quadratic in N, linear with C^2, or neither."""
+        terms = self.order.split(" + ")
+        if "C N^2" in terms:
+            return "quadratic"
+        return "linear" if "C^2 N" in terms else "light"
+
 
 _HERE = "gcbench.blocks"
 
@@ -105,7 +113,7 @@ BLOCKS: Registry[BlockEntry] = Registry(
             f"{_HERE}.nl:NonLocal",
             "Non-local: an attention map of its own for every query, O(N^2)",
             "arXiv 1711.07971, eq. 1-6",
-            context="a map for each query",
+            context="a map per query",
             transform="values and output",
             fusion="add",
             order="C^2 N + C N^2",
@@ -118,14 +126,14 @@ BLOCKS: Registry[BlockEntry] = Registry(
             context="average",
             transform="k taps along the channels",
             fusion="scale",
-            order="C",
+            order="C log(C)",
         ),
         BlockEntry(
             "cbam",
             f"{_HERE}.cbam:ConvolutionalBlockAttention",
             "Convolutional Block Attention Module: channels gated, then positions",
             "arXiv 1807.06521, eq. 1-3",
-            context="average and maximum, over positions, then channels",
+            context="mean and maximum, of positions, then channels",
             transform="shared bottleneck, then k x k",
             fusion="scale, twice",
             order="N + C^2",
@@ -177,7 +185,7 @@ BLOCKS: Registry[BlockEntry] = Registry(
             "arXiv 1810.11579",
             context="n maps for all queries",
             transform="none on n descriptors",
-            fusion="each position mixes, add",
+            fusion="mixed by position, add",
             order="C^2 N",
         ),
         BlockEntry(
@@ -187,7 +195,7 @@ BLOCKS: Registry[BlockEntry] = Registry(
             "arXiv 1812.01243",
             context="d maps for all queries",
             transform="values and output",
-            fusion="each position mixes, add",
+            fusion="mixed by position, add",
             order="C^2 N",
         ),
         BlockEntry(
@@ -197,7 +205,7 @@ BLOCKS: Registry[BlockEntry] = Registry(
             "arXiv 2105.02358",
             context="S learnt memories",
             transform="C x C before and after",
-            fusion="each position mixes, add, ReLU",
+            fusion="mixed by position, add, ReLU",
             order="C^2 N",
         ),
         BlockEntry(
@@ -207,7 +215,7 @@ BLOCKS: Registry[BlockEntry] = Registry(
             "arXiv 1907.13426",
             context="K maps for all queries, by EM",
             transform="C x C before and after",
-            fusion="each position mixes, add, ReLU",
+            fusion="mixed by position, add, ReLU",
             order="C^2 N",
         ),
         BlockEntry(
@@ -225,7 +233,7 @@ BLOCKS: Registry[BlockEntry] = Registry(
             f"{_HERE}.apnb:AsymmetricPyramidNonLocal",
             "Asymmetric Pyramid Non-local: a map for every query over 110 pooled keys",
             "arXiv 1908.07678",
-            context="a map for each query over pooled keys",
+            context="a map per query over pooled keys",
             transform="values and output",
             fusion="concatenate, C x 2C",
             order="C^2 N",
@@ -235,7 +243,7 @@ BLOCKS: Registry[BlockEntry] = Registry(
             f"{_HERE}.cc:CrissCrossAttention",
             "Criss-Cross Attention: a map for every query over its row and column, twice",
             "arXiv 1811.11721",
-            context="a map for each query over row and column",
+            context="a map per query over row and column",
             transform="values",
             fusion="add, twice",
             order="C^2 N + C N^1.5",
@@ -245,7 +253,7 @@ BLOCKS: Registry[BlockEntry] = Registry(
             f"{_HERE}.dnl:DisentangledNonLocal",
             "Disentangled Non-local: a whitened map for every query, and one for all",
             "arXiv 2006.06668",
-            context="a map for each query, one for all",
+            context="a map per query, and one for all",
             transform="values and output",
             fusion="add",
             order="C^2 N + C N^2",
@@ -255,7 +263,7 @@ BLOCKS: Registry[BlockEntry] = Registry(
             f"{_HERE}.mhsa:MultiHeadSelfAttention",
             "Multi-head self-attention: a map for every query and head, fused where it can be",
             "arXiv 1706.03762",
-            context="a map for each query and head",
+            context="a map per query and head",
             transform="values and output",
             fusion="add",
             order="C^2 N + C N^2",
@@ -265,7 +273,7 @@ BLOCKS: Registry[BlockEntry] = Registry(
             f"{_HERE}.bot:BottleneckAttention",
             "Bottleneck Transformer's attention: relative positions, for one size of map",
             "arXiv 2101.11605",
-            context="a map for each query and head, with positions",
+            context="a map per query and head, with positions",
             transform="values",
             fusion="replaces x",
             order="C^2 N + C N^2",
@@ -418,7 +426,7 @@ def _undrawn() -> "TorchFunctionMode":
 def closed_form(module: "nn.Module", shape: Shape) -> dict[str, int] | None:
     """Evaluate the block's closed forms at (B, C, H, W); None where it has none."""
     block: Any = module
-    if not _has_closed_form(block):
+    if not has_closed_form(block):
         return None
     cells: dict[str, int] = block.closed_form(**block.letters(shape))
     return cells
@@ -435,15 +443,16 @@ def alive_bytes(module: "nn.Module", case: Case) -> int | None:
 def flags(module: "nn.Module") -> tuple[str, ...]:
     """What the block itself finds special about its configuration."""
     block: Any = module
-    return tuple(block.flags()) if _has_closed_form(block) and hasattr(block, "flags") else ()
+    return tuple(block.flags()) if has_closed_form(block) and hasattr(block, "flags") else ()
 
 
 def has_closed_forms(block: object) -> bool:
     """Tell whether a block has closed forms of everything, memory included."""
-    return _has_closed_form(block) and callable(getattr(block, "alive_bytes", None))
+    return has_closed_form(block) and callable(getattr(block, "alive_bytes", None))
 
 
-def _has_closed_form(block: object) -> bool:
+def has_closed_form(block: object) -> bool:
+    """Tell whether a block has closed forms of parameters, MACs and elements that must move."""
     # both, so that an attribute of a user's module that happens to have one name is left alone
     return all(callable(getattr(block, name, None)) for name in ("letters", "closed_form"))
 

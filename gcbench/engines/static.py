@@ -1,7 +1,7 @@
 """What cases cost on paper, and nothing else: thousands of them in a second.
 
 Where a block has closed forms they speak, and `macs_counter` and `memory_source` are `formula`;
-where it has none, it is run on the meta device, at the speed of that.
+where it has none, or none of memory, it is run on the meta device for that, at the speed of that.
 """
 
 from functools import lru_cache
@@ -47,7 +47,7 @@ class Static:
             return Measurement(case, "error", str(error))
         formed = blocks.has_closed_forms(meta)
         if counter == "auto":
-            counter = "formula" if formed else "torch"
+            counter = "formula" if blocks.has_closed_form(meta) else "torch"
         subject = Subject(
             case,
             meta,

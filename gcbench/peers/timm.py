@@ -70,6 +70,7 @@ LAYERS = {
 }
 
 NAMES = tuple(LAYERS)
+NEEDED = {"ge": "use_mlp=false"}
 
 
 def factory(name: str) -> Callable[..., Any]:
