@@ -49,3 +49,19 @@ def expanded(names: Iterable[str]) -> list[str]:
         # a block that is named, or in two groups, is not meant twice
         found += [each for each in groups[wanted] if each not in found]
     return found
+
+
+def inserted(texts: Iterable[str]) -> list[str]:
+    """Put one insertion for each of its blocks in the place of that of a group: `@light@c4.last`.
+
+    Raises UsageError where there is no such group.
+
+    >>> inserted(["gc@c4.last", "@quadratic@c5.last"])[:3]
+    ['gc@c4.last', 'nl@c5.last', 'dnl@c5.last']
+    """
+    found: list[str] = []
+    for text in texts:
+        group, _, places = text.removeprefix(MARK).partition("@")
+        named = expanded([f"{MARK}{group}"]) if text.startswith(MARK) else []
+        found += [f"{name}@{places}" for name in named] or [text]
+    return found
