@@ -63,3 +63,11 @@ class DoubleAttention(nn.Module):
         params = 4 * C * n + 3 * n + C
         macs = B * N * (4 * C * n + 2 * n * n)
         return {"params": params, "macs": macs, "min_elements": 3 * B * C * N + params}
+
+    def alive_bytes(self, B: int, C: int, N: int, n: int, e: int) -> tuple[int, ...]:
+        """Bytes of e-byte elements that a forward pass holds, at each moment that may be its peak.
+
+        When z is written: features, maps, what was mixed, the descriptors, and what is given; with
+        a residual also the sum with x.
+        """
+        return (e * B * (3 * n * N + n * n + (2 if self.residual else 1) * C * N),)

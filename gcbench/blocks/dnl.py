@@ -100,3 +100,14 @@ class DisentangledNonLocal(nn.Module):
         params = 4 * C * d + 3 * d + C + (C + 1) + (2 * C if self.norm == "batch" else 0)
         macs = B * (4 * C * d * N + 2 * N * N * d + C * N + d * N)
         return {"params": params, "macs": macs, "min_elements": 3 * B * C * N + params}
+
+    def alive_bytes(self, B: int, C: int, N: int, d: int, e: int) -> tuple[int, ...]:
+        """Bytes of e-byte elements that a forward pass holds, at each moment that may be its peak.
+
+        In the softmax: logits and map, beside queries, keys and values. When z is written: values,
+        what was gathered by pairs, by all, and both together, and two of the size of z; in a norm
+        also two statistics, of 4 bytes at least.
+        """
+        statistics = 2 * C * max(e, 4) if self.norm == "batch" else 0
+        written = e * B * (3 * d * N + d + 2 * C * N) + statistics
+        return e * B * (3 * d * N + 2 * N * N), written

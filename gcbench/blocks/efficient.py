@@ -66,3 +66,10 @@ class EfficientAttention(nn.Module):
         params = 4 * C * d + 3 * d + C
         macs = B * N * (4 * C * d + 2 * d * d // self.heads)
         return {"params": params, "macs": macs, "min_elements": 3 * B * C * N + params}
+
+    def alive_bytes(self, B: int, C: int, N: int, d: int, e: int) -> tuple[int, ...]:
+        """Bytes of e-byte elements that a forward pass holds, at each moment that may be its peak.
+
+        When z is written: keys, queries and what was mixed, the descriptors, what is added, and z.
+        """
+        return (e * B * (3 * d * N + d * d // self.heads + 2 * C * N),)

@@ -77,3 +77,15 @@ class ExternalAttention(nn.Module):
         if self.project:
             params, macs = params + 2 * C * C + 3 * C, macs + N * 2 * C * C
         return {"params": params, "macs": B * macs, "min_elements": 3 * B * C * N + params}
+
+    def alive_bytes(self, B: int, C: int, N: int, S: int, e: int) -> tuple[int, ...]:
+        """Bytes of e-byte elements that a forward pass holds, at each moment that may be its peak.
+
+        While the map is normalised: it twice, and its sums. While y is made: its input and the map.
+        When z is written: the map, y, and two more of its size; in the norm also two statistics, of
+        4 bytes at least.
+        """
+        moments = [e * B * (2 * S * N + N), e * B * (S * N + 2 * C * N)]
+        if self.project:
+            moments.append(e * B * (S * N + 3 * C * N) + 2 * C * max(e, 4))
+        return tuple(moments)

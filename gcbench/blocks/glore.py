@@ -82,3 +82,13 @@ class GlobalReasoning(nn.Module):
         params = (C * s + s) + (C * n + n) + (n * n + n) + s * s + C * s + 2 * C
         macs = B * (N * (2 * C * s + C * n + 2 * s * n) + n * n * s + s * s * n)
         return {"params": params, "macs": macs, "min_elements": 3 * B * C * N + params}
+
+    def alive_bytes(self, B: int, C: int, N: int, n: int, s: int, e: int) -> tuple[int, ...]:
+        """Bytes of e-byte elements that a forward pass holds, at each moment that may be its peak.
+
+        When z is written: the projection, its shares, what comes back, nodes before and after, and
+        two of the size of z; in the norm also two statistics, of 4 bytes at least.
+        """
+        projections = 2 if self.normalize else 1
+        held = projections * n * N + s * N + 2 * s * n
+        return (e * B * (held + 2 * C * N) + 2 * C * max(e, 4),)

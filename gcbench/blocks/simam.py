@@ -52,3 +52,10 @@ class SimpleAttention(nn.Module):
         written once: 3 BCN elements.
         """
         return {"params": 0, "macs": 0, "min_elements": 3 * B * C * N}
+
+    def alive_bytes(self, B: int, C: int, N: int, e: int) -> tuple[int, ...]:
+        """Bytes of e-byte elements that a forward pass holds, at each moment that may be its peak.
+
+        In the gate and where z is written: the squares, two maps of such a size, and the variance.
+        """
+        return (e * B * (3 * C * N + C),)
