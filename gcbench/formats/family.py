@@ -58,9 +58,9 @@ def costs(rows: Sequence[Row]) -> Listing:
         notes.append(f"floor: least time on this machine, by its kept ceilings{busy * bool(flags)}")
     else:
         notes.append("no floor: this machine's ceilings are not known; gcbench peaks measures them")
-    formed = [row["spec"] for row in rows if row["macs_counter"] == "torch"]
-    if formed:
-        notes.append(f"counted on the meta device: {', '.join(map(str, dict.fromkeys(formed)))}")
+    called = [str(row["spec"]) for row in rows if row["macs_counter"] not in ("formula", None)]
+    if called:
+        notes.append(f"without a closed form, counted by a call: {', '.join(dict.fromkeys(called))}")
     return Listing(
         rows,
         Layout(
