@@ -63,7 +63,6 @@ class AsymmetricPyramidNonLocal(nn.Module):
             nn.Sequential(
                 nn.Conv2d(2 * channels, channels, 1),
                 nn.BatchNorm2d(channels),
-                nn.ReLU(inplace=True),
             )
             if fusion == "concat"
             else None
@@ -77,7 +76,10 @@ class AsymmetricPyramidNonLocal(nn.Module):
         attention = self.attention(query.flatten(2), self.pooled(query))  # (B, N, S)
         y = self.pooled(self.value(x)) @ attention.transpose(1, 2)  # (B, d, N)
         y = self.z(y.unflatten(2, x.shape[2:]))
-        return x + y if self.fuse is None else self.fuse(torch.cat([y, x], 1))
+        if self.fuse is None:
+            return x + y
+        # not relu(), whose gradient needs what it returned, and a network may add to that in place
+        return self.fuse(torch.cat([y, x], 1)).clamp_min(0)
 
     def pooled(self, x: Tensor) -> Tensor:
         """Average over the cells of the pyramid: (B, d, H, W) -> (B, d, S)."""

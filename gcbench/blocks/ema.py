@@ -57,7 +57,8 @@ class ExpectationMaximisationAttention(nn.Module):
         with torch.no_grad():
             mu, shares = self.fitted(self.conv1(x).flatten(2))
         rebuilt = torch.relu(mu @ shares.transpose(1, 2))  # (B, C, N)
-        return torch.relu(x + self.conv2(rebuilt.unflatten(2, x.shape[2:])))
+        # not relu(), whose gradient needs what it returned, and a network may add to that in place
+        return (x + self.conv2(rebuilt.unflatten(2, x.shape[2:]))).clamp_min(0)
 
     def fitted(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Fit the bases to y (B, C, N): the bases (B, C, K), and their shares (B, N, K)."""

@@ -59,7 +59,8 @@ class ExternalAttention(nn.Module):
         else:
             y = self.linear_1(attention)
         y = y.unflatten(2, x.shape[2:])
-        return x + y if self.conv2 is None else F.relu(x + self.conv2(y))
+        # not relu(), whose gradient needs what it returned, and a network may add to that in place
+        return x + y if self.conv2 is None else (x + self.conv2(y)).clamp_min(0)
 
     def letters(self, shape: tuple[int, int, int, int]) -> dict[str, int]:
         """Name the quantities that the closed forms are written in, at shape (B, C, H, W)."""

@@ -60,7 +60,9 @@ def costs(rows: Sequence[Row]) -> Listing:
         notes.append("no floor: this machine's ceilings are not known; gcbench peaks measures them")
     called = [str(row["spec"]) for row in rows if row["macs_counter"] not in ("formula", None)]
     if called:
-        notes.append(f"without a closed form, counted by a call: {', '.join(dict.fromkeys(called))}")
+        notes.append(
+            f"without a closed form, counted by a call: {', '.join(dict.fromkeys(called))}"
+        )
     return Listing(
         rows,
         Layout(
