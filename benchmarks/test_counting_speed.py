@@ -13,7 +13,7 @@ def subject(name, size, counter):
     return Subject(case, blocks.build_meta(case), lambda: blocks.build_case(case, 0), counter)
 
 
-@pytest.mark.parametrize("counter", ["fvcore", "torch", "formula"])
+@pytest.mark.parametrize("counter", ["gcbench", "fvcore", "torch", "formula"])
 @pytest.mark.parametrize("name", ["gc", "nl"])
 def test_counting_a_case_at_28x28(benchmark, name, counter):
     cells, reasons = benchmark(lambda: count(subject(name, 28, counter)))

@@ -24,7 +24,11 @@ __all__ = ["Counts", "bench", "build", "count", "insert", "load"]
 
 
 class Counts(NamedTuple):
-    """What was counted of a module. A MAC is one multiply-accumulate; FLOPs are twice as many."""
+    """What was counted of a module. A MAC is one multiply-accumulate; FLOPs are twice as many.
+
+    `uncounted` are the operators without MACs; of those with a namespace (`mine.mix`) nothing is
+    known, and they may multiply matrices.
+    """
 
     parameters: int
     macs: int
@@ -143,18 +147,30 @@ def _built(text: str, axes: "Axes", seed: int) -> "nn.Module":
 def count(module: "nn.Module", shape: tuple[int, int, int, int]) -> Counts:
     """Count the parameters and MACs of any module at an input shape (B, C, H, W), in eval mode.
 
-    Counted on the meta device: no memory is taken and the module is not touched. Raises
-    gcbench.errors.CountingError where the module cannot run there.
+    A copy is called on the meta device, which takes no memory; where that does not do (a branch on
+    values, a sparse weight), on the CPU, on the input that `gcbench.bench` times. The module is not
+    touched. A complex MAC counts as four; docs/counting.md has the rules. Raises
+    gcbench.errors.CountingError where the module cannot be called.
+
+    >>> from torch import nn
+    >>> count(nn.Conv2d(16, 16, 3, groups=16), (1, 16, 8, 8))
+    Counts(parameters=160, macs=5184, uncounted=())
     """
-    from gcbench.counting.meta import meta_pass
-    from gcbench.counting.parameters import parameter_count
-    from gcbench.spec import Axes, Block, compare, parse_shape
+    from gcbench import blocks
+    from gcbench.engines.counted import counted
+    from gcbench.errors import CountingError
+    from gcbench.spec import Axes, compare, parse_shape
 
     batch, channels, height, width = parse_shape("shape", shape)
-    block = Block(type(module).__name__, type(module).__name__, None, False)
+    name = type(module).__name__
     axes = Axes(batch=batch, channels=channels, size=(height, width))
-    account = meta_pass(module, compare([block], axes, "cpu").cases[0])
-    return Counts(parameter_count(module), account.macs, account.uncounted)
+    with blocks.given({name: module}):
+        case = compare([blocks.resolve(name)], axes, "cpu").cases[0]
+        found = counted(case, seed=0)
+    cells: dict[str, Any] = found.metrics
+    if cells["macs"] is None:
+        raise CountingError(found.reason or f"{name} is not counted")
+    return Counts(cells["params"], cells["macs"], tuple(cells["uncounted_ops"].split()))
 
 
 def insert(

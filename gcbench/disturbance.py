@@ -55,7 +55,8 @@ FLAG_WORDS = {
     "event_overhead": "over 2 % of a sample is the pair of CUDA events around it "
     "(event_overhead): ratios are pulled towards 1",
     "constant_norm": "one hidden channel makes LayerNorm constant (constant_norm)",
-    "counters_disagree": "fvcore and torch count different MACs (counters_disagree)",
+    "counters_disagree": "other counters count other MACs (counters_disagree)",
+    "value_dependent": "MACs hold for this input: the block branches on values (value_dependent)",
     "baseline_failed": "a baseline was not measured, so nothing is divided by it (baseline_failed)",
 }
 

@@ -23,14 +23,17 @@ METRICS: Registry[Metric] = Registry(
         Metric(
             "parameters",
             "gcbench.counting.parameters:parameters",
-            "trainable and frozen parameters (fvcore)",
+            "parameters of the module that is called, trainable or not",
             ("params",),
         ),
         Metric(
             "macs",
             "gcbench.counting.macs:macs",
             "multiply-accumulates of one forward pass, and what was not counted",
-            ("macs", "macs_counter", "uncounted_ops"),
+            (
+                *("macs", "macs_counter", "uncounted_ops"),
+                *("uncounted_products", "macs_fvcore", "macs_torch"),
+            ),
         ),
         Metric(
             "bytes",
@@ -41,7 +44,7 @@ METRICS: Registry[Metric] = Registry(
         Metric(
             "memory",
             "gcbench.counting.memory:memory",
-            "peak bytes alive during one call, predicted on the meta device",
+            "peak bytes alive during one call, predicted where it is not measured",
             ("peak_memory_bytes", "activation_memory_bytes", "memory_source"),
         ),
         Metric(

@@ -19,6 +19,19 @@ def build_case(case: Case, seed: int) -> "nn.Module":
     )
 
 
+def is_known(case: Case) -> bool:
+    """Tell whether all code of a case is gcbench's, torchvision's or torch's.
+
+    Other code may keep what it makes, and is not to meet the meta device where it is then timed.
+    """
+    return is_ours(case) or (case.network is None and blocks.is_known(case.spec))
+
+
+def is_ours(case: Case) -> bool:
+    """Tell whether a case is a block of the table, or a network of the table with such blocks."""
+    return blocks.is_ours(case.spec) if case.network is None else networks.is_ours(case)
+
+
 def build_meta(case: Case) -> "nn.Module":
     """Build what a case names on the meta device: shapes without numbers or memory."""
     return blocks.build_meta(case) if case.network is None else networks.build_meta(case)

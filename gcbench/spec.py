@@ -19,7 +19,7 @@ Mode = Literal["infer", "train", "backward"]
 Runtime = Literal["eager", "compile", "graph"]
 Cache = Literal["warm", "cold"]
 Regime = Literal["burst", "sustained"]
-CounterName = Literal["auto", "fvcore", "torch", "formula"]
+CounterName = Literal["auto", "gcbench", "fvcore", "torch", "formula"]
 Switch = Literal["on", "off"]
 
 CHOICES: dict[str, Any] = {
@@ -487,8 +487,7 @@ def parse_devices(option: str, text: str) -> tuple[str, ...]:
     devices = tuple(dict.fromkeys(parse_device(option, each) for each in text.split(",")))
     if len({kind_of(device) for device in devices}) > 1:
         raise UsageError(
-            f"{option} takes devices of one kind in bench, not {text!r}: run it for each kind, or "
-            "a sweep"
+            f"{option} takes devices of one kind, not {text!r}: run it for each kind, or a sweep"
         )
     return devices
 

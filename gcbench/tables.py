@@ -67,6 +67,7 @@ WHOLE_NUMBERS = (
     *("min_bytes", "replicates", "samples", "calls_per_sample", "discarded_rounds"),
     *("peak_memory_bytes", "activation_memory_bytes", "comparison", "processes"),
     *("saved_memory_bytes", "call_macs", "call_conv_macs", "traffic_bytes"),
+    *("macs_fvcore", "macs_torch"),
     *("inserted", "params_added", "macs_added", "kernels_per_call", "reserved_memory_bytes"),
 )
 FRACTIONS = (

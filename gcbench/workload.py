@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gcbench.records import Queueing
 from gcbench.spec import Case, Layout, Mode
+from gcbench.tensors import brought, dense, held
 
 Prepare = Callable[[], None]
 # how a module is applied to its input: called as it is, or by what a compiler made of that
@@ -112,7 +113,7 @@ class Workload:
     def held(self) -> list[Tensor]:
         """What is in memory before and after every call: weights, buffers, input, gradient."""
         given = [] if self.gradient is None else [self.gradient]
-        return [*self.module.parameters(), *self.module.buffers(), self.x, *given]
+        return [*held(self.module), self.x, *given]
 
     def elsewhere(self, rng: random.Random) -> Self:
         """Rebuild the module from the same weights and the input from the same values."""
@@ -121,7 +122,7 @@ class Workload:
         module = copy.deepcopy(self.module)
         if self.x.is_cuda:
             # the caching allocator would give most weights the very block that they had
-            for tensor in (*module.parameters(), *module.buffers()):
+            for tensor in dense(module):
                 tensor.data = elsewhere(tensor, rng)
         moved = self._over(module, lambda x: elsewhere(x, rng))
         moved._spacers = spacers
@@ -140,6 +141,17 @@ class Workload:
     def beside(self, rng: random.Random) -> Self:
         """The same module with an input of its own, of the same values."""
         return self._over(self.module, lambda x: elsewhere(x, rng))
+
+    def in_mode(self, mode: Mode) -> Self:
+        """A copy of the module in some mode, called as it is written, on the same input."""
+        return type(self)(
+            copy.deepcopy(self.module),
+            self.x.detach(),
+            mode,
+            self.gradient,
+            threads=self._threads,
+            to_input=self._to_input,
+        )
 
     def _over(self, module: nn.Module, copied: Callable[[Tensor], Tensor]) -> Self:
         work = type(self)(
@@ -368,8 +380,7 @@ def make_workload(
     next; a network's output is a loss, and its images need no gradient. `before`, `apply` and
     `threads` are those of `Workload`.
     """
-    module = module.to(device=device, dtype=torch_dtype(case))
-    module = module.to(memory_format=memory_format(case.layout))
+    module = brought(module, device, torch_dtype(case), memory_format(case.layout))
     alone = case.network is None
     gradient = make_input(case, device, seed + 1) if alone and case.mode != "infer" else None
     x = make_input(case, device, seed)

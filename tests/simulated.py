@@ -7,6 +7,7 @@ and copied on the CPU, yet never called: a call takes the host and the device as
 """
 
 import atexit
+import copy
 import random
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -22,6 +23,7 @@ from gcbench import runtimes, workload
 from gcbench.engines import fresh, inline, trying
 from gcbench.peaks import measuring
 from gcbench.timing import gpu as timing_gpu
+from gcbench.timing import replicates
 from gcbench.timing.clocks import CpuClock
 from gcbench.timing.cuda import CudaClock
 
@@ -202,14 +204,14 @@ def install():
 
     measuring.measure, measuring._clock = measured, trying.clock_of
     measuring._random = _random
-    # without noise one reading is as good as many
-    measuring.MOST, measuring.SUSTAINED_S = 10, 0.3
+    # without noise one reading is as good as many, and nothing heats the device
+    measuring.MOST, measuring.SUSTAINED_S, replicates.HEAT_NS = 10, 0.3, 100_000_000
     trying.time = measuring.time = SimpleNamespace(
         perf_counter=lambda: gpu.host_ns / 1e9, perf_counter_ns=gpu.now
     )
     # no module is called: nothing of it need be looked at, be there twice, or be loaded before
     trying._require_block, trying.eagerly = lambda work, case: None, lambda module, x: x
-    workload.copy = SimpleNamespace(deepcopy=lambda module: module)
+    workload.copy = SimpleNamespace(copy=copy.copy, deepcopy=lambda module: module)
     workload.elsewhere = lambda x, rng: x
     inline.load_all = lambda: None
     runtimes.APPLIES["compile"] = simulation.compiling

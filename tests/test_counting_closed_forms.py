@@ -24,7 +24,7 @@ from gcbench.spec import ELEMENT_BYTES
 
 NAMES = [entry.name for entry in BLOCKS]
 SPECS = [spec for name in NAMES for spec in combinations(name)]
-COUNTERS = ["fvcore", "torch", "formula"]
+COUNTERS = ["gcbench", "fvcore", "torch", "formula"]
 pytestmark = pytest.mark.usefixtures("single_thread")
 
 
@@ -63,7 +63,7 @@ def assert_printed(value, printed):
 @pytest.mark.parametrize("spec", SPECS)
 @exactly
 @given(data=st.data())
-def test_three_counters_agree_exactly_with_the_papers_formulas(spec, data):
+def test_four_counters_agree_exactly_with_the_papers_formulas(spec, data):
     shape, ratio = data.draw(shapes_and_ratios(spec))
     params, macs = cost(spec, shape, ratio)
     subject = subject_at(spec, shape, ratio=ratio)
@@ -80,11 +80,13 @@ def test_three_counters_agree_exactly_with_the_papers_formulas(spec, data):
     [spec for name in NAMES for spec in changed_once(name) if seen_by("fvcore", spec)],
 )
 @pytest.mark.parametrize("shape", [(1, 18, 5, 8), (3, 16, 9, 2)])
-def test_auto_takes_fvcore_for_what_is_small_and_flags_nothing(spec, shape):
+def test_auto_takes_gcbenchs_counter_and_both_witnesses_agree(spec, shape):
     shape = fitted(spec, shape)
-    subject = subject_at(spec, shape, ratio=3)
-    cells = cells_of(subject)
-    assert (cells["macs_counter"], cells["macs"]) == ("fvcore", cost(spec, shape, 3)[1])
+    subject = replace(subject_at(spec, shape, ratio=3), witnesses=True)
+    cells, macs = cells_of(subject), cost(spec, shape, 3)[1]
+    assert (cells["macs_counter"], cells["macs"]) == ("gcbench", macs)
+    assert (cells["macs_fvcore"], cells["macs_torch"]) == (macs, macs)
+    assert cells["uncounted_products"] == ""
     assert subject.flags == []
 
 
@@ -102,9 +104,9 @@ def test_parameters_are_the_elements_of_all_weights(spec, ratio):
 def test_parameters_that_are_frozen_or_shared_count_once(name):
     subject = subject_at(name, (1, 24, 4, 4), counter="torch", ratio=4)
     expected = cells_of(subject)["params"]
-    subject.meta.requires_grad_(False)
-    for layer in [*subject.meta.children()][:1]:
-        subject.meta.another_name_for_the_same = layer
+    subject.module.requires_grad_(False)
+    for layer in [*subject.module.children()][:1]:
+        subject.module.another_name_for_the_same = layer
     assert cells_of(subject)["params"] == expected
 
 
@@ -220,7 +222,7 @@ def test_the_map_of_nl_has_the_printed_bytes_and_lives_twice_beside_little_else(
     subject = subject_at("nl", (1, channels, height, width), counter="formula")
     N = height * width
     inner = torch.empty(1, channels // 2, height, width, device="meta")
-    attention = subject.meta.attention(inner, inner)
+    attention = subject.module.attention(inner, inner)
     assert attention.shape == (1, N, N)
     assert attention.nbytes == 4 * N * N
     assert_printed(attention.nbytes, printed)

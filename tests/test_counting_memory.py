@@ -9,7 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from gcbench.blocks import BLOCKS, resolve
 from gcbench.counting import count
-from gcbench.counting.meta import LiveBytes
+from gcbench.counting.account import Account
 from gcbench.workload import make_workload
 
 NAMES = [entry.name for entry in BLOCKS]
@@ -142,7 +142,7 @@ def test_memory_grows_with_the_batch_and_the_activations_by_exactly_it(spec):
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_the_account_knows_a_small_example(device):
     held = torch.empty(256, device=device)
-    account = LiveBytes([held])
+    account = Account([held])
     with account:
         a = held + 1  # 1 KiB alive
         b = torch.cat([a, a])  # 3 KiB
@@ -161,7 +161,7 @@ def test_the_account_knows_a_small_example(device):
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_the_account_charges_nothing_for_what_is_held_or_written_in_place(device):
     held = torch.empty(256, device=device)
-    account = LiveBytes([held])
+    account = Account([held])
     with account:
         held.add_(1)
         held.view(16, 16).mul_(2).t()
@@ -171,7 +171,7 @@ def test_the_account_charges_nothing_for_what_is_held_or_written_in_place(device
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_the_account_remembers_a_peak_that_is_past_and_follows_deaths(device):
-    account = LiveBytes([])
+    account = Account([])
     with account:
         for _ in range(5):
             torch.empty(1024, device=device)  # dies at once: never more than 4 KiB alive
@@ -183,7 +183,7 @@ def test_the_account_remembers_a_peak_that_is_past_and_follows_deaths(device):
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_the_account_knows_products_from_what_is_not_counted(device):
     a = torch.ones(3, 4, device=device)
-    account = LiveBytes([a])
+    account = Account([a])
     with account:
         (a @ a.t()).softmax(-1)
     assert account.uncounted == {"softmax"}

@@ -110,7 +110,7 @@ def test_a_block_without_closed_forms_is_counted_on_the_meta_device_and_so_told(
     comparison = engines.compare(["static_blocks:Plain"], Axes(device="cpu", size=(1024, 1024)))
     [found] = Static().measure(Job(comparison, EFFORT)).measurements
     assert found.metrics["macs"] == 256 * 256 * 1024 * 1024
-    assert found.metrics["macs_counter"] == "torch"
+    assert found.metrics["macs_counter"] == "gcbench"
     assert found.metrics["memory_source"] == "predicted"
 
 

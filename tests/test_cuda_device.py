@@ -54,6 +54,13 @@ def on_gpu(test):
 
 
 @pytest.fixture(autouse=True)
+def gradients():
+    """What a preparation does to the gradient mode ends with a test."""
+    with torch.enable_grad():
+        yield
+
+
+@pytest.fixture(autouse=True)
 def in_this_process(request, monkeypatch):
     """Measure here, which is quicker, where a test does not bring blocks that may break it."""
     if "modules" not in request.fixturenames:

@@ -18,6 +18,21 @@ from gcbench.spec import Axes
 BOTH = ("--device", "cuda:0,cuda:1")
 SMALL = ("-C", "16", "-r", "4", "--cache", "warm", "--max-time", "0.3s", "--precision", "50%")
 
+NETWORK = """
+from torch import nn
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Conv2d(3, 16, 3, padding=1)
+
+    def forward(self, x):
+        return self.body(x).mean((2, 3))
+
+def small():
+    return Small()
+"""
+
 
 @pytest.fixture
 def devices(gpu, monkeypatch):  # noqa: F811
@@ -73,9 +88,21 @@ def test_bench_measures_on_each_device_in_turn(devices, capsys):
     assert len(store.statuses(Path("run.jsonl"))) == 4
 
 
+def test_a_network_is_measured_on_each_device_in_turn(devices, capsys):
+    Path("nets.py").write_text(NETWORK)
+    asked = ("nets:small", "--insert", "se@body", "-s", "8", "--max-time", "0.1s", *BOTH)
+    assert ran("network", *asked, "--cache", "warm", "--precision", "50%", "-o", "run.jsonl") == 0
+    assert devices == ONE_AFTER_THE_OTHER
+    capsys.readouterr()
+    rows = rows_of("run.jsonl", capsys=capsys)
+    assert [row["device"] for row in rows] == ["cuda:0"] * 2 + ["cuda:1"] * 2
+    assert [row["spec"] for row in rows] == ["plain", "se@body"] * 2
+    assert [row["status"] for row in rows] == ["ok"] * 4
+
+
 def test_devices_of_two_kinds_are_a_sweep(devices, capsys):
     assert ran("bench", "gc", "--device", "cpu,cuda:0") == 2
-    assert "takes devices of one kind in bench" in capsys.readouterr().err
+    assert "takes devices of one kind" in capsys.readouterr().err
 
 
 def test_a_device_named_twice_is_measured_once(devices):

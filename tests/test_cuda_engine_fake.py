@@ -66,6 +66,13 @@ class Graph:
         self._gpu.do(DEVICE_NS / 2)
 
 
+@pytest.fixture(autouse=True)
+def gradients():
+    """What a preparation does to the gradient mode ends with a test."""
+    with torch.enable_grad():
+        yield
+
+
 @pytest.fixture
 def gpu(monkeypatch, tmp_path):
     fake = FakeGpu(states=lambda batch: DeviceState(told_mhz=990.0, temperature_c=50.0))
@@ -74,7 +81,7 @@ def gpu(monkeypatch, tmp_path):
         out = module(x)
         fake.host_ns += HOST_NS
         fake.do(DEVICE_NS)
-        if out.requires_grad:
+        if isinstance(out, torch.Tensor) and out.requires_grad:
             out.register_hook(lambda gradient: fake.do(DEVICE_NS) and None)
         return out
 

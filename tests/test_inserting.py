@@ -267,10 +267,19 @@ def test_a_block_that_does_not_keep_the_shape_is_refused(monkeypatch):
         gcbench.insert(model, "own:Gate", "c5.0")
 
 
-def test_a_model_that_has_no_shapes_yet_is_refused():
+def test_a_model_that_has_no_shapes_yet_gets_a_block_for_those_of_its_first_call():
     model = nn.Sequential(nn.LazyConv2d(4, 1))
-    with pytest.raises(UsageError, match="Sequential cannot be copied to see"):
-        gcbench.insert(model, "se:ratio=1", "0")
+    gcbench.insert(model, "se:ratio=1", "0")
+    assert model(torch.ones(1, 3, 8, 8)).shape == (1, 4, 8, 8)
+
+
+def test_a_model_that_cannot_be_copied_is_refused():
+    class Single(nn.Conv2d):
+        def __deepcopy__(self, memo):
+            raise TypeError("there is only one")
+
+    with pytest.raises(UsageError, match=r"cannot be copied to see.*there is only one"):
+        gcbench.insert(nn.Sequential(Single(3, 4, 1)), "se:ratio=1", "0")
 
 
 def test_a_model_that_takes_no_such_input_says_what_it_raised():

@@ -124,7 +124,7 @@ def test_counting_alone_times_nothing(capsys):
     assert [int(row["params"]) for row in rows[:2]] == [25_557_032, 28_078_773]
     assert [f"{int(row['macs']) / 1e9:.3f}" for row in rows[:2]] == ["3.858", "3.867"]
     assert {row["latency_us"] for row in rows} == {""}
-    assert {row["macs_counter"] for row in rows} == {"torch"}
+    assert {row["macs_counter"] for row in rows} == {"gcbench"}
 
 
 def test_all_of_mask_rcnn_at_800x1280(capsys):

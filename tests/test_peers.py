@@ -176,7 +176,7 @@ def test_ours_timms_mmcvs_and_a_users_block_stand_in_one_table(tmp_path, monkeyp
     table = pd.read_csv(tmp_path / "a.csv")
     assert table["spec"].tolist() == named
     assert table["macs"].tolist()[:3] == [2 * 64 * 196 + 2 * 64 * 4] * 3
-    assert table["macs_counter"].tolist() == ["fvcore"] * 4
+    assert table["macs_counter"].tolist() == ["gcbench"] * 4
     assert table["ratio"].tolist() == [16] * 4
     assert (table["relative_lo"] < table["relative_hi"]).tolist() == [False, True, True, True]
     for peer in equality.PEERS[:5]:

@@ -21,6 +21,7 @@ from gcbench.networks import Insertion, inserting, places, weights
 from gcbench.networks.measured import Measured
 from gcbench.networks.with_block import WithBlock
 from gcbench.spec import Axes, Dtype, Network, Shape
+from gcbench.tensors import on_meta
 from gcbench.units import size_text
 
 # tokens that some transformers put before those of the image: class, distillation, registers
@@ -166,7 +167,7 @@ def require_memory(model: nn.Module, text: str, size: tuple[int, int], device: s
     axes = Axes(size=size, dtype=_named(inserting.dtype_of(model)))
     case = networks.compare(Network(text), [], [], axes, "cpu").cases[0]
     try:
-        passed = meta_pass(inserting.on_meta(Measured(model, Network(text), 1, size)), case)
+        passed = meta_pass(on_meta(Measured(model, Network(text), 1, size)), case)
     except (CountingError, UsageError):
         return
     _require(passed.activation_bytes, f"{text} on a {size[0]}x{size[1]} image", device)

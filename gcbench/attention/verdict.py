@@ -62,11 +62,8 @@ class UntilStopped:
 def timed(
     on_progress: "Callable[[Progress], None]", wait: bool, tell: Callable[[str], None]
 ) -> Measure:
-    """Measure for as long as `gcbench bench --quick` does.
-
-    MACs are torch's count: fvcore does not see into the fast path of nn.MultiheadAttention.
-    """
-    return lambda each: engines.run([each], QUICK, 0, "torch", on_progress, wait=wait, tell=tell)
+    """Measure for as long as `gcbench bench --quick` does."""
+    return lambda each: engines.run([each], QUICK, on_progress=on_progress, wait=wait, tell=tell)
 
 
 def titled(comparison: Comparison) -> str:

@@ -327,6 +327,18 @@ def is_foreign(text: str) -> bool:
     return ":" in target or (target not in BLOCKS and target in catalogue()[0])
 
 
+def is_ours(text: str) -> bool:
+    """Tell whether a block spec names a block of gcbench's own, whose code is known."""
+    return text not in _GIVEN.get() and parse_block(text).target in BLOCKS
+
+
+def is_known(text: str) -> bool:
+    """Tell whether a name stands for a module that exists, all of torch's or gcbench's classes."""
+    from gcbench.forked import is_known
+
+    return text in _GIVEN.get() and is_known(_GIVEN.get()[text])
+
+
 def resolve(text: str) -> Block:
     """Look at a block spec's target and options without building it.
 
@@ -374,8 +386,10 @@ def build(
     """
     import torch
 
+    from gcbench.tensors import brought
+
     if spec in _GIVEN.get():
-        return _copied(spec).to("cpu", torch.float32)
+        return brought(_copied(spec), "cpu", torch.float32)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.manual_seed(seed)
         return _construct(spec, channels, ratio, size)
@@ -397,14 +411,16 @@ def build_at(
     """Build a block on the meta device; raises as `build` does."""
     import torch
 
+    from gcbench.tensors import on_meta
+
     if spec in _GIVEN.get():
-        return _copied(spec).to("meta")
+        return on_meta(_GIVEN.get()[spec])
     try:
         with torch.device("meta"), _undrawn():
             return _construct(spec, channels, ratio, size)
     except UsageError:
         # a constructor may look at numbers, which there are none of there; refusals come again
-        return build(spec, channels, ratio, size=size).to("meta")
+        return on_meta(build(spec, channels, ratio, size=size))
 
 
 def _undrawn() -> "TorchFunctionMode":

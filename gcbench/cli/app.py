@@ -14,6 +14,7 @@ from gcbench.cli.bench import bench
 from gcbench.cli.blocks import blocks
 from gcbench.cli.check import check
 from gcbench.cli.compare import compare
+from gcbench.cli.count import count
 from gcbench.cli.env import env
 from gcbench.cli.network import network
 from gcbench.cli.paper import paper
@@ -31,7 +32,7 @@ app = typer.Typer(
 )
 for command in (
     *(bench, sweep, report, compare, plot),
-    *(network, attention, paper),
+    *(count, network, attention, paper),
     *(check, peaks, blocks, env),
 ):
     app.command()(command)

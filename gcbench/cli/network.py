@@ -20,12 +20,13 @@ def network(
     batch: options.Batch = "1",
     size: inside.Size = "224",
     dtype: options.Dtype = "float32",
-    device: options.Device = None,
+    device: options.Devices = None,
     layout: options.Layout = "contiguous",
     mode: options.Mode = "infer",
     runtime: options.Runtime = "eager",
     cache: options.Cache = None,
     threads: options.Threads = None,
+    regime: options.Regime = "burst",
     tf32: options.Tf32 = None,
     precision: options.Precision = None,
     max_time: inside.MaxTime = None,
@@ -54,13 +55,15 @@ def network(
         size=size,
         ratio="16",
         dtype=dtype,
-        device=device,
+        device=None,
         layout=layout,
         mode=mode,
         runtime=runtime,
         cache=cache,
         threads=threads,
+        regime=regime,
     )
+    devices = (None,) if device is None else spec.parse_devices("--device", device)
     ratios = inside.read_ratios(ratio)
     positions = inside.read_positions(position)
     wanted = list(product(groups.inserted(insert or inside.DEFAULT_INSERTS), positions))
@@ -81,15 +84,16 @@ def network(
     with redirect_stdout(sys.stderr):
         named = spec.Network(networks.resolve(net), state, whole)
         insertions = dict.fromkeys(networks.read_insertion(*each) for each in wanted)
-        comparison = engines.compare_inside(named, list(insertions), ratios, axes)
+        comparisons = engines.compare_inside_on(devices, named, list(insertions), ratios, axes)
     if static:
-        run = engines.count_only(comparison, drawn_from, who)
+        # what is counted is the same on every device
+        run = engines.count_only(comparisons[0], drawn_from, who)
     else:
-        budget = effort(comparison.device)
+        budget = effort(comparisons[0].device)
         faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
         with redirect_stdout(sys.stderr), environment.tf32(shortened), timing_bar() as move:
             run = engines.run(
-                [comparison],
+                comparisons,
                 budget,
                 drawn_from,
                 who,

@@ -3,50 +3,82 @@
 Each metric is one file here and one line in `gcbench.metrics`.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gcbench.errors import CountingError, told
 from gcbench.metrics import METRICS
 from gcbench.records import Cell
-from gcbench.spec import Case, CounterName
+from gcbench.spec import Case, CounterName, Mode
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from gcbench.counting.meta import MetaPass
+    from gcbench.counting.account import Pass
+    from gcbench.workload import Workload
+
+
+LOG = logging.getLogger("gcbench")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What a metric is computed of: a case, its module on the meta device, the counter.
+    """What a metric is computed of: a case, its module, the counter that was asked for.
 
-    `build` makes the module with its weights, on the CPU. Metrics add to `flags` what is special.
-    With `by_form` the block's closed forms speak where it has them, and nothing is run for that.
+    `module` is that of the case, never called. `build` makes it with its weights, on the CPU.
+    `work` makes a call of it in a mode ready, after its first call; without one it is called on the
+    meta device. Metrics add to `flags` what is special. With `by_form` the block's closed forms
+    speak where it has them, and nothing is run for that. `witnesses` says whether other counters
+    are asked for a second opinion.
     """
 
     case: Case
-    meta: "nn.Module"
+    module: "nn.Module"
     build: "Callable[[], nn.Module]"
     counter: CounterName = "auto"
     flags: list[str] = field(default_factory=list)
     by_form: bool = False
+    work: "Callable[[Mode], Workload] | None" = None
+    witnesses: bool = False
+    _outcomes: "dict[Mode, Pass | CountingError]" = field(default_factory=dict)
 
-    @cached_property
-    def forward(self) -> "MetaPass":
-        """One forward pass on the meta device: operators, MACs and live bytes."""
-        from gcbench.counting.meta import meta_pass
+    @property
+    def forward(self) -> "Pass":
+        """One forward pass, watched. Raises CountingError where it raises."""
+        return self._watched("infer")
 
-        return meta_pass(self.meta, replace(self.case, mode="infer"))
+    @property
+    def call(self) -> "Pass":
+        """One call in the case's own mode, watched. Raises CountingError where it raises."""
+        return self._watched(self.case.mode)
 
-    @cached_property
-    def call(self) -> "MetaPass":
-        """One call in the case's own mode on the meta device."""
-        from gcbench.counting.meta import meta_pass
+    def _watched(self, mode: Mode) -> "Pass":
+        if mode not in self._outcomes:
+            self._outcomes[mode] = self._watch(mode)
+        outcome = self._outcomes[mode]
+        if isinstance(outcome, CountingError):
+            raise outcome
+        return outcome
 
-        return self.forward if self.case.mode == "infer" else meta_pass(self.meta, self.case)
+    def _watch(self, mode: Mode) -> "Pass | CountingError":
+        from gcbench.counting.account import watched
+
+        try:
+            work = self.ready(mode)
+            return watched(work)
+        except (Exception, SystemExit) as error:  # the module may raise anything
+            LOG.debug("%s was not counted", self.case.label, exc_info=error)
+            return CountingError(f"{self.case.label} is not counted: {told(error)}")
+
+    def ready(self, mode: Mode) -> "Workload":
+        """A call of the module in a mode, ready to be watched; raises what the module raises."""
+        from gcbench.counting.meta import on_meta_device
+
+        if self.work is not None:
+            return self.work(mode)
+        return on_meta_device(self.module, replace(self.case, mode=mode))
 
 
 def count(subject: Subject) -> tuple[dict[str, Cell], list[str]]:

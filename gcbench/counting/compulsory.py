@@ -16,7 +16,7 @@ def compulsory(subject: "Subject") -> dict[str, Cell]:
     The block's closed form gives the elements. Empty where the block has none, and in modes with a
     backward pass, which has no closed form here.
     """
-    form = closed_form(subject.meta, subject.case.shape)
+    form = closed_form(subject.module, subject.case.shape)
     if form is None or subject.case.mode != "infer":
         return {"min_bytes": None}
     return {"min_bytes": form["min_elements"] * ELEMENT_BYTES[subject.case.dtype]}

@@ -18,6 +18,6 @@ def insertion(subject: "Subject") -> dict[str, Cell]:
     # with torchvision, and much of torch's compiler, which no block alone has to load
     from gcbench.networks.measured import Measured
 
-    assert isinstance(subject.meta, Measured)
-    places = subject.meta.places
+    assert isinstance(subject.module, Measured)
+    places = subject.module.places
     return {"inserted": len(places), "inserted_at": " ".join(places)}

@@ -1,4 +1,4 @@
-"""Multiply-accumulates of one forward pass, by three counters that must agree.
+"""Multiply-accumulates of one forward pass: by gcbench's own counter, and by others beside it.
 
 A MAC is one multiply-accumulate of a convolution, a linear layer or a matrix product. fvcore and
 the GCNet paper print MACs under the name FLOPs; here `flops = 2 x macs`.
@@ -8,13 +8,15 @@ import logging
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from gcbench.blocks import closed_form
-from gcbench.counting.parameters import fvcore_nn
+from gcbench.counting.account import uncompiled
 from gcbench.environment import free_bytes
 from gcbench.errors import CountingError, told
 from gcbench.records import Cell
@@ -26,54 +28,65 @@ if TYPE_CHECKING:
 # fvcore also charges norms and pools; these names are what multiplies matrices
 PRODUCTS = frozenset({"conv", "linear", "matmul", "bmm", "mm", "addmm", "einsum"})
 
-# fvcore traces with real tensors: past this it would take seconds, and torch's counter needs none
-FVCORE_LARGEST_MACS = 5 * 10**9
+# a second opinion calls the module again: past this that would take seconds
+WITNESSED_MACS = 5 * 10**9
 
 
 class Count(NamedTuple):
-    """MACs, the counter that spoke, and the operators that it did not count; None: nothing ran."""
+    """MACs, and the counter that spoke."""
 
     macs: int
     counter: CounterName
-    uncounted: tuple[str, ...] | None
 
 
 def macs(subject: "Subject") -> dict[str, Cell]:
-    """Count the MACs of the case with the counter asked for.
+    """Count the MACs of the case with the counter asked for; `auto` is gcbench's own.
 
-    `auto` takes fvcore where its trace fits in memory and time, else torch's counter on the meta
-    device; where the two differ, the subject is flagged `counters_disagree`. Raises CountingError
-    where the counter asked for cannot count this module.
+    `uncounted_ops` are operators without MACs, `uncounted_products` those of them that may multiply
+    matrices all the same; both empty where closed forms speak and nothing is run. `macs_fvcore` and
+    `macs_torch` are what others count, where they are asked and can; where one differs, the subject
+    is flagged `counters_disagree`; `value_dependent` where the MACs hold for this input alone.
+    Raises CountingError where the counter asked for cannot count this module.
     """
     count = COUNTERS[subject.counter](subject)
+    cells: dict[str, Cell] = {"macs": count.macs, "macs_counter": count.counter}
+    return cells | _seen(subject, count) | _others(subject, count)
+
+
+def _seen(subject: "Subject", count: Count) -> dict[str, Cell]:
+    """What a pass saw beside products; nothing where closed forms speak."""
+    if subject.by_form:
+        return dict.fromkeys(("uncounted_ops", "uncounted_products"))
+    try:
+        seen = subject.forward
+    except CountingError:
+        if count.counter in ("auto", "gcbench"):
+            raise
+        return dict.fromkeys(("uncounted_ops", "uncounted_products"))
+    if seen.value_dependent:
+        subject.flags.append("value_dependent")
     return {
-        "macs": count.macs,
-        "macs_counter": count.counter,
-        "uncounted_ops": None if count.uncounted is None else " ".join(count.uncounted),
+        "uncounted_ops": " ".join(seen.uncounted),
+        "uncounted_products": " ".join(seen.unknown),
     }
 
 
-def by_auto(subject: "Subject") -> Count:
-    """Count by fvcore where that is cheap and works, else by torch's counter.
-
-    Networks are counted by torch's: what a block adds to one is a difference of two counts.
-    """
-    try:
-        forward = subject.forward
-    except CountingError as no_meta:
-        # what looks at numbers runs on real tensors alone
+def _others(subject: "Subject", count: Count) -> dict[str, Cell]:
+    """The second opinions, where they are asked for and are not the first."""
+    found: dict[str, Cell] = {"macs_fvcore": None, "macs_torch": None}
+    if not subject.witnesses or count.macs > WITNESSED_MACS or not _fits(subject):
+        return found
+    for name, counter in WITNESSES.items():
         with suppress(CountingError):
-            return by_fvcore(subject)
-        raise no_meta
-    if subject.case.network is not None or forward.macs > FVCORE_LARGEST_MACS or not _fits(subject):
-        return by_torch(subject)
-    try:
-        count = by_fvcore(subject)
-    except CountingError:
-        return by_torch(subject)
-    if count.macs != forward.macs:
+            found[f"macs_{name}"] = counter(subject).macs
+    if any(each not in (None, count.macs) for each in found.values()):
         subject.flags.append("counters_disagree")
-    return count
+    return found
+
+
+def by_gcbench(subject: "Subject") -> Count:
+    """Count operator by operator, by gcbench's table: see `gcbench.counting.operators`."""
+    return Count(subject.forward.macs, "gcbench")
 
 
 def by_fvcore(subject: "Subject") -> Count:
@@ -81,35 +94,50 @@ def by_fvcore(subject: "Subject") -> Count:
     x = torch.zeros(subject.case.shape)
     module = subject.build().eval()
     try:
-        products, others = fvcore_products(module, x)
+        return Count(fvcore_products(module, x), "fvcore")
     except (Exception, SystemExit) as error:  # the tracer and the module may raise anything
         raise CountingError(f"fvcore cannot trace {subject.case.label}: {told(error)}") from error
-    return Count(products, "fvcore", others)
 
 
 def by_torch(subject: "Subject") -> Count:
-    """Count by torch's `FlopCounterMode` on the meta device, which allocates nothing."""
-    return Count(subject.forward.macs, "torch", subject.forward.uncounted)
+    """Count by torch's own `FlopCounterMode`, halved."""
+    counter = FlopCounterMode(display=False)
+    try:
+        work = subject.ready("infer")
+        with torch.set_grad_enabled(torch.is_grad_enabled()), uncompiled():
+            work.prepare()
+            with counter:
+                work.call()
+    except (Exception, SystemExit) as error:  # the module may raise anything
+        raise CountingError(
+            f"torch's counter cannot count {subject.case.label}: {told(error)}"
+        ) from error
+    return Count(counter.get_total_flops() // 2, "torch")
 
 
 def by_formula(subject: "Subject") -> Count:
     """Take the block's closed form. Raises CountingError where it has none."""
-    form = closed_form(subject.meta, subject.case.shape)
+    form = closed_form(subject.module, subject.case.shape)
     if form is None:
         raise CountingError(f"{subject.case.label} has no closed form: take --counter auto")
-    return Count(form["macs"], "formula", None if subject.by_form else subject.forward.uncounted)
+    return Count(form["macs"], "formula")
 
 
 COUNTERS: dict[CounterName, Callable[["Subject"], Count]] = {
-    "auto": by_auto,
+    "auto": by_gcbench,
+    "gcbench": by_gcbench,
     "fvcore": by_fvcore,
     "torch": by_torch,
     "formula": by_formula,
 }
+WITNESSES: dict[CounterName, Callable[["Subject"], Count]] = {
+    "fvcore": by_fvcore,
+    "torch": by_torch,
+}
 
 
-def fvcore_products(module: nn.Module, x: torch.Tensor) -> tuple[int, tuple[str, ...]]:
-    """Count the matrix products of `module(x)` by fvcore, and name the operators left out."""
+def fvcore_products(module: nn.Module, x: torch.Tensor) -> int:
+    """Count the matrix products of `module(x)` by fvcore, and leave out what else it charges."""
     tracer_log = logging.getLogger("fvcore.nn.jit_analysis")
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -118,13 +146,18 @@ def fvcore_products(module: nn.Module, x: torch.Tensor) -> tuple[int, tuple[str,
         level, tracer_log.level = tracer_log.level, logging.ERROR
         try:
             charged = analysis.by_operator()
-            unsupported = analysis.unsupported_ops()
         finally:
             tracer_log.level = level
-    others = {name.removeprefix("aten::") for name in unsupported}
-    others |= {name for name in charged if name not in PRODUCTS}
-    products = sum(charge for name, charge in charged.items() if name in PRODUCTS)
-    return int(products), tuple(sorted(others))
+    return int(sum(charge for name, charge in charged.items() if name in PRODUCTS))
+
+
+def fvcore_nn() -> ModuleType:
+    """Import `fvcore.nn` without the warning that its own use of torch.jit.script raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import fvcore.nn
+    module: ModuleType = fvcore.nn
+    return module
 
 
 def _fits(subject: "Subject") -> bool:

@@ -26,10 +26,10 @@ def memory(subject: "Subject") -> dict[str, Cell]:
     """
     if subject.case.mode != "infer":
         return dict.fromkeys(("peak_memory_bytes", "activation_memory_bytes", "memory_source"))
-    alive = alive_bytes(subject.meta, subject.case) if subject.by_form else None
+    alive = alive_bytes(subject.module, subject.case) if subject.by_form else None
     if alive is not None:
         return {
-            "peak_memory_bytes": held_bytes(subject.meta, subject.case) + alive,
+            "peak_memory_bytes": held_bytes(subject.module, subject.case) + alive,
             "activation_memory_bytes": alive,
             "memory_source": "formula",
         }

@@ -1,31 +1,30 @@
-"""Parameters, by fvcore."""
+"""Parameters of the module that is timed."""
 
-import warnings
-from types import ModuleType
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from gcbench.blocks import closed_form
+from gcbench.errors import CountingError
 from gcbench.records import Cell
+from gcbench.tensors import parameter_count
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from gcbench.counting import Subject
 
 
 def parameters(subject: "Subject") -> dict[str, Cell]:
-    """Count the parameters of the module, trainable or not, each once."""
-    return {"params": parameter_count(subject.meta)}
+    """Count the parameters of the module as it is called, trainable or not, each once.
 
-
-def parameter_count(module: "nn.Module") -> int:
-    """Count the parameters of a module by fvcore."""
-    return int(fvcore_nn().parameter_count(module)[""])
-
-
-def fvcore_nn() -> ModuleType:
-    """Import `fvcore.nn` without the warning that its own use of torch.jit.script raises."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import fvcore.nn
-    module: ModuleType = fvcore.nn
-    return module
+    Where it is called that is after its first call: lazy ones are there, and what folding in
+    `eval()` removed is gone. Raises CountingError where they cannot be told.
+    """
+    form = closed_form(subject.module, subject.case.shape) if subject.by_form else None
+    if form is not None:
+        return {"params": form["params"]}
+    # why it cannot be called is told by the MACs; its parameters are known all the same
+    with suppress(CountingError):
+        return {"params": subject.call.params}
+    try:
+        return {"params": parameter_count(subject.module)}
+    except ValueError as error:
+        raise CountingError(f"parameters not counted: {error}") from error

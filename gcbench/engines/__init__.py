@@ -7,6 +7,7 @@ from itertools import groupby
 
 from gcbench import blocks, environment, modules, networks, peaks, runtimes, spec
 from gcbench.engines.alone import Tell, alone_on
+from gcbench.engines.counted import require_buildable
 from gcbench.engines.inline import Inline
 from gcbench.engines.isolated import Isolated
 from gcbench.engines.jobs import Engine, Job, Listener
@@ -49,9 +50,28 @@ def compare_on(
 
     A device of None is the machine's default.
     """
+    return _on_each(
+        devices, lambda device: compare(names, replace(axes, device=device), baseline, pair)
+    )
+
+
+def compare_inside_on(
+    devices: Sequence[str | None],
+    network: Network,
+    insertions: Sequence[Insertion],
+    ratios: Sequence[int],
+    axes: Axes,
+) -> list[Comparison]:
+    """Put a network beside itself on each of some devices; see `compare_inside`, `compare_on`."""
+    return _on_each(
+        devices,
+        lambda device: compare_inside(network, insertions, ratios, replace(axes, device=device)),
+    )
+
+
+def _on_each(devices: Sequence[str | None], make: Callable[[str], Comparison]) -> list[Comparison]:
     found = list(dict.fromkeys(map(environment.resolve_device, devices)))
-    made = [compare(names, replace(axes, device=device), baseline, pair) for device in found]
-    return [replace(each, kind=spec.kind_among(each.device, found)) for each in made]
+    return [replace(make(each), kind=spec.kind_among(each, found)) for each in found]
 
 
 def compare_inside(
@@ -75,7 +95,10 @@ def _possible(comparison: Comparison) -> Comparison:
         why_not = runtimes.why_not(case)
         if why_not:
             raise UsageError(f"--runtime {case.runtime}: {why_not}")
-        modules.build_meta(case)
+    for case in comparison.cases:
+        if modules.is_known(case):
+            modules.build_meta(case)
+    require_buildable([case for case in comparison.cases if not modules.is_known(case)])
     return comparison
 
 

@@ -1,17 +1,20 @@
 """What cases cost on paper, and nothing else: thousands of them in a second.
 
 Where a block has closed forms they speak, and `macs_counter` and `memory_source` are `formula`;
-where it has none, or none of memory, it is run on the meta device for that, at the speed of that.
+where it has none, or none of memory, it is called on the meta device for that, at the speed of that,
+or else on the CPU.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
 from gcbench import blocks, modules, sweep
-from gcbench.counting import Subject, count
+from gcbench.counting import Subject
+from gcbench.engines.counted import foretold, is_counted, measured, on_cpu, without_numbers
 from gcbench.engines.jobs import SILENT, Job, Listener, record_of
 from gcbench.errors import UsageError
-from gcbench.records import ComparisonRecord, Measurement, Status
-from gcbench.spec import Case, CounterName
+from gcbench.records import ComparisonRecord, Measurement
+from gcbench.spec import Case, CounterName, Network
 
 # modules are made once for all shapes; a grid's fastest axis is the size
 KEPT_MODULES = 256
@@ -23,6 +26,7 @@ class Static:
     def __init__(self) -> None:
         """Remember no module yet."""
         self._meta = lru_cache(KEPT_MODULES)(blocks.build_at)
+        self._runs_on_meta: dict[tuple[str, Network | None], bool] = {}
 
     def measure(self, job: Job, listener: Listener = SILENT) -> ComparisonRecord:
         """Count every case; effort, bounds and listener matter to engines that run something."""
@@ -38,28 +42,40 @@ class Static:
         if why_not:
             return Measurement(case, "skipped", why_not)
         try:
-            meta = (
-                self._meta(case.spec, case.channels, case.ratio, _bound_to(case))
-                if case.network is None
-                else modules.build_meta(case)
-            )
+            found = self._by_form(case, seed, counter) or self._by_call(case, seed, counter)
         except UsageError as error:
             return Measurement(case, "error", str(error))
-        formed = blocks.has_closed_forms(meta)
-        if counter == "auto":
-            counter = "formula" if blocks.has_closed_form(meta) else "torch"
-        subject = Subject(
-            case,
-            meta,
-            lambda: modules.build_case(case, seed),
-            counter,
-            by_form=formed,
-        )
-        cells, reasons = count(subject)
-        flags = (*modules.flags(meta), *subject.flags)
         # to be counted is all that was asked of it
-        status: Status = "error" if cells["macs"] is None else "ok"
-        return Measurement(case, status, "; ".join(reasons) or None, cells, flags)
+        return found if is_counted(found) else replace(found, status="error")
+
+    def _by_form(self, case: Case, seed: int, counter: CounterName) -> Measurement | None:
+        """Count a block that has closed forms; None of anything else."""
+        if case.network is not None or not modules.is_ours(case):
+            return None
+        module = self._meta(case.spec, case.channels, case.ratio, _bound_to(case))
+        if not blocks.has_closed_form(module):
+            return None
+        return measured(
+            Subject(
+                case,
+                module,
+                lambda: modules.build_case(case, seed),
+                "formula" if counter == "auto" else counter,
+                by_form=blocks.has_closed_forms(module),
+            )
+        )
+
+    def _by_call(self, case: Case, seed: int, counter: CounterName) -> Measurement:
+        """Count a case by calling it: without numbers where its code was seen to run so."""
+        code = (case.spec, case.network)
+        if code not in self._runs_on_meta:
+            found = foretold(case, seed, counter)
+            self._runs_on_meta[code] = is_counted(found)
+        elif self._runs_on_meta[code]:
+            found = without_numbers(case, seed, counter)
+        else:
+            return on_cpu(case, seed, counter)
+        return found if is_counted(found) else on_cpu(case, seed, counter)
 
 
 def _bound_to(case: Case) -> tuple[int, int] | None:

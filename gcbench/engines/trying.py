@@ -1,7 +1,6 @@
 """Try a case alone: count it, see whether it fits, build it, call it, measure its memory."""
 
 import logging
-import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -11,13 +10,13 @@ import torch
 from torch import Tensor
 
 from gcbench import blocks, environment, modules, runtimes, sweep
-from gcbench.counting import Subject, count
 from gcbench.counting.allocations import allocations
 from gcbench.engines.attempts import UNBOUNDED, Bounds, TaintedError
+from gcbench.engines.counted import as_called, foretold, is_counted
 from gcbench.engines.launching import launched
-from gcbench.errors import BlockError, CountingError, UsageError, told
+from gcbench.errors import BlockError, UsageError, told
 from gcbench.records import Measurement, Status
-from gcbench.spec import ELEMENT_BYTES, Case, CounterName, Regime
+from gcbench.spec import Case, CounterName, Regime
 from gcbench.timing.clocks import Clock, CpuClock
 from gcbench.timing.cuda import CudaClock
 from gcbench.timing.gpu import TorchGpu
@@ -75,18 +74,13 @@ def try_case(
     if why_not:
         return Attempt(Measurement(case, "skipped", why_not))
     try:
-        meta = modules.build_meta(case)
+        counted = foretold(case, setting.seed, setting.counter, witnesses=True)
     except UsageError as error:
         return Attempt(Measurement(case, "error", str(error)))
-    subject = Subject(case, meta, lambda: modules.build_case(case, setting.seed), setting.counter)
-    cells, reasons = count(subject)
-    flags = (*modules.flags(meta), *subject.flags)
-    counted = Measurement(case, "ok", "; ".join(reasons) or None, cells, flags)
     why_not = runtimes.why_not(case)
     if why_not:
         return Attempt(replace(counted, status="skipped", reason=why_not))
-    needed = _needed_bytes(subject)
-    counted = replace(counted, needed_bytes=needed)
+    needed = counted.needed_bytes or 0
     too_large = setting.bounds.why_skip(case, needed)
     if too_large:
         return Attempt(replace(counted, status="skipped", reason=too_large))
@@ -98,6 +92,8 @@ def try_case(
         return _tried(counted, setting, graphless)
     except (KeyboardInterrupt, TaintedError):
         raise
+    except UsageError as error:
+        return Attempt(replace(counted, status="error", reason=str(error)))
     except BaseException as error:  # a block may raise anything; the others go on
         measured = failed(counted, error)
     # only here is the traceback gone, and with it what its frames held
@@ -113,7 +109,18 @@ def require_answering(measured: Measurement) -> None:
 
 def _tried(counted: Measurement, setting: Setting, graphless: str | None) -> Attempt:
     work = workload(counted.case, setting)
+    if not (modules.is_known(counted.case) and is_counted(counted)):
+        counted = _as_called(work, counted, setting)
     return Attempt(_called(work, counted, setting, graphless), work)
+
+
+def _as_called(pristine: Workload, known: Measurement, setting: Setting) -> Measurement:
+    """What is counted of a case as it runs; what was known without that, where it is not."""
+    found = as_called(pristine, known.case, setting.seed, setting.counter, witnesses=True)
+    found = replace(found, needed_bytes=known.needed_bytes)
+    if is_counted(known) and not is_counted(found):
+        return replace(known, reason=found.reason)
+    return found
 
 
 def _called(
@@ -126,7 +133,8 @@ def _called(
     case, rng = counted.case, random.Random(setting.seed)
     work = pristine.elsewhere(rng)
     if case.network is None:
-        _require_block(work, case)
+        # eval() may fold weights for good, and training is not of what that leaves
+        _require_block(work if case.mode == "infer" else pristine.elsewhere(rng), case)
     else:
         eagerly(work.module, work.x)
     cells, flags = dict(counted.metrics), counted.flags
@@ -198,16 +206,6 @@ def _measured(attempt: Attempt, column: str) -> int:
     cell = attempt.measurement.metrics[column]
     assert isinstance(cell, int)
     return cell
-
-
-def _needed_bytes(subject: Subject) -> int:
-    """The memory that a call is predicted to take, or what it takes in any case."""
-    try:
-        return subject.call.peak_bytes
-    except CountingError:  # no prediction: weights and input are needed in any case
-        element = ELEMENT_BYTES[subject.case.dtype]
-        weights = sum(parameter.numel() for parameter in subject.meta.parameters())
-        return element * (weights + math.prod(subject.case.shape))
 
 
 def _require_block(work: Workload, case: Case) -> None:

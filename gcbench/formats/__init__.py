@@ -42,6 +42,17 @@ ATTENTION_FORMATS: Registry[Entry] = Registry(
     ),
 )
 
+# of `gcbench count`, whose rows are parts of one module
+ANATOMY_FORMATS: Registry[Entry] = Registry(
+    "format",
+    (
+        Entry("table", "gcbench.formats.anatomy:render", "a table for people"),
+        Entry("csv", "gcbench.formats.anatomy:csv", "one row a part, every column"),
+        Entry("markdown", "gcbench.formats.anatomy:markdown", "the table in Markdown"),
+        Entry("json", "gcbench.formats.anatomy:json", "the whole, and its parts, all digits"),
+    ),
+)
+
 # of `gcbench paper`, whose tables have other columns
 PAPER_FORMATS: Registry[Entry] = Registry(
     "format",

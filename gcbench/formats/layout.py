@@ -24,7 +24,7 @@ from gcbench.labels import (
 )
 from gcbench.roofline import GRAPH_GAIN, HOST_SHARE, NEAR
 from gcbench.tables import Row
-from gcbench.units import counted, interval_text, percent_text
+from gcbench.units import count_text, counted, interval_text, percent_text
 
 # columns that stand even where every cell is empty; the second ones only where something was timed
 _ALWAYS = ("block", "params", "MACs")
@@ -273,11 +273,31 @@ def _notes(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _counters(rows: Sequence[Row]) -> Iterator[str]:
-    """Who counted the MACs, and what was not counted."""
-    for counter in dict.fromkeys(row["macs_counter"] for row in rows if row["macs_counter"]):
-        counted = [row["uncounted_ops"] or "" for row in rows if row["macs_counter"] == counter]
-        operators = sorted(set(" ".join(counted).split()))
-        yield f"MACs by {counter}; not counted: {', '.join(operators) or 'nothing'}"
+    """Who counted the MACs, which products were not counted, and who counts otherwise."""
+    counters = dict.fromkeys(row["macs_counter"] for row in rows if row["macs_counter"])
+    if counters:
+        yield f"MACs by {', '.join(counters)}"
+    uncounted = [
+        f"{full_label(row)} {row['uncounted_products']}"
+        for row in rows
+        if row["uncounted_products"]
+    ]
+    if uncounted:
+        yield f"not counted, and may multiply matrices: {', '.join(uncounted)}"
+    others = [told for row in rows if (told := _otherwise(row))]
+    if others:
+        yield f"other counters differ: {'; '.join(others)}"
+
+
+def _otherwise(row: Row) -> str:
+    """What other counters say of a row's MACs, where one differs."""
+    said = {name.removeprefix("macs_"): row[name] for name in ("macs_fvcore", "macs_torch")}
+    differ = {name: macs for name, macs in said.items() if macs not in (None, row["macs"])}
+    if row["macs"] is None or not differ:
+        return ""
+    counts = {row["macs_counter"]: row["macs"], **differ}
+    told = ", ".join(f"{count_text(macs)} by {name}" for name, macs in counts.items())
+    return f"{full_label(row)} {told}"
 
 
 def _inside(rows: Sequence[Row]) -> Iterator[str]:
@@ -298,7 +318,8 @@ def _flags(rows: Sequence[Row], told_each: bool = True) -> Iterator[str]:
     """Flags in words; which rows have samples far out only where each is to be told."""
     words = [(row, word) for row in rows for word in (row["flags"] or "").split()]
     for word in dict.fromkeys(word for _, word in words):
-        if not word.startswith("far_out"):
+        # whose counts differ is told with the counts
+        if not word.startswith("far_out") and word != "counters_disagree":
             parts = word.replace("graphs=", "graph breaks: compiled in parts, graphs=")
             yield FLAG_WORDS.get(word, parts)
     far = [

@@ -165,6 +165,13 @@ def compare(
     return replace(comparison, cases=cases)
 
 
+def is_ours(case: Case) -> bool:
+    """Tell whether a case's network is of the table, and what is put in of gcbench's blocks."""
+    block = "" if case.spec == spec.PLAIN else places.split(case.spec)[0]
+    network = spec.parse_block(_network_of(case).spec, "network").target
+    return network in NETWORKS and (not block or blocks.is_ours(block))
+
+
 def build_case(case: Case, seed: int) -> "Measured":
     """Build the network of a case with its blocks inside, on the CPU in float32."""
     return _with_blocks(case, make(_network_of(case).spec, seed), seed)

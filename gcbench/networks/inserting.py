@@ -4,19 +4,22 @@ A module is replaced by one that calls it and then the block; nothing of the net
 written anew.
 """
 
-import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from gcbench import blocks
 from gcbench.errors import UsageError, told
+from gcbench.forked import ForkError, forked, is_known
 from gcbench.networks.places import Place, find
 from gcbench.networks.with_block import WithBlock
 from gcbench.spec import Shape
+from gcbench.tensors import copied, on_meta
+
+T = TypeVar("T")
 
 
 def insert(
@@ -55,12 +58,29 @@ def inserted(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def outputs_at(model: nn.Module, paths: Sequence[str], shape: Shape) -> dict[str, Shape]:
-    """Tell the shape of what the modules at some paths give, by a pass on the meta device.
+    """Tell the shape of what the modules at some paths give, by a pass without numbers.
 
-    The model is called on `shape` until all of them were; what comes behind may fail there.
+    The model is called on `shape` until all of them were; what comes behind may fail there. A model
+    with code of others is asked in a copy of this process, and where it needs numbers, with them.
     Raises UsageError where one gives no (B, C, H, W), different widths, or is not reached.
     """
-    twin = on_meta(model).eval()
+    return _asked(model, lambda twin, device: _outputs_at(twin, paths, shape, device))
+
+
+def _asked(module: nn.Module, ask: Callable[[nn.Module, str], T]) -> T:
+    """Ask a copy of a module on the meta device, or on the CPU where it does not answer there."""
+    if is_known(module) or any(tensor.is_meta for tensor in module.parameters()):
+        return ask(on_meta(module), "meta")
+    try:
+        return forked(lambda: ask(on_meta(module), "meta"))
+    except ForkError:
+        return ask(copied(module).to("cpu"), "cpu")
+
+
+def _outputs_at(
+    twin: nn.Module, paths: Sequence[str], shape: Shape, device: str
+) -> dict[str, Shape]:
+    twin.eval()
     outputs: dict[str, list[Any]] = {path: [] for path in paths}
     for path in paths:
         # bound now: the loop's variable will be another
@@ -71,7 +91,7 @@ def outputs_at(model: nn.Module, paths: Sequence[str], shape: Shape) -> dict[str
     failure = None
     try:
         with torch.no_grad():
-            twin(torch.empty(shape, device="meta"))
+            twin(torch.zeros(shape, device=device, dtype=dtype_of(twin)))
     except (Exception, SystemExit) as error:  # a model may raise anything
         failure = error
     return {path: _shape(path, found, shape, failure) for path, found in outputs.items()}
@@ -100,25 +120,6 @@ def _shape(path: str, outputs: Sequence[Any], shape: Shape, failure: BaseExcepti
     return B, C, H, W
 
 
-def on_meta(model: nn.Module) -> nn.Module:
-    """Copy a model without its numbers: no memory is taken, and the model is not touched.
-
-    Raises UsageError where it cannot be copied.
-    """
-    memo: dict[int, Any] = {}
-    try:
-        for tensor in (*model.parameters(), *model.buffers()):
-            empty = torch.empty_like(tensor, device="meta")
-            if isinstance(tensor, nn.Parameter):
-                empty = nn.Parameter(empty, tensor.requires_grad)
-            memo[id(tensor)] = empty
-        return copy.deepcopy(model, memo)
-    except Exception as error:  # a model's own copying may raise anything
-        raise UsageError(
-            f"{type(model).__name__} cannot be copied to see what its modules give: {told(error)}"
-        ) from error
-
-
 def _fitting(
     model: nn.Module, path: str, spec: str, shape: Shape, ratio: int | None, seed: int
 ) -> nn.Module:
@@ -137,15 +138,16 @@ def _fitting(
 
 def _require_shape_kept(block: nn.Module, spec: str, shape: Shape) -> None:
     """Raise UsageError where a block gives another shape, which an addition might even take."""
-    twin = on_meta(block).eval()
-    with torch.no_grad():
-        try:
-            output = twin(torch.empty(shape, dtype=dtype_of(twin), device="meta"))
-        except (Exception, SystemExit) as error:  # a block may raise anything
-            raise UsageError(
-                f"block {spec!r} does not take {_times(shape)}: {told(error)}"
-            ) from error
-    given = _times(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+
+    def ask(twin: nn.Module, device: str) -> str:
+        with torch.no_grad():
+            output = twin.eval()(torch.zeros(shape, dtype=dtype_of(twin), device=device))
+        return _times(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+
+    try:
+        given = _asked(block, ask)
+    except (Exception, SystemExit) as error:  # a block may raise anything
+        raise UsageError(f"block {spec!r} does not take {_times(shape)}: {told(error)}") from error
     if given != _times(shape):
         raise UsageError(f"block {spec!r} gives {given} for {_times(shape)}")
 

@@ -6,7 +6,6 @@ from functools import lru_cache
 
 from gcbench import networks
 from gcbench.counting.meta import meta_pass
-from gcbench.counting.parameters import parameter_count
 from gcbench.paper.printed import Row
 from gcbench.spec import Axes, Comparison, Network
 
@@ -27,7 +26,7 @@ def derive(row: Row, size: tuple[int, int], whole: bool) -> Derived:
     case = compared([row], whole, Axes(size=size), "cpu").cases[-1]
     module = networks.build_meta(case)
     passed = meta_pass(module, case)
-    return Derived(parameter_count(module), passed.macs, passed.conv_macs, len(module.places))
+    return Derived(passed.params, passed.macs, passed.conv_macs, len(module.places))
 
 
 def compared(rows: Sequence[Row], whole: bool, axes: Axes, device: str) -> Comparison:

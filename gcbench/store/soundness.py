@@ -5,11 +5,12 @@ from gcbench.records import ComparisonRecord, Measurement, Replicate, Timing
 # cells of a measurement that are numbers; what else there is, a metric of the user's own may say
 _NUMBERS = (
     *("params", "macs", "min_bytes", "call_macs", "call_conv_macs", "traffic_bytes", "inserted"),
+    *("macs_fvcore", "macs_torch"),
     *("peak_memory_bytes", "activation_memory_bytes", "saved_memory_bytes"),
     "reserved_memory_bytes",
     *("compile_ms", "host_us", "graph_us"),
 )
-_WORDS = ("macs_counter", "uncounted_ops", "memory_source", "inserted_at")
+_WORDS = (*("macs_counter", "uncounted_ops", "uncounted_products", "memory_source", "inserted_at"),)
 
 
 def is_sound(record: ComparisonRecord) -> bool:

@@ -27,8 +27,8 @@ def calls(
         if module.fuse is None:
             return given
         before = x[image].flatten(1)[:, at.to(x.device)][None, :, :, None]  # (1, C, n, 1)
-        fused: Tensor = module.fuse(torch.cat([given, before], 1)).clamp_min(0)
-        return fused - before
+        fused: Tensor = module.fuse(torch.cat([given, before], 1))
+        return fused.clamp_min(0) - before
 
     cells = (1, keys.shape[2])
     yield from convolved(x, output, query.flatten(2), values, cells, weigh, project)

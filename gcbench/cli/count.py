@@ -1,0 +1,141 @@
+"""`gcbench count`: what each part of a module costs on paper."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gcbench import spec
+from gcbench.anatomy import By
+from gcbench.cli import faults, options
+from gcbench.errors import UsageError
+from gcbench.formats import ANATOMY_FORMATS
+
+# images, where a network is asked for
+IMAGES = (1, 3, 224, 224)
+
+TargetText = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="A block (gc:ratio=8), a network (resnet50, timm/NAME) or a module of yours "
+        "(my.module:MyBlock, my.module:make_model).",
+        show_default=False,
+    ),
+]
+Shape = Annotated[
+    str | None,
+    options.option(
+        "--shape",
+        help="Input of any rank, as in 2x197x768. Default: 1x256x56x56, or 1x3x224x224.",
+        metavar="NxCx...",
+        panel=options.AXES,
+    ),
+]
+Channels = Annotated[
+    str | None,
+    options.option(
+        "-C",
+        "--channels",
+        help="Channels that a block is built for. Default: the input's second side.",
+        metavar="N",
+        panel=options.AXES,
+    ),
+]
+Depth = Annotated[
+    str | None,
+    options.option("--depth", help="Levels of modules shown. Default: all.", metavar="N"),
+]
+Per = Annotated[str, typer.Option("--by", help="What a row is.", metavar=options.words(By))]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="What stdout carries.",
+        metavar="|".join(entry.name for entry in ANATOMY_FORMATS),
+        rich_help_panel=options.OUTPUT,
+    ),
+]
+Output = Annotated[
+    Path | None,
+    options.option(
+        "-o",
+        "--output",
+        help="Write the result here instead of on stdout.",
+        metavar="FILE",
+        panel=options.OUTPUT,
+    ),
+]
+
+
+def count(
+    target: TargetText,
+    shape: Shape = None,
+    channels: Channels = None,
+    ratio: options.Ratio = "16",
+    dtype: options.Dtype = "float32",
+    depth: Depth = None,
+    by: Per = "module",
+    seed: options.Seed = "0",
+    output: Output = None,
+    format: Format = "table",
+    traceback: faults.Traceback = False,
+) -> None:
+    """Count parameters, MACs and activations of each part of a module. Times nothing."""
+    from gcbench.cli.output import print_in_colour, require_stdout, require_writable, write_whole
+
+    spec.parse_block(target)
+    sides = None if shape is None else read_shape(shape)
+    width = None if channels is None else spec.parse_count("--channels", channels)
+    divisor = spec.parse_count("--ratio", ratio)
+    kind = spec.parse_choice("--dtype", dtype, spec.Dtype)
+    levels = None if depth is None else spec.parse_count("--depth", depth, least=0)
+    row = spec.parse_choice("--by", by, By)
+    drawn_from = spec.parse_count("--seed", seed, least=0)
+    shown = ANATOMY_FORMATS[format]
+    require_writable("--output", output)
+    if output is None:
+        require_stdout()
+    faults.say(f"counting {target}; loading torch")
+
+    from gcbench.engines import dissected
+
+    # stdout is the result alone, whatever a module of the user's own prints
+    with redirect_stdout(sys.stderr):
+        if dissected.is_network(target):
+            sides = sides or IMAGES
+            wanted = dissected.network(target, read_images(sides), drawn_from)
+        else:
+            sides = sides or (1, width or 256, 56, 56)
+            wanted = dissected.block(target, width or sides[1], divisor, drawn_from)
+        found = dissected.anatomy(wanted, sides, kind, drawn_from)
+    if output is None and shown.name == "table" and sys.stdout.isatty():
+        from gcbench.formats.anatomy import layout
+
+        print_in_colour([layout(found, row, levels)])
+        return
+    text = shown.load()(found, row, levels)
+    if output is None:
+        sys.stdout.writelines(text)
+    else:
+        write_whole(output, text)
+
+
+def read_images(sides: Sequence[int]) -> spec.Shape:
+    """Read the input of a network. Raises UsageError where it has not four sides."""
+    if len(sides) != 4:
+        text = "x".join(map(str, sides))
+        raise UsageError(f"--shape {text}: a network takes four sides, as in 1x3x224x224")
+    batch, channels, height, width = sides
+    return batch, channels, height, width
+
+
+def read_shape(text: str) -> tuple[int, ...]:
+    """Read a shape of two sides or more, `2x197x768`. Raises UsageError."""
+    sides = text.split("x")
+    if len(sides) < 2:
+        raise UsageError(f"--shape {text!r}: takes a batch and more, as in 2x197x768")
+    return tuple(spec.parse_count("--shape", side) for side in sides)
