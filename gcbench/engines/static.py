@@ -1,8 +1,8 @@
 """What cases cost on paper, and nothing else: thousands of them in a second.
 
 Where a block has closed forms they speak, and `macs_counter` and `memory_source` are `formula`;
-where it has none, or none of memory, it is called on the meta device for that, at the speed of that,
-or else on the CPU.
+where it has none, or none of memory, it is called for that on the meta device, at the speed of
+that, or else on the CPU.
 """
 
 from dataclasses import replace

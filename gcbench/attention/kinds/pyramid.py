@@ -26,7 +26,7 @@ def calls(
         given: Tensor = module.z(y)
         if module.fuse is None:
             return given
-        before = x[image].flatten(1)[:, at.to(x.device)][None, :, :, None]  # (1, C, n, 1)
+        before: Tensor = x[image].flatten(1)[:, at.to(x.device)][None, :, :, None]  # (1, C, n, 1)
         fused: Tensor = module.fuse(torch.cat([given, before], 1))
         return fused.clamp_min(0) - before
 
