@@ -102,14 +102,13 @@ def _list(shown: Entry) -> None:
     """Print the family by its place in the framework, the libraries and the groups."""
     from gcbench import groups
     from gcbench.blocks import catalogue
-    from gcbench.formats import family
     from gcbench.peers import LIBRARIES
 
     entries, clashes = catalogue()
     rows = [
         {
             "block": entry.name,
-            "context": entry.context or entry.summary,
+            "context": entry.context or f"{entry.summary} ({entry.source})",
             "transform": entry.transform,
             "fusion": entry.fusion,
             "order": entry.order,
@@ -128,8 +127,27 @@ def _list(shown: Entry) -> None:
     ]
     others = [name for name in groups.known() if name not in groups.TIERS]
     notes.append(f"more groups: {' '.join(f'{groups.MARK}{name}' for name in others)}")
-    _show(family.places(rows, notes), shown)
+    if shown.name == "table":
+        _print_aligned(rows, notes)
+    else:
+        from gcbench.formats import family
+
+        _show(family.places(rows, notes), shown)
     faults.warn(f"block {clash}" for clash in clashes)
+
+
+def _print_aligned(rows: Sequence[dict[str, str]], notes: Sequence[str]) -> None:
+    """Print the family; the tables of measurements would load what a list has no use for."""
+    # a description of the block names its source
+    names = [name for name in rows[0] if name != "source"]
+    titles = {name: "MACs" if name == "order" else name for name in names}
+    # an announced block has no place, and its words take the room of one
+    placed = [row for row in rows if row["order"]]
+    widths = [max(len(row[name]) for row in [titles, *placed]) for name in names]
+    for row in [titles, *rows]:
+        cells = (f"{row[name]:<{width}}" for name, width in zip(names, widths, strict=True))
+        print("  ".join(cells).rstrip())
+    print(*notes, sep="\n")
 
 
 def _count(
