@@ -1,7 +1,7 @@
 # One menu. `make check` is all that CI asks; `make test` and `make lint` are its halves.
 PYTHON ?= python
 # pages with parts that cog writes
-GENERATED := README.md docs/commands.md docs/counting.md docs/design.md docs/method.md docs/reading.md docs/tutorial.md
+GENERATED := README.md docs/commands.md docs/counting.md docs/design.md docs/family.md docs/method.md docs/reading.md docs/tutorial.md
 BIN := $(dir $(shell command -v $(PYTHON)))
 
 PICTURES := docs/pictures
@@ -34,6 +34,8 @@ pictures:
 	$(PYTHON) -m gcbench plot $(call newest,sweep-256-sizes) --chart relative -o $(PICTURES)/relative.svg
 	$(PYTHON) -m gcbench plot $(call newest,sweep-256-sizes) --chart roofline -o $(PICTURES)/roofline.svg
 	$(PYTHON) -m gcbench plot $(call newest,sweep-256-ratios) --chart ratio -o $(PICTURES)/ratio.svg
+	$(PYTHON) -m gcbench plot $(call newest,family-stages) --chart latency -o $(PICTURES)/family-stages.svg
+	$(PYTHON) -m gcbench plot $(call newest,family-sizes) --chart latency -o $(PICTURES)/family-sizes.svg
 
 # the wheel alone must hold the program, and not the checkout's door
 wheel:

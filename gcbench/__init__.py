@@ -35,15 +35,18 @@ class Counts(NamedTuple):
     uncounted: tuple[str, ...]
 
 
-def build(spec: str, channels: int, seed: int = 0) -> "nn.Module":
+def build(
+    spec: str, channels: int, seed: int = 0, *, size: tuple[int, int] | None = None
+) -> "nn.Module":
     """Build a block for inputs (B, channels, H, W) on the CPU in float32, weights from `seed`.
 
-    Raises gcbench.errors.UsageError where the spec or its options are wrong.
+    `size` is (H, W), for blocks that are bound to one, such as `bot`. Raises
+    gcbench.errors.UsageError where the spec or its options are wrong.
     """
     from gcbench import blocks
 
     blocks.resolve(spec)
-    return blocks.build(spec, channels, seed=seed)
+    return blocks.build(spec, channels, seed=seed, size=size)
 
 
 def bench(
@@ -133,7 +136,11 @@ def _built(text: str, axes: "Axes", seed: int) -> "nn.Module":
 
     block = blocks.resolve(text)
     return blocks.build(
-        block.spec, axes.channels, axes.ratio if block.takes_ratio else block.ratio, seed
+        block.spec,
+        axes.channels,
+        axes.ratio if block.takes_ratio else block.ratio,
+        seed,
+        axes.size,
     )
 
 

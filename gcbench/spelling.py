@@ -134,6 +134,8 @@ def _choice(choices: Any) -> Callable[[str, str], Any]:
 
 
 def _block(place: str, text: str) -> str:
+    if text.startswith("@"):
+        return text  # a group, which is looked at where blocks are known
     try:
         spec.parse_block(text)
     except UsageError as error:

@@ -105,7 +105,7 @@ def grid(place: Place) -> Iterator[Comparison]:
     for.
     """
     sweep = place.sweep
-    blocks = tuple(_at_ratios(place.blocks, sweep.ratio))
+    blocks = tuple(at_ratios(place.blocks, sweep.ratio))
     where = None if sweep.where is None else parse_where("--where", sweep.where)
     pair = None if sweep.pair is None else spec.parse_pair("--pair", sweep.pair, first_axes(sweep))
     for number, axes in enumerate(_points(sweep, place.devices)):
@@ -147,7 +147,8 @@ def require_bounded(place: Place) -> None:
         )
 
 
-def _at_ratios(blocks: Sequence[Block], ratios: Sequence[int]) -> Iterator[Block]:
+def at_ratios(blocks: Sequence[Block], ratios: Sequence[int]) -> Iterator[Block]:
+    """Yield the blocks, each that the ratio axis varies at every one of the ratios."""
     for block in blocks:
         if block.takes_ratio:
             yield from (replace(block, ratio=ratio, takes_ratio=False) for ratio in ratios)

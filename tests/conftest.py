@@ -65,6 +65,17 @@ def little_to_collect():
     gc.freeze()
 
 
+@pytest.fixture
+def single_thread():
+    """Small tensors on one thread: several would only wait for each other on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(autouse=True)
 def own_peaks(tmp_path_factory, monkeypatch):
     """Keep the ceilings of this machine to the tests, and let none be measured unasked."""

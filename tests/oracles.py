@@ -7,12 +7,22 @@ weights: an equation is a loop over positions, in float64.
 import inspect
 import itertools
 import math
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal, get_args, get_origin
 
 import torch
 
-from gcbench.blocks import build_case, build_meta, factory_of, options_of, resolve
+from gcbench import loops
+from gcbench.blocks import (
+    build,
+    build_at,
+    build_case,
+    build_meta,
+    factory_of,
+    options_at,
+    options_of,
+    resolve,
+)
 from gcbench.counting import Subject
 from gcbench.errors import UsageError
 from gcbench.spec import BlockSpec, axes_at, compare, parse_block
@@ -56,12 +66,6 @@ def changed_once(name):
     return [name, *(str(BlockSpec(name, (change,))) for change in changes)]
 
 
-def options_at(spec):
-    """The value of every option of a spec, given or default."""
-    parsed = parse_block(spec)
-    return defaults(parsed.target) | dict(parsed.options)
-
-
 def _spec(name, lists, values):
     pairs = zip(lists, values, strict=True)
     default = defaults(name)
@@ -69,9 +73,35 @@ def _spec(name, lists, values):
 
 
 def _accepted(spec):
-    """What the paper has no meaning for: a hidden layer's options without a hidden layer."""
-    options = options_at(spec)
-    return options.get("bottleneck", True) or (options["norm"] == "layer" and options["relu"])
+    """Leave out what the paper has no meaning for: an option of a layer that is not there."""
+    try:
+        build_at(spec, 48, 1 if resolve(spec).takes_ratio else None, (4, 4))
+    except UsageError:
+        return False
+    return True
+
+
+@lru_cache
+def fitting(spec, channels):
+    """The least number of channels, from so many on, that a block takes: its heads divide it."""
+    for wider in range(channels, channels + 64):
+        try:
+            build_at(spec, wider, 1 if resolve(spec).takes_ratio else None, (4, 4))
+        except UsageError:
+            continue
+        return wider
+    raise AssertionError(f"{spec} takes no number of channels")
+
+
+def fitted(spec, shape):
+    """The shape with the least channels, from its own on, that a block takes."""
+    B, C, H, W = shape
+    return B, fitting(spec, C), H, W
+
+
+def untrained(spec):
+    """The weights that a block itself says no gradient reaches."""
+    return getattr(factory_of(parse_block(spec)), "untrained", ())
 
 
 # --- cases and subjects -------------------------------------------------------------------------
@@ -92,9 +122,7 @@ def refusal(spec, channels=64):
     """The message with which a spec is refused, by looking at it or by building it."""
     try:
         block = resolve(spec)
-        from gcbench.blocks import build
-
-        build(spec, channels, None if not block.takes_ratio else 16)
+        build(spec, channels, None if not block.takes_ratio else 16, size=(5, 4))
     except UsageError as error:
         return str(error)
     raise AssertionError(f"{spec} was accepted")
@@ -120,7 +148,7 @@ def weights_of(module):
 
 
 def equation(spec, weights, x):
-    """z of a block spec in float64, image by image; fails for a block without an equation here."""
+    """z of a block spec in float64, image by image; fails for a block without an equation."""
     name = parse_block(spec).target
     options = options_at(spec)
     return torch.stack([EQUATIONS[name](image.double(), weights, options) for image in x])
@@ -195,17 +223,6 @@ def global_context(image, weights, options):
     return _image(zs, *image.shape[1:])
 
 
-def simplified_non_local(image, weights, options):
-    """z_i = x_i + sum_j a_j W_v x_j, or W_v sum_j a_j x_j."""
-    xs = _positions(image)
-    logits = [float(_affine(weights, "key", x)) for x in xs]
-    if options["hoist"]:
-        shared = _affine(weights, "value", _attended(xs, logits))
-    else:
-        shared = _attended([_affine(weights, "value", x) for x in xs], logits)
-    return _image([x + shared for x in xs], *image.shape[1:])
-
-
 def squeeze_excitation(image, weights, options):
     """z = x sigmoid(W_2 relu(W_1 mean x))."""
     xs = _positions(image)
@@ -266,11 +283,211 @@ def _pooled(image):
     return out
 
 
+def efficient_channels(image, weights, options):
+    """Every channel's mean and those of its neighbours, where there are any."""
+    means = [sum(values) / len(values) for values in loops.turned(loops.positions(image))]
+    taps = weights["conv.weight"].flatten().tolist()
+    half = len(taps) // 2
+    gates = []
+    for c in range(len(means)):
+        near = [(t, c + t - half) for t in range(len(taps)) if 0 <= c + t - half < len(means)]
+        gates.append(loops.sigmoid(sum(taps[t] * means[at] for t, at in near)))
+    return image * torch.tensor(gates, dtype=torch.float64)[:, None, None]
+
+
+def convolutional_attention(image, weights, options):
+    """Gates of the channels, then of the positions."""
+    _, H, W = image.shape
+    narrow, widen = loops.layer(weights, "fc1"), loops.layer(weights, "fc2")
+
+    def bottleneck(context):
+        return widen(loops.relu(narrow(context)))
+
+    columns = loops.turned(loops.positions(image))
+    mean = bottleneck([sum(values) / len(values) for values in columns])
+    most = bottleneck([max(values) for values in columns])
+    gates = [loops.sigmoid(value) for value in loops.plus(mean, most)]
+    ys = [[g * v for g, v in zip(gates, x, strict=True)] for x in loops.positions(image)]
+    planes = [[sum(y) / len(y) for y in ys], [max(y) for y in ys]]
+    [kernel] = weights["conv.weight"].tolist()
+    normed = loops.norm(weights, "bn") if options["norm"] == "batch" else lambda vector: vector
+    half = len(kernel[0]) // 2
+    zs = []
+    for i, j in itertools.product(range(H), range(W)):
+        total = 0.0
+        for m, di, dj in itertools.product(
+            range(2), range(-half, half + 1), range(-half, half + 1)
+        ):
+            if 0 <= i + di < H and 0 <= j + dj < W:
+                tap = kernel[m][di + half][dj + half]
+                total += tap * planes[m][(i + di) * W + j + dj]
+        gate = loops.sigmoid(normed([total])[0])
+        zs.append([gate * value for value in ys[i * W + j]])
+    return loops.image_of(zs, H, W)
+
+
+def gather_excite(image, weights, options):
+    """Contexts by windows, a bottleneck for each, and the gate of the window that is nearest."""
+    _, H, W = image.shape
+    e, conv = options["extent"], options["gather"] == "conv"
+    if not e and conv:
+        kernel = weights["gathering.0.weight"][:, 0]
+        vector = [float(v) for v in (kernel * image).sum((1, 2))]
+        contexts = [[loops.norm(weights, "gathering.1")(vector)]]
+    elif not e:
+        contexts = [[[float(v) for v in image.mean((1, 2))]]]
+    elif conv:
+        contexts = _halved(image, weights, int(math.log2(e)))
+    else:
+        contexts = [[_window(image, i, j, e - 1) for j in range(0, W, e)] for i in range(0, H, e)]
+    if options["excite"] == "mlp":
+        narrow, widen = loops.layer(weights, "fc1"), loops.layer(weights, "fc2")
+        contexts = [[widen(loops.relu(narrow(c))) for c in row] for row in contexts]
+    h, w = len(contexts), len(contexts[0])
+    z = torch.empty_like(image)
+    for i, j in itertools.product(range(H), range(W)):
+        gate = [loops.sigmoid(value) for value in contexts[i * h // H][j * w // W]]
+        z[:, i, j] = image[:, i, j] * torch.tensor(gate, dtype=torch.float64)
+    return z
+
+
+def _window(image, i, j, reach):
+    """The mean of what lies so far from a position, within the image."""
+    window = image[:, max(0, i - reach) : i + reach + 1, max(0, j - reach) : j + reach + 1]
+    return [float(value) for value in window.mean((1, 2))]
+
+
+def _halved(image, weights, steps):
+    """Depthwise 3 x 3 convolutions at every other row and column, so many times."""
+    for step in range(steps):
+        kernel = weights[f"gathering.{3 * step}.weight"][:, 0]
+        normed = loops.norm(weights, f"gathering.{3 * step + 1}")
+        _, H, W = image.shape
+        rows = []
+        for i, j in itertools.product(range(0, H, 2), range(0, W, 2)):
+            total = image.new_zeros(len(image))
+            for di, dj in itertools.product((-1, 0, 1), (-1, 0, 1)):
+                if 0 <= i + di < H and 0 <= j + dj < W:
+                    total = total + kernel[:, di + 1, dj + 1] * image[:, i + di, j + dj]
+            vector = normed(total.tolist())
+            rows.append(vector if step == steps - 1 else loops.relu(vector))
+        image = loops.image_of(rows, -(-H // 2), -(-W // 2))
+    _, H, W = image.shape
+    return [[image[:, i, j].tolist() for j in range(W)] for i in range(H)]
+
+
+def coordinates(image, weights, options):
+    """Means of rows and of columns through one bottleneck, and a gate for each."""
+    _, H, W = image.shape
+    normed, first = loops.norm(weights, "bn1"), loops.layer(weights, "conv1")
+
+    def gates(strip, name):
+        hidden = [v * min(max(v + 3, 0.0), 6.0) / 6 for v in normed(first(strip.tolist()))]
+        return [loops.sigmoid(value) for value in loops.layer(weights, name)(hidden)]
+
+    rows = [gates(image[:, i].mean(1), "conv_h") for i in range(H)]
+    columns = [gates(image[:, :, j].mean(1), "conv_w") for j in range(W)]
+    z = torch.empty_like(image)
+    for i, j in itertools.product(range(H), range(W)):
+        both = [a * b for a, b in zip(rows[i], columns[j], strict=True)]
+        z[:, i, j] = image[:, i, j] * torch.tensor(both, dtype=torch.float64)
+    return z
+
+
+def criss_cross(image, weights, options):
+    """Every position's row and column, itself once, as often as it is applied."""
+    _, H, W = image.shape
+    for _ in range(options["recurrence"]):
+        xs = loops.positions(image)
+        query, key, value = (loops.layer(weights, n) for n in ("query", "key", "value"))
+        keys, values = [key(x) for x in xs], [value(x) for x in xs]
+        gamma, zs = float(weights["gamma"]), []
+        for i, j in itertools.product(range(H), range(W)):
+            x = xs[i * W + j]
+            seen = [i * W + b for b in range(W)] + [a * W + j for a in range(H) if a != i]
+            assert len(seen) == H + W - 1
+            mine = query(x)
+            shares = loops.softmax([loops.dot(mine, keys[at]) for at in seen])
+            given = loops.mixed(shares, [values[at] for at in seen])
+            zs.append([a + gamma * b for a, b in zip(x, given, strict=True)])
+        image = loops.image_of(zs, H, W)
+    return image
+
+
+def disentangled(image, weights, options):
+    """Queries and keys less their means, and beside that one map for all."""
+    xs = loops.positions(image)
+    names = ("theta", "phi", "g", "mask")
+    queries, keys, values, logits = ([loops.layer(weights, n)(x) for x in xs] for n in names)
+    scale = (len(keys[0]) ** -0.5 if options["scale"] else 1.0) / options["temperature"]
+    centred = []
+    for vectors in (queries, keys):
+        mean = [sum(column) / len(column) for column in loops.turned(vectors)]
+        centred.append([[a - b for a, b in zip(v, mean, strict=True)] for v in vectors])
+    shared = loops.softmax([logit[0] for logit in logits])
+    normed = loops.norm(weights, "bn") if options["norm"] == "batch" else lambda vector: vector
+    zs = []
+    for x, query in zip(xs, centred[0], strict=True):
+        pairwise = loops.softmax([loops.dot(query, k) * scale for k in centred[1]])
+        y = loops.mixed(loops.plus(pairwise, shared), values)
+        zs.append(loops.plus(x, normed(loops.layer(weights, "z")(y))))
+    return loops.image_of(zs, *image.shape[1:])
+
+
+def self_attention(image, weights, options):
+    """Every head by itself, every pair of positions on its own."""
+    xs = loops.positions(image)
+    ys = _heads(xs, weights, options, lambda query, scale, i, j: 0.0)
+    out = loops.layer(weights, "proj")
+    zs = [out(y) for y in ys]
+    if options["residual"]:
+        zs = [loops.plus(x, z) for x, z in zip(xs, zs, strict=True)]
+    return loops.image_of(zs, *image.shape[1:])
+
+
+def bottleneck_attention(image, weights, options):
+    """Heads whose logits have a term for the distance between two positions."""
+    _, H, W = image.shape
+    down, across = weights["height_rel"].tolist(), weights["width_rel"].tolist()
+
+    def by_distance(query, scale, i, j):
+        learnt = loops.plus(down[j // W - i // W + H - 1], across[j % W - i % W + W - 1])
+        return loops.dot(query, learnt) * (scale if options["scale_position"] else 1.0)
+
+    return loops.image_of(_heads(loops.positions(image), weights, options, by_distance), H, W)
+
+
+def _heads(xs, weights, options, by_distance):
+    qkv = [loops.layer(weights, "qkv")(x) for x in xs]
+    C = len(xs[0])
+    d = C // options["heads"]
+    ys = [[] for _ in xs]
+    for start in range(0, C, d):
+        queries, keys, values = (
+            [each[offset + start : offset + start + d] for each in qkv] for offset in (0, C, 2 * C)
+        )
+        for i, query in enumerate(queries):
+            logits = [
+                loops.dot(query, key) * d**-0.5 + by_distance(query, d**-0.5, i, j)
+                for j, key in enumerate(keys)
+            ]
+            ys[i] += loops.mixed(loops.softmax(logits), values)
+    return ys
+
+
 EQUATIONS = {
     "gc": global_context,
-    "snl": simplified_non_local,
     "se": squeeze_excitation,
     "nl": non_local,
+    "eca": efficient_channels,
+    "cbam": convolutional_attention,
+    "ge": gather_excite,
+    "coord": coordinates,
+    "cc": criss_cross,
+    "dnl": disentangled,
+    "mhsa": self_attention,
+    "bot": bottleneck_attention,
+    **loops.LOOPS,
 }
 
 
@@ -326,4 +543,136 @@ def _nl_cost(options, C, H, W, ratio):
     return params + (2 * C if options["norm"] == "batch" else 0), macs
 
 
-COSTS = {"gc": _gc_cost, "snl": _snl_cost, "se": _se_cost, "nl": _nl_cost}
+def _eca_cost(options, C, H, W, ratio):
+    t = (math.log2(C) + 1) / 2
+    nearest = min(range(1, 99, 2), key=lambda odd: (abs(odd - t), -odd))
+    k = options["kernel"] or max(3, nearest)
+    return k, k * C
+
+
+def _cbam_cost(options, C, H, W, ratio):
+    p, k = C // ratio, options["kernel"]
+    biases = p + C if options["bias"] else 0
+    norm = 2 if options["norm"] == "batch" else 0
+    return 2 * C * p + biases + 2 * k**2 + norm, 4 * C * p + 2 * k**2 * H * W
+
+
+def _ge_cost(options, C, H, W, ratio):
+    e, params, macs, windows = options["extent"], 0, 0, 1
+    if e:
+        windows = -(-H // e) * -(-W // e)
+    if options["gather"] == "conv" and not e:
+        params, macs = C * H * W + 2 * C, C * H * W
+    elif options["gather"] == "conv":
+        L = int(math.log2(e))
+        steps = (-(-H // 2**i) * -(-W // 2**i) for i in range(1, L + 1))
+        params, macs = 11 * C * L, 9 * C * sum(steps)
+    if options["excite"] == "mlp":
+        p = C // ratio
+        params, macs = params + 2 * C * p + p + C, macs + 2 * C * p * windows
+    return params, macs
+
+
+def _coord_cost(options, C, H, W, ratio):
+    m = max(options["least"], C // options["reduction"])
+    biases = m + 2 * C if options["bias"] else 0
+    return 3 * C * m + 2 * m + biases, 2 * C * m * (H + W)
+
+
+def _triplet_cost(options, C, H, W, ratio):
+    k, gates = options["kernel"], 3 if options["spatial"] else 2
+    return gates * (2 * k**2 + 2), 2 * k**2 * (C * W + C * H + (H * W if gates == 3 else 0))
+
+
+def _a2_cost(options, C, H, W, ratio):
+    m = n = C // options["reduction"]
+    return 2 * C * m + 2 * C * n + m + 2 * n + C, H * W * (2 * C * m + 2 * C * n + 2 * m * n)
+
+
+def _efficient_cost(options, C, H, W, ratio):
+    d, h = C // options["reduction"], options["heads"]
+    return 4 * C * d + 3 * d + C, H * W * (4 * C * d + 2 * d**2 // h)
+
+
+def _ema_cost(options, C, H, W, ratio):
+    K, T = options["bases"], options["stages"]
+    return 2 * C**2 + 3 * C, H * W * (2 * C**2 + (2 * T + 1) * C * K)
+
+
+def _external_cost(options, C, H, W, ratio):
+    S = options["memory"]
+    params, macs = (1 if options["tied"] else 2) * C * S, H * W * 2 * C * S
+    if options["project"]:
+        params, macs = params + 2 * C**2 + 3 * C, macs + H * W * 2 * C**2
+    return params, macs
+
+
+def _glore_cost(options, C, H, W, ratio):
+    n = C // options["reduction"]
+    s = 2 * n
+    params = 2 * C * s + C * n + s + n + n**2 + n + s**2 + 2 * C
+    return params, H * W * (2 * C * s + C * n + 2 * s * n) + n**2 * s + s**2 * n
+
+
+def _apnb_cost(options, C, H, W, ratio):
+    d, S = C // options["reduction"], sum(int(side) ** 2 for side in options["bins"].split("-"))
+    params, macs = 3 * C * d + 2 * d + C + 2 * d, 3 * C * d + 2 * S * d
+    if options["fusion"] == "concat":
+        params, macs = params + 2 * C**2 + 3 * C, macs + 2 * C**2
+    return params, H * W * macs
+
+
+def _cc_cost(options, C, H, W, ratio):
+    d, R = C // options["reduction"], options["recurrence"]
+    macs = R * H * W * (C**2 + 2 * C * d + (H + W) * (C + d))
+    return C**2 + 2 * C * d + 2 * d + C + 1, macs
+
+
+def _dnl_cost(options, C, H, W, ratio):
+    d, N = C // options["reduction"], H * W
+    norm = 2 * C if options["norm"] == "batch" else 0
+    return 4 * C * d + 3 * d + C + C + 1 + norm, 4 * C * d * N + 2 * N**2 * d + C * N + d * N
+
+
+def _mhsa_cost(options, C, H, W, ratio):
+    N = H * W
+    return 4 * C**2 + (4 * C if options["bias"] else 0), 4 * C**2 * N + 2 * C * N**2
+
+
+def _bot_cost(options, C, H, W, ratio):
+    N, distances = H * W, 2 * H + 2 * W - 2
+    params = 3 * C**2 + distances * (C // options["heads"])
+    return params, 3 * C**2 * N + 2 * C * N**2 + C * N * distances
+
+
+COSTS = {
+    "gc": _gc_cost,
+    "snl": _snl_cost,
+    "se": _se_cost,
+    "nl": _nl_cost,
+    "eca": _eca_cost,
+    "cbam": _cbam_cost,
+    "ge": _ge_cost,
+    "coord": _coord_cost,
+    "simam": lambda options, C, H, W, ratio: (0, 0),
+    "triplet": _triplet_cost,
+    "a2": _a2_cost,
+    "efficient": _efficient_cost,
+    "ema": _ema_cost,
+    "external": _external_cost,
+    "glore": _glore_cost,
+    "apnb": _apnb_cost,
+    "cc": _cc_cost,
+    "dnl": _dnl_cost,
+    "mhsa": _mhsa_cost,
+    "bot": _bot_cost,
+}
+
+
+def least_elements(spec, shape, ratio=None):
+    """Elements that must move: x twice and z, or once where windows suffice, and the weights."""
+    B, C, H, W = shape
+    options = options_at(spec)
+    passes = 2 if options.get("extent") else 3
+    buffers = C * options["bases"] if "bases" in options else 0
+    return passes * B * C * H * W + cost(spec, shape, ratio)[0] + buffers

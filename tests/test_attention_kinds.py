@@ -13,6 +13,11 @@ from gcbench.attention import readings, running
 from gcbench.attention.images import Photo
 from gcbench.attention.kinds import KINDS, kind_of
 from gcbench.attention.readings import read
+from gcbench.blocks.apnb import AsymmetricPyramidNonLocal
+from gcbench.blocks.bot import BottleneckAttention
+from gcbench.blocks.cc import CrissCrossAttention
+from gcbench.blocks.dnl import DisentangledNonLocal
+from gcbench.blocks.mhsa import MultiHeadSelfAttention
 from gcbench.blocks.nl import NonLocal
 
 SHAPE = (2, 8, 4, 6)
@@ -34,6 +39,14 @@ def timm():
     return module, None
 
 
+def disentangled(**options):
+    return DisentangledNonLocal(8, **options), "attention"
+
+
+def pyramid(**options):
+    return AsymmetricPyramidNonLocal(8, **options), "attention"
+
+
 CASES = [
     *((ours, {"similarity": s}) for s in ("gaussian", "dot_product", "concatenation")),
     *((ours, {"subsample": s}) for s in (None, "before", "after")),
@@ -45,6 +58,8 @@ CASES = [
     (mmcv, {"mode": "concatenation", "sub_sample": True}),
     (mmcv, {"mode": "gaussian", "sub_sample": True, "norm_cfg": {"type": "BN"}}),
     (timm, {}),
+    *((disentangled, options) for options in ({}, {"norm": "batch", "scale": False})),
+    *((pyramid, options) for options in ({}, {"fusion": "add"}, {"bins": "2-3"})),
 ]
 
 
@@ -121,6 +136,79 @@ def test_a_reading_is_what_the_double_loop_makes_of_the_blocks_own_map(make, opt
         assert reading.values[name] == pytest.approx(expected, abs=1e-6)
     share = 1 - rows.mean(0).square().sum() / rows.square().sum(1).mean()
     assert reading.values["query_share"] == pytest.approx(float(share), abs=1e-6)
+
+
+@pytest.mark.parametrize("recurrence", [1, 2, 3])
+@torch.no_grad()
+def test_rows_of_criss_cross_are_those_of_its_last_application_and_weigh_a_cross(recurrence):
+    module, _ = made(lambda: (CrissCrossAttention(8, recurrence=recurrence), None), {})
+    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1)).double()
+    module = module.double()
+    before = x
+    for _ in range(recurrence - 1):
+        before = before + module.gamma * module.gathered(before)
+    weights = module.attention(module.query(before), module.key(before))
+    adapter = kind_of(module).load()
+    calls = list(adapter.calls(module, {"x": x}, module(x)))
+    assert adapter.detail(module) == f"application {recurrence} of {recurrence}"
+    H, W = SHAPE[2:]
+    for image, call in enumerate(calls):
+        assert (call.queries, call.keys, call.query_grid) == (H * W, H * W, (H, W))
+        at = torch.tensor([0, 5, 23, 5])
+        rows = call.rows(at)
+        for row, position in zip(rows[0], at.tolist(), strict=True):
+            i, j = divmod(position, W)
+            full = torch.zeros(H, W).double()
+            full[:, j] += weights[image, i, j, :H]
+            full[i] += weights[image, i, j, H:]
+            torch.testing.assert_close(row, full.flatten())
+            assert int((row > 0).sum()) == H + W - 1
+            assert float(row.sum()) == pytest.approx(1)
+        torch.testing.assert_close(call.replay(rows, at), call.added[at])
+        torch.testing.assert_close(call.inputs, before[image].flatten(1).T)
+
+
+HEADS = [
+    (MultiHeadSelfAttention, {"heads": 4}),
+    (MultiHeadSelfAttention, {"heads": 2, "bias": False, "sdpa": False}),
+    (MultiHeadSelfAttention, {"heads": 1, "residual": False}),
+    (BottleneckAttention, {"heads": 2, "height": 4, "width": 6}),
+    (BottleneckAttention, {"heads": 4, "height": 4, "width": 6, "scale_position": True}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), HEADS)
+@torch.no_grad()
+def test_rows_of_every_head_are_those_of_the_whole_map(kind, options):
+    module, _ = made(lambda: (kind(8, **options), None), {})
+    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1))
+    output = module(x)
+    queries, keys, _ = module.by_head(x)
+    full = module.attention(queries, keys)
+    adapter = kind_of(module).load()
+    calls = list(adapter.calls(module, {"x": x}, output))
+    assert len(calls) == SHAPE[0]
+    for image, call in enumerate(calls):
+        assert (call.queries, call.keys, call.heads) == (24, 24, options["heads"])
+        at = torch.tensor([0, 5, 23, 5])
+        rows = call.rows(at)
+        torch.testing.assert_close(rows, full[image][:, at])
+        added = output if not getattr(module, "residual", False) else output - x
+        torch.testing.assert_close(call.added, added[image].flatten(1).T)
+        torch.testing.assert_close(call.replay(rows, at), call.added[at], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["a2", "efficient", "ema"])
+def test_blocks_whose_maps_are_shared_say_what_their_maps_are(name, capsys):
+    network = ("attention", "resnet18", "--size", "64", "--no-latency")
+    insert = ("--insert", f"{name}@c4.last")
+    code, out, err = ran(*network, *insert, capsys=capsys)
+    assert (code, out) == (2, "")
+    assert f"{name} has " in err
+    assert "maps that all queries share" in err
+    code, _, err = ran(*network, *insert, "--insert", "nl@c5.last", capsys=capsys)
+    assert code == 0
+    assert f"{name} has " in err
 
 
 def by_double_loop_of_cosines(vectors):

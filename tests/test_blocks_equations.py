@@ -2,20 +2,23 @@
 
 import pytest
 import torch
-from oracles import EQUATIONS, combinations, equation, randomise, weights_of
+from oracles import EQUATIONS, combinations, equation, fitted, randomise, weights_of
 from torchvision.ops import SqueezeExcitation
 
+from gcbench import loops
 from gcbench.blocks import BLOCKS, build, resolve
+
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 SPECS = [spec for entry in BLOCKS for spec in combinations(entry.name)]
 _WB = ("weight", "bias")
 SHAPES = [(2, 6, 3, 5), (1, 7, 4, 2)]
 
 
-def made(spec, channels, ratio=2, seed=0):
+def made(spec, channels, ratio=2, seed=0, size=None):
     """Build a block in eval mode, all its weights and statistics random."""
     ratio = ratio if resolve(spec).takes_ratio else None
-    return randomise(build(spec, channels, ratio), seed).eval()
+    return randomise(build(spec, channels, ratio, size=size), seed).eval()
 
 
 def drawn(shape, seed=3):
@@ -49,19 +52,79 @@ def test_every_line_of_the_table_has_an_equation_here(entry):
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_block_computes_its_equation(spec, shape):
-    assert_computes(made(spec, shape[1]), spec, drawn(shape))
+    shape = fitted(spec, shape)
+    assert_computes(made(spec, shape[1], size=shape[2:]), spec, drawn(shape))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("spec", [entry.name for entry in BLOCKS])
 def test_a_block_computes_its_equation_whatever_the_weights(spec, seed):
-    assert_computes(made(spec, 5, seed=seed), spec, drawn((1, 5, 3, 3), seed))
+    shape = fitted(spec, (1, 5, 3, 3))
+    assert_computes(made(spec, shape[1], seed=seed, size=(3, 3)), spec, drawn(shape, seed))
 
 
 @pytest.mark.parametrize("ratio", [1, 3, 6])
 @pytest.mark.parametrize("spec", ["gc", "se", "gc:fusion=both"])
 def test_a_bottleneck_computes_its_equation_at_every_ratio(spec, ratio):
     assert_computes(made(spec, 6, ratio), spec, drawn((2, 6, 3, 2)))
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape"),
+    [
+        ("eca:kernel=1", (1, 4, 3, 2)),
+        ("eca:kernel=9", (1, 4, 3, 2)),
+        ("eca", (1, 128, 2, 1)),
+        ("cbam:kernel=3", (2, 6, 3, 4)),
+        ("ge:extent=8:gather=conv", (1, 4, 17, 9)),
+        ("ge:extent=2", (1, 4, 9, 6)),
+        ("coord:least=1:reduction=2", (1, 6, 3, 4)),
+        ("simam:lam=0.5", (1, 3, 4, 3)),
+        ("triplet:kernel=3", (1, 5, 4, 3)),
+        ("a2:reduction=1", (1, 5, 3, 2)),
+        ("efficient:heads=3", (2, 6, 3, 4)),
+        ("efficient:reduction=1:heads=2", (1, 4, 3, 2)),
+        ("ema:bases=5:stages=1", (1, 4, 3, 2)),
+        ("external:memory=3", (1, 4, 3, 2)),
+        ("glore:reduction=2", (1, 6, 3, 2)),
+        ("apnb:bins=2-5:reduction=3", (1, 6, 7, 3)),
+        ("cc:recurrence=1:reduction=2", (2, 6, 3, 4)),
+        ("cc:recurrence=3", (1, 8, 2, 3)),
+        ("dnl:temperature=0.7:reduction=3", (1, 6, 3, 4)),
+        ("mhsa:heads=3", (2, 6, 3, 4)),
+        ("bot:heads=1", (2, 3, 3, 4)),
+        ("bot:heads=3:scale_position=true", (1, 6, 4, 2)),
+    ],
+)
+def test_a_block_computes_its_equation_at_other_numbers(spec, shape):
+    assert_computes(made(spec, shape[1], size=shape[2:]), spec, drawn(shape))
+
+
+def test_double_attention_is_the_same_by_the_other_association():
+    spec, x = "a2", drawn((1, 8, 3, 4))
+    module = made(spec, 8).double()
+    by_pairs = loops.double_attention_by_pairs(x[0], weights_of(module), {"residual": True})
+    torch.testing.assert_close(module(x)[0].detach(), by_pairs, rtol=1e-12, atol=1e-12)
+
+
+def test_gather_excite_over_all_positions_with_an_mlp_is_squeeze_excitation():
+    ge, se = made("ge:excite=mlp", 6), made("se", 6, seed=1)
+    se.load_state_dict(ge.state_dict())
+    assert_same_function(ge, se, drawn((2, 6, 3, 5)), tolerance=1e-14)
+
+
+def test_fused_attention_is_the_written_out_one():
+    fused, plain = made("mhsa", 16), made("mhsa:sdpa=false", 16, seed=1)
+    plain.load_state_dict(fused.state_dict())
+    assert_same_function(fused, plain, drawn((2, 16, 3, 5)), tolerance=1e-13)
+
+
+def test_criss_cross_applied_twice_is_one_application_after_another():
+    twice, once = made("cc", 8).double(), made("cc:recurrence=1", 8, seed=1).double()
+    once.load_state_dict(twice.state_dict())
+    x = drawn((2, 8, 3, 5))
+    with torch.no_grad():
+        torch.testing.assert_close(twice(x), once(once(x)), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("reduction", [1, 3, 5])
@@ -78,7 +141,8 @@ def test_non_local_computes_its_equation_at_every_inner_width(similarity, reduct
     "spec", [spec for spec in SPECS if "subsample" not in spec and "fusion=both" not in spec]
 )
 def test_a_block_computes_its_equation_at_a_single_row_column_or_position(spec, shape):
-    assert_computes(made(spec, shape[1]), spec, drawn(shape))
+    shape = fitted(spec, shape)
+    assert_computes(made(spec, shape[1], size=shape[2:]), spec, drawn(shape))
 
 
 def test_a_softmax_far_from_zero_is_computed_without_overflow():

@@ -14,9 +14,12 @@ from gcbench.spec import Axes, BlockSpec, compare, value_text
 
 NAMES = [entry.name for entry in BLOCKS]
 OPTIONS = [(name, option) for name in NAMES for option in defaults(name)]
-WHOLE = [(n, o) for n, o in OPTIONS if type(defaults(n)[o]) is int]
+WORDS = [(n, o) for n, o in OPTIONS if o in choices(n) and type(defaults(n)[o]) is not bool]
+WHOLE = [(n, o) for n, o in OPTIONS if type(defaults(n)[o]) is int and (n, o) not in WORDS]
+# whole numbers that divide the channels, where nothing keeps a least width; and the others
+DIVISORS = [(n, o) for n, o in WHOLE if o in ("ratio", "reduction") and "least" not in defaults(n)]
+NUMBERS = [(n, o) for n, o in WHOLE if (n, o) not in DIVISORS]
 FLAGS = [(n, o) for n, o in OPTIONS if type(defaults(n)[o]) is bool]
-WORDS = [(n, o) for n, o in OPTIONS if o in choices(n) and (n, o) not in FLAGS]
 
 
 def assert_told(spec, *words, channels=64):
@@ -77,11 +80,51 @@ def test_a_count_takes_a_whole_number_only(name, option, wrong):
     assert_told(f"{name}:{option}={wrong}", f"{option} takes a whole number, not '{wrong}'")
 
 
+@pytest.mark.parametrize("wrong", [0, -1])
+@pytest.mark.parametrize(("name", "option"), NUMBERS)
+def test_a_count_of_nothing_is_refused_with_what_came(name, option, wrong):
+    assert_told(f"{name}:{option}={wrong}", f"{option}={wrong} ", "64 channels")
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("eca:kernel=4", ("kernel=4 is not an odd number of 1 or more",)),
+        ("eca:kernel=many", ("kernel takes a whole number or none, not 'many'",)),
+        ("cbam:kernel=2", ("kernel=2 is not an odd number",)),
+        ("triplet:kernel=6", ("kernel=6 is not an odd number",)),
+        ("ge:extent=3", ("extent=3 is not one of 0, 2, 4, 8",)),
+        ("ge:extent=false", ("extent=false is not one of 0, 2, 4, 8",)),
+        ("ge:excite=mlp:ratio=65", ("ratio=65 leaves no channel of 64",)),
+        ("ge:ratio=4", ("with excite=none there is no ratio",)),
+        ("simam:lam=0", ("lam=0 is not above 0",)),
+        ("simam:lam=much", ("lam takes a number, not 'much'",)),
+        ("dnl:temperature=-1", ("temperature=-1 is not above 0",)),
+        ("efficient:heads=5", ("heads=5 does not divide the inner width 32",)),
+        ("mhsa:heads=5", ("heads=5 does not divide 64 channels",)),
+        ("mhsa:residual=false:zero_init=true", ("zero_init=true goes with residual=true",)),
+        ("bot:heads=7", ("heads=7 does not divide 64 channels",)),
+        ("apnb:bins=1-x", ("bins=1-x is no list of cells a side such as 1-3-6-8",)),
+        ("apnb:bins=0", ("bins=0 is no list",)),
+    ],
+)
+def test_what_a_block_could_not_do_later_is_refused_when_it_is_built(spec, words):
+    assert_told(spec, *words)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_channels_are_refused_when_a_block_is_built(name):
+    message = refusal(name, channels=0)
+    assert message.startswith(f"block {name!r} cannot be built at 0 channels: ")
+    assert "\n" not in message
+
+
 @pytest.mark.parametrize("wrong", [0, -1, 65, 10**6])
-@pytest.mark.parametrize(("name", "option"), WHOLE)
+@pytest.mark.parametrize(("name", "option"), DIVISORS)
 def test_a_divisor_that_leaves_no_channel_is_refused_with_its_range(name, option, wrong):
+    needed = needs(name, option)
     assert_told(
-        f"{name}:{option}={wrong}",
+        f"{name}:{option}={wrong}{needed}",
         f"{option}={wrong} leaves no channel of 64",
         "1 to 64",
         "64 channels",
@@ -100,9 +143,14 @@ def at(ratio):
     return Axes(channels=64, size=(4, 4), ratio=ratio)
 
 
-@pytest.mark.parametrize(("name", "option"), WHOLE)
+def needs(name, option):
+    """The option without which another has no place."""
+    return ":excite=mlp" if (name, option) == ("ge", "ratio") else ""
+
+
+@pytest.mark.parametrize(("name", "option"), DIVISORS)
 def test_a_divisor_may_be_all_of_the_channels(name, option):
-    module = build(f"{name}:{option}=64", 64)
+    module = build(f"{name}:{option}=64{needs(name, option)}", 64)
     assert getattr(module, {"ratio": "hidden", "reduction": "inner"}[option]) == 1
 
 
@@ -140,12 +188,13 @@ def test_sub_sampling_a_map_below_two_is_refused_by_the_block(place, size):
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS)
 def test_a_default_that_is_written_out_makes_no_other_block(name, option):
-    written = str(BlockSpec(name, ((option, defaults(name)[option]),)))
-    assert resolve(written).spec == name
+    needed = needs(name, option)
+    written = str(BlockSpec(name, ((option, defaults(name)[option]),))) + needed
+    assert resolve(written).spec == name + needed
     if option == "ratio":
         assert (resolve(written).ratio, resolve(written).takes_ratio) == (16, False)
     else:
-        assert resolve(written) == resolve(name)
+        assert resolve(written) == resolve(name + needed)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +221,8 @@ def test_the_canonical_spec_is_sorted_and_holds_neither_defaults_nor_the_ratio(t
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_block_takes_the_ratio_axis_where_it_has_a_ratio_that_the_spec_leaves_open(name):
-    has = "ratio" in defaults(name)
+    name += needs(name, "ratio")
+    has = "ratio" in defaults(name.partition(":")[0])
     assert resolve(name).takes_ratio is has
     assert compare([resolve(name)], at(4), "cpu").cases[0].ratio == (4 if has else None)
     if has:

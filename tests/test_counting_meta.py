@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from oracles import cost, randomise, subject_at
+from oracles import cost, fitted, randomise, subject_at
 from torch import nn
 
 import gcbench.counting.macs as macs_module
@@ -17,6 +17,7 @@ from gcbench.metrics import METRICS
 NAMES = [entry.name for entry in BLOCKS]
 COLUMNS = [column for metric in METRICS for column in metric.columns]
 SHAPE = (2, 12, 5, 7)
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 
 def resident_peak():
@@ -71,7 +72,7 @@ def witnessed(name, monkeypatch=None, fvcore=None):
     """A subject for which the other counters are asked; `fvcore` is what that one says."""
     if monkeypatch:
         monkeypatch.setattr(macs_module, "fvcore_products", fvcore)
-    return replace(subject_at(name, SHAPE, ratio=3), witnesses=True)
+    return replace(subject_at(name, fitted(name, SHAPE), ratio=3), witnesses=True)
 
 
 def test_one_counter_counts_at_every_size_and_others_are_asked_where_that_is_cheap(monkeypatch):
@@ -97,7 +98,7 @@ def test_a_witness_that_fails_says_nothing_and_is_no_reason(name, monkeypatch):
     subject = witnessed(name, monkeypatch, refuse)
     cells, reasons = count(subject)
     assert reasons == []
-    assert cells["macs"] == cells["macs_torch"] == cost(name, SHAPE, 3)[1]
+    assert cells["macs"] == cells["macs_torch"] == cost(name, fitted(name, SHAPE), 3)[1]
     assert cells["macs_fvcore"] is None
     assert subject.flags == []
 
@@ -116,7 +117,7 @@ def test_where_fvcore_fails_and_is_asked_for_macs_are_empty_with_its_reason(monk
 
 @pytest.mark.parametrize("name", NAMES)
 def test_where_a_witness_differs_the_row_has_both_numbers_and_a_flag(name, monkeypatch):
-    right = cost(name, SHAPE, 3)[1]
+    right = cost(name, fitted(name, SHAPE), 3)[1]
     subject = witnessed(name, monkeypatch, lambda *_: right + 1)
     cells, _ = count(subject)
     assert (cells["macs"], cells["macs_fvcore"], cells["macs_torch"]) == (right, right + 1, right)
@@ -158,7 +159,7 @@ def test_a_module_that_does_not_run_on_meta_gives_reasons_and_no_exception(count
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_column_of_the_table_is_filled_but_those_of_networks(name):
-    cells, reasons = count(subject_at(name, SHAPE, ratio=3))
+    cells, reasons = count(subject_at(name, fitted(name, SHAPE), ratio=3))
     assert reasons == []
     assert list(cells) == COLUMNS
     # nobody else was asked, and a block that stands alone is inserted nowhere
@@ -173,9 +174,9 @@ def test_counting_leaves_the_random_state_and_the_grad_mode_alone(counter, gradi
     before = torch.get_rng_state()
     with torch.set_grad_enabled(gradients):
         for name in NAMES:
-            subject = subject_at(name, SHAPE, counter, ratio=3, mode=mode)
+            subject = subject_at(name, fitted(name, SHAPE), counter, ratio=3, mode=mode)
             count(subject)
-            assert subject.call.macs >= subject.forward.macs
+            assert subject.call.traffic_bytes > 0
             assert torch.is_grad_enabled() is gradients
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -189,7 +190,7 @@ def test_the_grad_mode_is_left_alone_where_a_module_does_not_run(gradients):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_counting_leaves_the_module_as_it_was(name):
-    subject = subject_at(name, SHAPE, ratio=3, dtype="float16", mode="train")
+    subject = subject_at(name, fitted(name, SHAPE), ratio=3, dtype="float16", mode="train")
     state = {key: (t.dtype, t.shape) for key, t in subject.module.state_dict().items()}
     training = subject.module.training
     count(subject)
@@ -221,7 +222,7 @@ def test_weights_and_statistics_are_held_and_shared_ones_only_once():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_counts_do_not_depend_on_the_weights(name):
-    subject = subject_at(name, SHAPE, "fvcore", ratio=3)
+    subject = subject_at(name, fitted(name, SHAPE), "fvcore", ratio=3)
     other = Subject(subject.case, subject.module, lambda: randomise(subject.build()), "fvcore")
     assert count(subject) == count(other)
 

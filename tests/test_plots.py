@@ -34,6 +34,7 @@ from pictures import (
 from runs import DATA, GC, NL, SE, SNL, comparison, manifest
 
 from gcbench import store, tables
+from gcbench.blocks import BLOCKS
 from gcbench.errors import UsageError
 from gcbench.formats.provenance import baselines, floor_text
 from gcbench.plots import CHARTS, roofline, roofs, theme
@@ -479,6 +480,27 @@ def test_twelve_blocks_are_named_at_their_lines_without_overlap(name):
     assert_readable(text)
     shown = " ".join(word.text for word in words(text))
     assert all(entry.split(":")[0][:10] in shown for entry in NAMES)
+
+
+FAMILY = tuple(Block(entry.name, entry.name, None, False) for entry in BLOCKS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "latency",
+        *(
+            pytest.param(n, marks=pytest.mark.slow)
+            for n in ("relative", "macs", "memory", "roofline")
+        ),
+    ],
+)
+def test_the_family_of_twenty_is_drawn_without_overlap(name):
+    for run in (growing(FAMILY), run_of(comparison(*FAMILY))):
+        text = svg(costed(run), name)
+        assert_readable(text)
+        shown = {word.text for word in words(text)}
+        assert {entry.name for entry in BLOCKS} <= shown
 
 
 @pytest.mark.slow

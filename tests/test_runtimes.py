@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from oracles import fitting
 
 from gcbench import blocks, engines, runtimes, spec, tables
 from gcbench.engines import inline
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*CUDA initialization:UserWarnin
 
 MODULES = """
 import torch
+from oracles import fitting
 from torch import nn
 
 class Hidden(nn.Module):
@@ -165,3 +167,16 @@ def test_a_session_leaves_the_compiler_as_it_was():
     assert double(torch.ones(3)).tolist() == [2, 2, 2]
     # it may be compiled again for another shape
     assert double(torch.ones(4)).tolist() == [2, 2, 2, 2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [entry.name for entry in blocks.BLOCKS])
+@torch.no_grad()
+def test_a_compiled_block_is_one_graph_and_computes_the_same(name):
+    channels = fitting(name, 16)
+    case = spec.compare([blocks.resolve(name)], replace(SMALL, channels=channels), "cpu").cases[0]
+    module = blocks.build_case(case, 0).eval()
+    x = torch.randn(case.shape, generator=torch.Generator().manual_seed(1))
+    torch._dynamo.reset()
+    compiled = torch.compile(module, dynamic=False, fullgraph=True)
+    torch.testing.assert_close(compiled(x), module(x), rtol=1e-4, atol=1e-5)

@@ -28,13 +28,15 @@ Bar = Callable[[str, int], AbstractContextManager[Callable[[str], None]]]
 class Report:
     """What was found: rows, where that was, and maps to draw.
 
-    Where the person `stopped` it, readings are all there and some latencies are not.
+    `untold` says what is not drawn and why, `shared` what the maps of blocks are that have none for
+    each query. Where the person `stopped` it, readings are all there and some latencies are not.
     """
 
     rows: list[rows.Row]
     manifest: Manifest
     panels: "list[Panel]"
     untold: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
     stopped: bool = False
 
 
@@ -77,6 +79,7 @@ def analyse(asked: Asked, measure: verdict.Measure, bar: Bar) -> Report:
         manifest,
         _panels(seen, asked) if asked.queries else [],
         tuple(f"{each.found.path}: {each.maps_reason}" for each in seen if each.maps_reason),
+        tuple(running.shared_in(model)),
         until.stopped,
     )
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gcbench import environment, networks
 from gcbench.attention.calls import Call, Grid
 from gcbench.attention.images import Photo, fitted, normalised
-from gcbench.attention.kinds import KINDS, Kind, kind_of
+from gcbench.attention.kinds import KINDS, Kind, kind_of, shared_maps
 from gcbench.attention.readings import Reading, averaged, read
 from gcbench.counting.meta import meta_pass
 from gcbench.errors import CountingError, GcbenchError, UsageError, told
@@ -112,11 +112,18 @@ def find(model: nn.Module) -> list[Found]:
     ]
     if not found:
         known = ", ".join(kind.name for kind in KINDS)
+        shared = "".join(f"; {words}" for words in shared_in(model))
         raise UsageError(
             f"{type(model).__name__} has no attention block of the kinds that are known: {known} "
-            "(--insert nl@+1 puts one in)"
+            f"(--insert nl@+1 puts one in){shared}"
         )
     return found
+
+
+def shared_in(model: nn.Module) -> list[str]:
+    """Say of each kind of block in a model whose maps all queries share what those are."""
+    told_of = (shared_maps(module) for module in model.modules())
+    return list(dict.fromkeys(words for words in told_of if words))
 
 
 def _as_in_states(model: nn.Module, path: str) -> str:

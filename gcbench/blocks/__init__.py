@@ -6,6 +6,7 @@ the libraries in `gcbench.peers`, `module:Class` for whatever else can be import
 
 A block is an `nn.Module` that maps (B, C, H, W) to (B, C, H, W). Its constructor takes the
 channels, and keyword options with defaults; where one of them is `ratio`, the ratio axis varies it.
+One that takes `height` and `width`, `feat_size` or `input_resolution` is given the size of the map.
 A block of the table also carries its closed forms (`letters`, `closed_form` and `alive_bytes`); any
 other module needs nothing.
 """
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from gcbench import peers
 from gcbench.errors import UsageError, at, at_code, told, worded
@@ -43,41 +44,239 @@ if TYPE_CHECKING:
 Factory = Any
 
 CHANNEL_NAMES = ("channels", "in_channels", "num_channels", "dim", "in_dim", "planes", "inplanes")
+# how a constructor says that it is bound to one size of map: both sides apart, or as (H, W)
+SIDE_NAMES = ("height", "width")
+SIZE_NAMES = ("feat_size", "input_resolution")
 
 
 @dataclass(frozen=True)
 class BlockEntry(Entry):
-    """A line of the table: the entry, and the paper that the block comes from."""
+    """A line of the table: the entry, the paper that the block comes from, its place in the family.
+
+    `context`, `transform` and `fusion` are the three steps of arXiv 1904.11492 as the block takes
+    them by default. `order` has the terms of its MACs for an image that grow with N or C, without
+    factors, for H = W: `C N + C^2`. Announced blocks have no place.
+    """
 
     source: str
+    context: str = ""
+    transform: str = ""
+    fusion: str = ""
+    order: str = ""
 
+    @property
+    def tier(self) -> str:
+        """What the block's cost grows like: quadratic in N, linear with C^2, or neither."""
+        terms = self.order.split(" + ")
+        if "C N^2" in terms:
+            return "quadratic"
+        return "linear" if "C^2 N" in terms else "light"
+
+
+_HERE = "gcbench.blocks"
 
 BLOCKS: Registry[BlockEntry] = Registry(
     "block",
     (
         BlockEntry(
             "gc",
-            "gcbench.blocks.gc:GlobalContext",
+            f"{_HERE}.gc:GlobalContext",
             "Global Context: attention pooling, bottleneck, addition; options span the framework",
             "arXiv 1904.11492, eq. 5",
+            context="one map for all queries",
+            transform="bottleneck with LN",
+            fusion="add",
+            order="C N + C^2",
         ),
         BlockEntry(
             "se",
-            "gcbench.blocks.se:SqueezeExcitation",
+            f"{_HERE}.se:SqueezeExcitation",
             "Squeeze-Excitation: average pooling, bottleneck, scaling",
             "arXiv 1709.01507, eq. 2-4",
+            context="average",
+            transform="bottleneck",
+            fusion="scale",
+            order="C^2",
         ),
         BlockEntry(
             "snl",
-            "gcbench.blocks.snl:SimplifiedNonLocal",
+            f"{_HERE}.snl:SimplifiedNonLocal",
             "simplified Non-local: one attention map for every query",
             "arXiv 1904.11492, eq. 2-3",
+            context="one map for all queries",
+            transform="C x C",
+            fusion="add",
+            order="C N + C^2",
         ),
         BlockEntry(
             "nl",
-            "gcbench.blocks.nl:NonLocal",
+            f"{_HERE}.nl:NonLocal",
             "Non-local: an attention map of its own for every query, O(N^2)",
             "arXiv 1711.07971, eq. 1-6",
+            context="a map per query",
+            transform="values and output",
+            fusion="add",
+            order="C^2 N + C N^2",
+        ),
+        BlockEntry(
+            "eca",
+            f"{_HERE}.eca:EfficientChannelAttention",
+            "Efficient Channel Attention: average pooling, a short convolution along the channels",
+            "arXiv 1910.03151, eq. 9",
+            context="average",
+            transform="k taps along the channels",
+            fusion="scale",
+            order="C log(C)",
+        ),
+        BlockEntry(
+            "cbam",
+            f"{_HERE}.cbam:ConvolutionalBlockAttention",
+            "Convolutional Block Attention Module: channels gated, then positions",
+            "arXiv 1807.06521, eq. 1-3",
+            context="mean and maximum, of positions, then channels",
+            transform="shared bottleneck, then k x k",
+            fusion="scale, twice",
+            order="N + C^2",
+        ),
+        BlockEntry(
+            "ge",
+            f"{_HERE}.ge:GatherExcite",
+            "Gather-Excite: contexts of all positions or of windows; options have the variants",
+            "arXiv 1810.12348",
+            context="average; or windows, or depthwise",
+            transform="none; or bottleneck",
+            fusion="scale",
+            order="0",
+        ),
+        BlockEntry(
+            "coord",
+            f"{_HERE}.coord:CoordinateAttention",
+            "Coordinate Attention: averages of rows and columns, a gate for each",
+            "arXiv 2103.02907",
+            context="averages of rows and columns",
+            transform="bottleneck with BN",
+            fusion="scale, twice",
+            order="C^2 N^0.5",
+        ),
+        BlockEntry(
+            "simam",
+            f"{_HERE}.simam:SimpleAttention",
+            "SimAM: a gate from each element's distance to its channel's mean, no parameters",
+            "PMLR 139:11863-11874 (ICML 2021)",
+            context="mean and variance of a channel",
+            transform="none",
+            fusion="scale",
+            order="0",
+        ),
+        BlockEntry(
+            "triplet",
+            f"{_HERE}.triplet:TripletAttention",
+            "Triplet Attention: mean and maximum over each axis, gates of three planes",
+            "arXiv 2010.03045",
+            context="mean and maximum over each axis",
+            transform="k x k on three planes",
+            fusion="scale, averaged",
+            order="N + C N^0.5",
+        ),
+        BlockEntry(
+            "a2",
+            f"{_HERE}.a2:DoubleAttention",
+            "Double Attention: n shared maps gather, each position mixes what they gathered",
+            "arXiv 1810.11579",
+            context="n maps for all queries",
+            transform="none on n descriptors",
+            fusion="mixed by position, add",
+            order="C^2 N",
+        ),
+        BlockEntry(
+            "efficient",
+            f"{_HERE}.efficient:EfficientAttention",
+            "Efficient Attention: softmax of keys and of queries apart, d shared maps",
+            "arXiv 1812.01243",
+            context="d maps for all queries",
+            transform="values and output",
+            fusion="mixed by position, add",
+            order="C^2 N",
+        ),
+        BlockEntry(
+            "external",
+            f"{_HERE}.external:ExternalAttention",
+            "External Attention: S learnt memories as keys and values",
+            "arXiv 2105.02358",
+            context="S learnt memories",
+            transform="C x C before and after",
+            fusion="mixed by position, add, ReLU",
+            order="C^2 N",
+        ),
+        BlockEntry(
+            "ema",
+            f"{_HERE}.ema:ExpectationMaximisationAttention",
+            "Expectation-Maximisation Attention: K bases fitted to the image in T steps",
+            "arXiv 1907.13426",
+            context="K maps for all queries, by EM",
+            transform="C x C before and after",
+            fusion="mixed by position, add, ReLU",
+            order="C^2 N",
+        ),
+        BlockEntry(
+            "glore",
+            f"{_HERE}.glore:GlobalReasoning",
+            "Global Reasoning: projection to n nodes, a graph convolution, projection back",
+            "arXiv 1811.12814",
+            context="n projections, no softmax",
+            transform="graph convolution",
+            fusion="projected back, add",
+            order="C^2 N + C^3",
+        ),
+        BlockEntry(
+            "apnb",
+            f"{_HERE}.apnb:AsymmetricPyramidNonLocal",
+            "Asymmetric Pyramid Non-local: a map for every query over 110 pooled keys",
+            "arXiv 1908.07678",
+            context="a map per query over pooled keys",
+            transform="values and output",
+            fusion="concatenate, C x 2C",
+            order="C^2 N",
+        ),
+        BlockEntry(
+            "cc",
+            f"{_HERE}.cc:CrissCrossAttention",
+            "Criss-Cross Attention: a map for every query over its row and column, twice",
+            "arXiv 1811.11721",
+            context="a map per query over row and column",
+            transform="values",
+            fusion="add, twice",
+            order="C^2 N + C N^1.5",
+        ),
+        BlockEntry(
+            "dnl",
+            f"{_HERE}.dnl:DisentangledNonLocal",
+            "Disentangled Non-local: a whitened map for every query, and one for all",
+            "arXiv 2006.06668",
+            context="a map per query, and one for all",
+            transform="values and output",
+            fusion="add",
+            order="C^2 N + C N^2",
+        ),
+        BlockEntry(
+            "mhsa",
+            f"{_HERE}.mhsa:MultiHeadSelfAttention",
+            "Multi-head self-attention: a map for every query and head, fused where it can be",
+            "arXiv 1706.03762",
+            context="a map per query and head",
+            transform="values and output",
+            fusion="add",
+            order="C^2 N + C N^2",
+        ),
+        BlockEntry(
+            "bot",
+            f"{_HERE}.bot:BottleneckAttention",
+            "Bottleneck Transformer's attention: relative positions, for one size of map",
+            "arXiv 2101.11605",
+            context="a map per query and head, with positions",
+            transform="values",
+            fusion="replaces x",
+            order="C^2 N + C N^2",
         ),
     ),
 )
@@ -172,11 +371,18 @@ def resolve(text: str) -> Block:
     )
 
 
-def build(spec: str, channels: int, ratio: int | None = None, seed: int = 0) -> "nn.Module":
+def build(
+    spec: str,
+    channels: int,
+    ratio: int | None = None,
+    seed: int = 0,
+    size: tuple[int, int] | None = None,
+) -> "nn.Module":
     """Build a block on the CPU in float32, its weights drawn from `seed`.
 
-    `ratio` goes in where the block takes one and the spec does not fix it. The global random state
-    is left as it was. Raises UsageError with the block's own reason where it refuses its options.
+    `ratio` goes in where the block takes one and the spec does not fix it, `size`, height and
+    width of the map, where the block is bound to one. The global random state is left as it was.
+    Raises UsageError with the block's own reason where it refuses its options.
     """
     import torch
 
@@ -186,20 +392,22 @@ def build(spec: str, channels: int, ratio: int | None = None, seed: int = 0) -> 
         return brought(_copied(spec), "cpu", torch.float32)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.manual_seed(seed)
-        return _construct(spec, channels, ratio)
+        return _construct(spec, channels, ratio, size)
 
 
 def build_case(case: Case, seed: int) -> "nn.Module":
     """Build the block of a case, as `build` does."""
-    return build(case.spec, case.channels, case.ratio, seed)
+    return build(case.spec, case.channels, case.ratio, seed, (case.height, case.width))
 
 
 def build_meta(case: Case) -> "nn.Module":
     """Build the block of a case on the meta device: shapes without numbers or memory."""
-    return build_at(case.spec, case.channels, case.ratio)
+    return build_at(case.spec, case.channels, case.ratio, (case.height, case.width))
 
 
-def build_at(spec: str, channels: int, ratio: int | None = None) -> "nn.Module":
+def build_at(
+    spec: str, channels: int, ratio: int | None = None, size: tuple[int, int] | None = None
+) -> "nn.Module":
     """Build a block on the meta device; raises as `build` does."""
     import torch
 
@@ -209,10 +417,10 @@ def build_at(spec: str, channels: int, ratio: int | None = None) -> "nn.Module":
         return on_meta(_GIVEN.get()[spec])
     try:
         with torch.device("meta"), _undrawn():
-            return _construct(spec, channels, ratio)
+            return _construct(spec, channels, ratio, size)
     except UsageError:
         # a constructor may look at numbers, which there are none of there; refusals come again
-        return on_meta(build(spec, channels, ratio))
+        return on_meta(build(spec, channels, ratio, size=size))
 
 
 def _undrawn() -> "TorchFunctionMode":
@@ -234,7 +442,7 @@ def _undrawn() -> "TorchFunctionMode":
 def closed_form(module: "nn.Module", shape: Shape) -> dict[str, int] | None:
     """Evaluate the block's closed forms at (B, C, H, W); None where it has none."""
     block: Any = module
-    if not _has_closed_form(block):
+    if not has_closed_form(block):
         return None
     cells: dict[str, int] = block.closed_form(**block.letters(shape))
     return cells
@@ -251,15 +459,16 @@ def alive_bytes(module: "nn.Module", case: Case) -> int | None:
 def flags(module: "nn.Module") -> tuple[str, ...]:
     """What the block itself finds special about its configuration."""
     block: Any = module
-    return tuple(block.flags()) if _has_closed_form(block) and hasattr(block, "flags") else ()
+    return tuple(block.flags()) if has_closed_form(block) and hasattr(block, "flags") else ()
 
 
 def has_closed_forms(block: object) -> bool:
     """Tell whether a block has closed forms of everything, memory included."""
-    return _has_closed_form(block) and callable(getattr(block, "alive_bytes", None))
+    return has_closed_form(block) and callable(getattr(block, "alive_bytes", None))
 
 
-def _has_closed_form(block: object) -> bool:
+def has_closed_form(block: object) -> bool:
+    """Tell whether a block has closed forms of parameters, MACs and elements that must move."""
     # both, so that an attribute of a user's module that happens to have one name is left alone
     return all(callable(getattr(block, name, None)) for name in ("letters", "closed_form"))
 
@@ -271,12 +480,30 @@ def _copied(name: str) -> "nn.Module":
         raise UsageError(f"block {name!r} cannot be copied: {worded(error)}") from error
 
 
-def _construct(text: str, channels: int, ratio: int | None) -> "nn.Module":
+def is_bound(text: str) -> bool:
+    """Tell whether a block is built for one size of map, by what its constructor declares."""
+    return text not in _GIVEN.get() and bool(_sized(factory_of(parse_block(text)), (1, 1)))
+
+
+def _sized(factory: Factory, size: tuple[int, int] | None) -> dict[str, Any]:
+    """The size under the names by which a factory asks for it; nothing where it does not."""
+    if size is None:
+        return {}
+    parameters = _parameters(factory)
+    found: dict[str, Any] = {name: size for name in SIZE_NAMES if name in parameters}
+    if all(name in parameters for name in SIDE_NAMES):
+        found |= zip(SIDE_NAMES, size, strict=True)
+    return found
+
+
+def _construct(
+    text: str, channels: int, ratio: int | None, size: tuple[int, int] | None
+) -> "nn.Module":
     from torch import nn
 
     spec = parse_block(text)
     factory = factory_of(spec)
-    arguments = dict(spec.options)
+    arguments: dict[str, Any] = {**_sized(factory, size), **dict(spec.options)}
     if ratio is not None:
         arguments.setdefault("ratio", ratio)
     name = _channels_name(factory)
@@ -381,6 +608,14 @@ def options_of(factory: Factory) -> dict[str, inspect.Parameter]:
     return {name: p for name, p in parameters.items() if name != channels}
 
 
+def options_at(text: str) -> dict[str, Any]:
+    """The value of every option of a block spec, as it is given or by default."""
+    spec = parse_block(text)
+    parameters = options_of(factory_of(spec))
+    default = {n: p.default for n, p in parameters.items() if p.default is not p.empty}
+    return default | dict(spec.options)
+
+
 def _takes_ratio(
     factory: Factory,
     parameters: Mapping[str, inspect.Parameter],
@@ -405,20 +640,30 @@ def _checked(
                 f"block {str(spec)!r}: unknown option {name!r}: {suggestion(name, parameters)}"
             )
         kind = kinds.get(name)
-        if kind and not (type(value) is kind or (kind is float and type(value) is int)):
+        if kind and not (type(value) in (*get_args(kind), kind) or _is_number(kind, value)):
             raise UsageError(
-                f"block {str(spec)!r}: {name} takes {_KIND_WORDS[kind]}, not {value_text(value)!r}"
+                f"block {str(spec)!r}: {name} takes {KIND_WORDS[kind]}, not {value_text(value)!r}"
             )
     return dict(spec.options)
 
 
-_KIND_WORDS = {int: "a whole number", bool: "true or false", float: "a number"}
+def _is_number(kind: Any, value: Value) -> bool:
+    return kind is float and type(value) is int
 
 
-def _scalar_kinds(factory: Factory) -> dict[str, type]:
+# what the options of a constructor may be, by the types that it declares
+KIND_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    bool: "true or false",
+    float: "a number",
+    int | None: "a whole number or none",
+}
+
+
+def _scalar_kinds(factory: Factory) -> dict[str, Any]:
     target = factory.__init__ if inspect.isclass(factory) else factory
     try:
         hints = typing.get_type_hints(target)
     except Exception:  # a user's annotation that cannot be evaluated leaves the option unchecked
         return {}
-    return {name: hint for name, hint in hints.items() if hint in _KIND_WORDS}
+    return {name: hint for name, hint in hints.items() if hint in KIND_WORDS}

@@ -262,6 +262,8 @@ def _doors(no_latency: bool, no_wait: bool) -> "tuple[Measure, Bar]":
 
 def _leave(report: "Report", shown: Entry, csv: Path | None, output: Path | None) -> None:
     """Write the pictures and the CSV, and print the result whatever becomes of those."""
+    for words in report.shared:
+        faults.say(f"not measured: {words}")
     try:
         if csv:
             write_whole(csv, ATTENTION_FORMATS["csv"].load()(report.rows, report.manifest))

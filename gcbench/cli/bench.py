@@ -40,7 +40,7 @@ def bench(
     traceback: faults.Traceback = False,
 ) -> None:
     """Measure blocks side by side at one shape: a table, and a CSV."""
-    from gcbench import spec
+    from gcbench import groups, spec
     from gcbench.cli.output import require_free, show, show_kernels, write_whole
     from gcbench.formats import FORMATS
 
@@ -64,7 +64,7 @@ def bench(
     drawn_from = spec.parse_count("--seed", seed, least=0)
     who = spec.parse_choice("--counter", counter, spec.CounterName)
     shortened = None if tf32 is None else spec.parse_choice("--tf32", tf32, spec.Switch)
-    named = blocks or list(spec.DEFAULT_BLOCKS)
+    named = groups.expanded(blocks or spec.DEFAULT_BLOCKS)
     for text in named:
         spec.parse_block(text)
     shown = FORMATS[format]

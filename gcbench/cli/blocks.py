@@ -1,20 +1,32 @@
-"""`gcbench blocks`: the table of blocks, or one of them in detail."""
+"""`gcbench blocks`: the family of blocks, one of them in detail, or what all of them cost."""
 
-from typing import TYPE_CHECKING, Annotated
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gcbench.cli import faults
+from gcbench.cli import faults, options
+from gcbench.errors import UsageError
+from gcbench.formats import FAMILY_FORMATS
+from gcbench.registry import Entry, suggestion
 
 if TYPE_CHECKING:
     from gcbench.equality import Finding
+    from gcbench.family import Row
+    from gcbench.formats.family import Listing
 
-Block = Annotated[
-    str | None,
-    typer.Argument(metavar="[BLOCK]", help="A block spec to describe.", show_default=False),
+# as the other commands have it
+RATIO = "16"
+
+Blocks = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[BLOCK]...",
+        help="A block to describe; with --shape the blocks and groups to count.",
+        show_default=False,
+    ),
 ]
-
-
 Verify = Annotated[
     bool,
     typer.Option(
@@ -24,36 +36,168 @@ Verify = Annotated[
         show_default=False,
     ),
 ]
+Shape = Annotated[
+    str | None,
+    options.option(
+        "--shape",
+        help="Count every block at this shape, on paper.",
+        metavar="BxCxHxW",
+    ),
+]
+Ratio = Annotated[
+    str | None,
+    options.option(
+        "-r", "--ratio", help=f"Ratios, with --shape. Default: {RATIO}.", metavar="LIST"
+    ),
+]
+Sort = Annotated[
+    str | None,
+    options.option(
+        "--sort",
+        help="Sort by columns, with --shape: macs, -min_bytes,block.",
+        metavar="COLUMN,...",
+    ),
+]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="What stdout carries.",
+        metavar="|".join(entry.name for entry in FAMILY_FORMATS),
+        rich_help_panel=options.OUTPUT,
+    ),
+]
 
 
 def blocks(
-    block: Block = None, verify: Verify = False, traceback: faults.Traceback = False
+    block: Blocks = None,
+    shape: Shape = None,
+    ratio: Ratio = None,
+    sort: Sort = None,
+    verify: Verify = False,
+    format: Format = "table",
+    traceback: faults.Traceback = False,
 ) -> None:
-    """List the blocks, or describe one: its options, closed forms and source."""
-    from gcbench.blocks import catalogue
-    from gcbench.errors import UsageError
-    from gcbench.peers import LIBRARIES
-
+    """List the blocks, describe one, or count all of them at a shape."""
+    shown = FAMILY_FORMATS[format]
     if verify:
-        if block is not None:
+        if block or shape is not None:
             raise UsageError("--verify compares every block with its peers: name none")
         _verify()
-        return
-    if block is None:
-        entries, clashes = catalogue()
-        lines = [(entry.name, f"{entry.summary} ({entry.source})") for entry in entries]
-        lines += [
-            (f"{library.name}/NAME", f"{library.summary}: {' '.join(library.names)}")
-            for library in LIBRARIES
-        ]
-        width = max(len(name) for name, _ in lines)
-        for name, words in lines:
-            print(f"{name:<{width}}  {words}")
-        faults.warn(f"block {clash}" for clash in clashes)
-        return
-    from gcbench.cli.describe import describe
+    elif shape is not None:
+        _count(block, shape, ratio or RATIO, sort, shown)
+    elif ratio is not None or sort is not None:
+        raise UsageError(f"{'--ratio' if ratio is not None else '--sort'} goes with --shape")
+    elif not block:
+        _list(shown)
+    elif len(block) > 1:
+        raise UsageError("one block is described at a time: --shape BxCxHxW counts several")
+    else:
+        from gcbench.cli.describe import describe
 
-    print(describe(block))
+        print(describe(block[0]))
+
+
+def _list(shown: Entry) -> None:
+    """Print the family by its place in the framework, the libraries and the groups."""
+    from gcbench import groups
+    from gcbench.blocks import catalogue
+    from gcbench.peers import LIBRARIES
+
+    entries, clashes = catalogue()
+    rows = [
+        {
+            "block": entry.name,
+            "context": entry.context or f"{entry.summary} ({entry.source})",
+            "transform": entry.transform,
+            "fusion": entry.fusion,
+            "order": entry.order,
+            "source": entry.source,
+        }
+        for entry in entries
+    ]
+    notes = ["MACs: leading terms in N = H*W and C, without factors"]
+    notes += [
+        f"{library.name}/NAME: {library.summary}: {' '.join(library.names)}"
+        for library in LIBRARIES
+    ]
+    notes += [
+        f"{groups.MARK}{name}: {words}: {' '.join(groups.known()[name])}"
+        for name, words in groups.TIERS.items()
+    ]
+    others = [name for name in groups.known() if name not in groups.TIERS]
+    notes.append(f"more groups: {' '.join(f'{groups.MARK}{name}' for name in others)}")
+    if shown.name == "table":
+        _print_aligned(rows, notes)
+    else:
+        from gcbench.formats import family
+
+        _show(family.places(rows, notes), shown)
+    faults.warn(f"block {clash}" for clash in clashes)
+
+
+def _print_aligned(rows: Sequence[dict[str, str]], notes: Sequence[str]) -> None:
+    """Print the family; the tables of measurements would load what a list has no use for."""
+    # a description of the block names its source
+    names = [name for name in rows[0] if name != "source"]
+    titles = {name: "MACs" if name == "order" else name for name in names}
+    # an announced block has no place, and its words take the room of one
+    placed = [row for row in rows if row["order"]]
+    widths = [max(len(row[name]) for row in [titles, *placed]) for name in names]
+    for row in [titles, *rows]:
+        cells = (f"{row[name]:<{width}}" for name, width in zip(names, widths, strict=True))
+        print("  ".join(cells).rstrip())
+    print(*notes, sep="\n")
+
+
+def _count(
+    named: Sequence[str] | None, shape: str, ratio: str, sort: str | None, shown: Entry
+) -> None:
+    """Print what blocks cost at a shape, counted on paper."""
+    from gcbench import groups
+    from gcbench.formats import family
+    from gcbench.spec import axes_at
+    from gcbench.spelling import parse_counts, parse_shapes
+
+    [sides] = parse_shapes("--shape", shape)
+    ratios = [count for item in ratio.split(",") for count in parse_counts("--ratio", item)]
+    keys = [] if sort is None else _keys(sort, family.COST_COLUMNS)
+    names = groups.expanded(named or [f"{groups.MARK}all"])
+    faults.say("counting; loading torch")
+
+    from gcbench.family import costs
+
+    rows = list(costs(names, axes_at(sides, {}), list(dict.fromkeys(ratios))))
+    for key in reversed(keys):
+        _sort(rows, key.removeprefix("-"), key.startswith("-"))
+    _show(family.costs(rows), shown)
+    raise typer.Exit(faults.code_of(rows, strict=False))
+
+
+def _sort(rows: list["Row"], column: str, descending: bool) -> None:
+    """Sort by a column; what is missing comes last, whichever way the others go."""
+    missing = [row for row in rows if row[column] is None]
+    known: list[Any] = [(row[column], row) for row in rows if row[column] is not None]
+    known.sort(key=lambda pair: pair[0], reverse=descending)
+    rows[:] = [*(row for _, row in known), *missing]
+
+
+def _keys(text: str, columns: Sequence[str]) -> list[str]:
+    keys = [part.strip() for part in text.split(",")]
+    for key in keys:
+        if key.removeprefix("-") not in columns:
+            raise UsageError(f"--sort {key!r} is no column: {suggestion(key, columns)}")
+    return keys
+
+
+def _show(listing: "Listing", shown: Entry) -> None:
+    from gcbench.cli.output import print_in_colour, require_stdout
+
+    require_stdout()
+    if shown.name == "table" and sys.stdout.isatty():
+        print_in_colour([listing.layout])
+        return
+    sys.stdout.writelines(shown.load()(listing))
 
 
 def _verify() -> None:
@@ -68,11 +212,13 @@ def _verify() -> None:
             result = f"not compared: {found.missing}"
         else:
             result = f"{found.difference:<9.2g}" + ("" if found.equal else "DIFFERS ")
-            result += f"set equal: {found.set_equal}" if found.set_equal else "as they come"
+            result += f"matched by: {found.set_equal}" if found.set_equal else "identical"
         print(f"{found.ours:<{ours}}  {found.theirs:<{theirs}}  {result}")
     print("the largest difference of any number of the outputs, in float64, with the same weights")
+    for defect in equality.DEFECTS:
+        print(f"defect of {defect.library} {defect.version}: {defect.words} ({defect.here})")
     for name, why in equality.NO_EQUAL.items():
-        print(f"no equal: {name}: {why}")
+        print(f"no counterpart: {name}: {why}")
     if any(not found.missing and not found.equal for found in findings):
         raise typer.Exit(faults.UNTRUSTED)
 

@@ -44,7 +44,7 @@ def network(
     traceback: faults.Traceback = False,
 ) -> None:
     """Measure a network with blocks inside against the plain one."""
-    from gcbench import spec
+    from gcbench import groups, spec
     from gcbench.cli.output import require_free, show, show_kernels, write_whole
     from gcbench.formats import FORMATS
     from gcbench.records import NETWORK_EFFORT
@@ -66,7 +66,7 @@ def network(
     devices = (None,) if device is None else spec.parse_devices("--device", device)
     ratios = inside.read_ratios(ratio)
     positions = inside.read_positions(position)
-    wanted = list(product(insert or inside.DEFAULT_INSERTS, positions))
+    wanted = list(product(groups.inserted(insert or inside.DEFAULT_INSERTS), positions))
     inside.require_readable(net, wanted)
     state = inside.read_weights(weights)
     effort = options.read_effort(precision, max_time, quick, rigorous, NETWORK_EFFORT)

@@ -1,8 +1,10 @@
 """`gcbench sweep`: a grid of axes, into a run that can be gone on with."""
 
+from dataclasses import replace
+
 import typer
 
-from gcbench import spelling
+from gcbench import groups, spelling
 from gcbench.cli import faults, options
 from gcbench.cli import sweep_options as lists
 from gcbench.cli.output import require_apart, require_writable, write_whole
@@ -119,6 +121,7 @@ def sweep(
         if resume
         else lists.read_new(given, file, quick, rigorous)
     )
+    asked = replace(asked, blocks=tuple(groups.expanded(asked.blocks)))
     lists.require_cluster(asked, bool(resume), ray_address, allow_mismatch)
     if dump_file:
         require_writable("--dump-file", dump_file)

@@ -1,7 +1,8 @@
 """What cases cost on paper, and nothing else: thousands of them in a second.
 
 Where a block has closed forms they speak, and `macs_counter` and `memory_source` are `formula`;
-where it has none, it is called on the meta device, at the speed of that, or else on the CPU.
+where it has none, or none of memory, it is called for that on the meta device, at the speed of
+that, or else on the CPU.
 """
 
 from dataclasses import replace
@@ -56,7 +57,7 @@ class Static:
         if case.network is not None or not modules.is_ours(case):
             return None
         module = self._built(case)
-        if not blocks.has_closed_forms(module):
+        if not blocks.has_closed_form(module):
             return None
         return measured(
             Subject(
@@ -64,15 +65,15 @@ class Static:
                 module,
                 lambda: modules.build_case(case, seed),
                 "formula" if counter == "auto" else counter,
-                by_form=True,
+                by_form=blocks.has_closed_forms(module),
             )
         )
 
     def _built(self, case: Case) -> "nn.Module":
-        """The module of a case, without its numbers; of a block one for all shapes."""
+        """The module of a case, without its numbers; of a block one for all shapes, if it can."""
         if case.network is not None:
             return modules.build_meta(case)
-        return self._meta(case.spec, case.channels, case.ratio)
+        return self._meta(case.spec, case.channels, case.ratio, _bound_to(case))
 
     def _by_call(self, case: Case, seed: int, counter: CounterName) -> Measurement:
         """Count a case by calling it: without numbers where its code was seen to run so."""
@@ -85,3 +86,8 @@ class Static:
         else:
             return on_cpu(case, seed, counter)
         return found if is_counted(found) else on_cpu(case, seed, counter)
+
+
+def _bound_to(case: Case) -> tuple[int, int] | None:
+    """The size that a block is built for; None where one module serves every size."""
+    return (case.height, case.width) if blocks.is_bound(case.spec) else None

@@ -63,6 +63,16 @@ PAPER_FORMATS: Registry[Entry] = Registry(
     ),
 )
 
+# of `gcbench blocks`, whose rows are blocks
+FAMILY_FORMATS: Registry[Entry] = Registry(
+    "format",
+    (
+        Entry("table", "gcbench.formats.family:render", "a table for people"),
+        Entry("markdown", "gcbench.formats.family:markdown", "the same in Markdown"),
+        Entry("csv", "gcbench.formats.family:csv", "one row a block, every column"),
+    ),
+)
+
 # of `gcbench compare`, which has two runs to tell of
 COMPARISON_FORMATS: Registry[Entry] = Registry(
     "format",

@@ -32,10 +32,11 @@ def insert(
 ) -> list[str]:
     """Put a block behind every module that the places name; return the paths of those.
 
-    Each block is built for the channels that arrive there, with weights of its own, on the device
-    and in the dtype of the network; the model is changed in place, once all of that worked. `ratio`
-    goes in where the block takes one; `shape` is an input that the model takes. Raises UsageError
-    where a place does not exist, its output is no (B, C, H, W), or the block cannot be built.
+    Each block is built for the channels and the size that arrive there, with weights of its own, on
+    the device and in the dtype of the network; the model is changed in place, once all of that
+    worked. `ratio` goes in where the block takes one; `shape` is an input that the model takes.
+    Raises UsageError where a place does not exist, its output is no (B, C, H, W), or the block
+    cannot be built.
     """
     paths = find(model, places)
     outputs = outputs_at(model, paths, shape)
@@ -123,14 +124,14 @@ def _fitting(
     model: nn.Module, path: str, spec: str, shape: Shape, ratio: int | None, seed: int
 ) -> nn.Module:
     """Build a block as it goes behind the module at a path, which gives a shape."""
-    channels = shape[1]
+    channels, size = shape[1], shape[2:]
     weights = [*model.get_submodule(path).parameters(), *model.parameters()]
     like = next((tensor for tensor in weights if tensor.is_floating_point()), torch.empty(0))
     with _naming(path):
         if like.device.type == "meta":
-            block = blocks.build_at(spec, channels, ratio)
+            block = blocks.build_at(spec, channels, ratio, size)
         else:
-            block = blocks.build(spec, channels, ratio, seed)
+            block = blocks.build(spec, channels, ratio, seed, size)
         _require_shape_kept(block, spec, shape)
     return block.to(device=like.device, dtype=like.dtype).train(model.training)
 

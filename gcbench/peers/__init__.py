@@ -2,8 +2,9 @@
 
 A library is one file here and one line in the table below. The file's `factory(name)` returns what
 makes the layer of that name from the channels and options, `remark(name)` says what is known to be
-broken in it or asked of the shape, and `NAMES` are the layers that it knows. A library is imported
-only when a layer of it is named.
+broken in it or asked of the shape, and `NAMES` are the layers that it knows; `NEEDED`, where it is
+there, has the options without which a layer cannot be built. A library is imported only when a
+layer of it is named.
 
 A package announces its blocks as entry points of the group `gcbench.blocks`, which are read from
 its metadata: nothing of it is imported before its block is named.
@@ -12,7 +13,7 @@ its metadata: nothing of it is imported before its block is named.
 import importlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
@@ -39,6 +40,15 @@ class Library(Entry):
         """The layers that gcbench knows of the library, whether it is installed or not."""
         names: tuple[str, ...] = self.load().NAMES
         return names
+
+    @property
+    def specs(self) -> tuple[str, ...]:
+        """Block specs of all its layers that can be built, with the options that this takes."""
+        needed: Mapping[str, str] = getattr(self.load(), "NEEDED", {})
+        return tuple(
+            f"{self.name}/{name}" + (f":{needed[name]}" if name in needed else "")
+            for name in self.names
+        )
 
     def require(self) -> None:
         """Import the library. Raises UsageError, with the pip command where it is missing."""

@@ -1,11 +1,14 @@
-"""Blocks of mmcv: GCNet's own Global Context block, and the Non-local block of mmdetection.
+"""Blocks of mmcv: Global Context, Non-local, Criss-Cross and Generalized Attention.
 
 OpenMMLab, https://github.com/open-mmlab/mmcv; written against mmcv 2.2 (`mmcv-lite` has all that is
-used here). mmcv's `ratio` is a multiplier: here it is the divisor, as everywhere in gcbench. Both
-blocks start with a last convolution of zeros, so that they return their input until trained.
+used here). mmcv's `ratio` is a multiplier: here it is the divisor, as everywhere in gcbench. All
+start with a last convolution or a factor of zero, so that they return their input until trained.
 """
 
+import importlib.util
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 FUSIONS = {
@@ -61,11 +64,47 @@ def non_local(
     )
 
 
+def criss_cross(channels: int) -> Any:
+    """Make mmcv's CrissCrossAttention: one application of it. Raises ValueError."""
+    if channels < 8:
+        raise ValueError(f"{channels} channels leave none of C // 8: it takes 8 or more")
+    return _criss_cross_class()(channels)
+
+
+@cache
+def _criss_cross_class() -> Any:
+    """Load the class by its file: `mmcv.ops` cannot be imported where only mmcv-lite is there."""
+    import mmcv
+
+    path = Path(mmcv.__file__).parent / "ops" / "cc_attention.py"
+    spec = importlib.util.spec_from_file_location("mmcv_cc_attention", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"there is no {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.CrissCrossAttention
+
+
+def generalized_attention(channels: int, heads: int = 8) -> Any:
+    """Make mmcv's GeneralizedAttention with its query and key term alone. Raises ValueError."""
+    if heads < 1 or channels % heads:
+        raise ValueError(f"heads={heads} does not divide {channels} channels")
+    from mmcv.cnn.bricks import GeneralizedAttention
+
+    return GeneralizedAttention(channels, num_heads=heads, kv_stride=1, attention_type="1000")
+
+
 FACTORIES: dict[str, Callable[..., Any]] = {
     "ContextBlock": context_block,
     "NonLocal2d": non_local,
+    "CrissCrossAttention": criss_cross,
+    "GeneralizedAttention": generalized_attention,
 }
 NAMES = tuple(FACTORIES)
+REMARKS = {
+    "CrissCrossAttention": "mmcv 2.2's CrissCrossAttention masks in float32, and so fails in half "
+    "precision without autocast"
+}
 
 
 def factory(name: str) -> Callable[..., Any]:
@@ -74,5 +113,5 @@ def factory(name: str) -> Callable[..., Any]:
 
 
 def remark(name: str) -> str:
-    """Say what is asked of the block's shape; mmcv's blocks ask nothing."""
-    return ""
+    """Say what is known to be broken in the block; else nothing."""
+    return REMARKS.get(name, "")

@@ -55,7 +55,7 @@ LAYERS = {
         "Bottleneck attention, arXiv 2101.11605",
         False,
         True,
-        "timm/bottleneck is built for one size of map: give feat_size=14, or feat_size=50x80",
+        "timm/bottleneck is built for one size of map, the case's unless feat_size=14 fixes it",
     ),
     "halo": Layer(
         "Halo attention, arXiv 2103.12731",
@@ -70,6 +70,7 @@ LAYERS = {
 }
 
 NAMES = tuple(LAYERS)
+NEEDED = {"ge": "use_mlp=false"}
 
 
 def factory(name: str) -> Callable[..., Any]:
@@ -82,7 +83,7 @@ def factory(name: str) -> Callable[..., Any]:
         if ratio is not None:
             more["rd_ratio"] = 1 / ratio
         if feat_size is not None:
-            more["feat_size"] = _size(str(feat_size))
+            more["feat_size"] = _size(feat_size)
         return create_attn(name, channels, **more)
 
     without = _NOT_OPTIONS if name != "ecam" else (*_NOT_OPTIONS, "use_mlp")
@@ -101,8 +102,11 @@ def remark(name: str) -> str:
     return LAYERS[name].remark
 
 
-def _size(text: str) -> tuple[int, int]:
-    """Read a size as `--size` writes it. Raises ValueError."""
+def _size(given: object) -> tuple[int, int]:
+    """Take a size (H, W), or read one as `--size` writes it. Raises ValueError."""
+    if isinstance(given, tuple):
+        return given
+    text = str(given)
     sides = text.split("x")
     if len(sides) > 2 or not all(re.fullmatch(r"[1-9][0-9]{0,9}", side) for side in sides):
         raise ValueError(f"feat_size={text} is no size such as 14 or 50x80")

@@ -209,15 +209,15 @@ def beside(
     """Give each point a box of its width beside it, clear of other words and of what is taken.
 
     Tried in turn: rings around the point, near ones first, to the right first. Where nothing is
-    clear, the place is taken that meets the fewest other boxes and the lines that lead to them
+    clear, the place is taken that meets the fewest other boxes, then the lines that lead to them
     from their points, and then the least of `taken`.
     """
     placed = list(words)
     leaders: list[Box] = []
 
-    def cost(box: Box, point: tuple[float, float]) -> tuple[int, int]:
+    def cost(box: Box, point: tuple[float, float]) -> tuple[int, int, int]:
         crossed = sum(_met(each, placed) for each in stroked([point, box.nearest(point)]))
-        return _met(box, placed) + _met(box, leaders) + crossed, _met(box, taken)
+        return _met(box, placed), _met(box, leaders) + crossed, _met(box, taken)
 
     for point, width in zip(points, widths, strict=True):
         around = [box for box in _around(*point, width, height, away) if box.within(room)]

@@ -78,6 +78,36 @@ KINDS: Registry[Kind] = Registry(
             "gcbench.blocks.nl:NonLocal",
         ),
         Kind(
+            "dnl",
+            "gcbench.attention.kinds.disentangled",
+            "gcbench's Disentangled Non-local block: its pairwise term",
+            "gcbench.blocks.dnl:DisentangledNonLocal",
+        ),
+        Kind(
+            "cc",
+            "gcbench.attention.kinds.crossed",
+            "gcbench's Criss-Cross block: its last application",
+            "gcbench.blocks.cc:CrissCrossAttention",
+        ),
+        Kind(
+            "apnb",
+            "gcbench.attention.kinds.pyramid",
+            "gcbench's Asymmetric Pyramid Non-local block, over the cells of its pyramid",
+            "gcbench.blocks.apnb:AsymmetricPyramidNonLocal",
+        ),
+        Kind(
+            "mhsa",
+            "gcbench.attention.kinds.heads",
+            "gcbench's multi-head self-attention, fused or not",
+            "gcbench.blocks.mhsa:MultiHeadSelfAttention",
+        ),
+        Kind(
+            "bot",
+            "gcbench.attention.kinds.heads",
+            "gcbench's attention of the Bottleneck Transformer, positions included",
+            "gcbench.blocks.bot:BottleneckAttention",
+        ),
+        Kind(
             "mmcv/NonLocal2d",
             "gcbench.attention.kinds.mmcv",
             "mmcv's Non-local block, in its four modes",
@@ -103,6 +133,23 @@ KINDS: Registry[Kind] = Registry(
         ),
     ),
 )
+
+
+# blocks whose maps are shared by all queries, so that no row belongs to one: what they are
+SHARED = {
+    "gcbench.blocks.a2:DoubleAttention": "a2 has n maps that all queries share; what differs by "
+    "query are the n weights with which it mixes what they gathered",
+    "gcbench.blocks.efficient:EfficientAttention": "efficient has d maps that all queries share; "
+    "what differs by query are the d weights with which it mixes what they gathered",
+    "gcbench.blocks.ema:ExpectationMaximisationAttention": "ema has K maps that all queries share, "
+    "one for each basis; what differs by query are its K shares in the bases",
+}
+
+
+def shared_maps(module: "nn.Module") -> str | None:
+    """Say what the maps of a block are, where all queries share them; None of any other."""
+    known = f"{type(module).__module__}:{type(module).__qualname__}"
+    return SHARED.get(known)
 
 
 def kind_of(module: "nn.Module") -> Kind | None:

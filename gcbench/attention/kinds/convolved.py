@@ -20,13 +20,13 @@ def calls(
     g: Tensor,
     key_grid: Grid,
     weigh: Callable[[Tensor, int], Tensor],
-    project: Callable[[Tensor], Tensor],
+    project: Callable[[Tensor, int, Tensor], Tensor],
 ) -> Iterator[Call]:
     """Make a call for each image of x (B, C, H, W) -> output of that shape.
 
     theta is (B, d, N) and g (B, d, K); `weigh` makes rows (1, n, K) of part of an image's theta,
     (1, d, n), and the image's number; `project` maps (1, d, n, 1) -> (1, C, n, 1), the block's last
-    layers.
+    layers, and gets the image's number and the n positions too.
     """
     height, width = x.shape[2:]
     for image in range(x.shape[0]):
@@ -36,7 +36,7 @@ def calls(
 
         def replay(rows: Tensor, at: Tensor, image: int = image) -> Tensor:
             y = (rows[0].to(g.dtype) @ g[image].T).T  # (d, n)
-            return project(y[None, :, :, None])[0, :, :, 0].T
+            return project(y[None, :, :, None], image, at)[0, :, :, 0].T
 
         before = x[image].flatten(1).T
         yield Call(

@@ -32,7 +32,12 @@ def calls(module: Any, arguments: dict[str, Any], output: Tensor) -> Iterator[Ca
         return rows
 
     grid = (phi.shape[2], phi.shape[3])
-    yield from convolved(x, output, theta, g, grid, weigh, module.conv_out)
+
+    def project(y: Tensor, image: int, at: Tensor) -> Tensor:
+        added: Tensor = module.conv_out(y)
+        return added
+
+    yield from convolved(x, output, theta, g, grid, weigh, project)
 
 
 def _concatenated(module: Any, theta: Tensor, phi: Tensor) -> Tensor:

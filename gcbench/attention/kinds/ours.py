@@ -29,7 +29,7 @@ def calls(module: NonLocal, arguments: dict[str, Any], output: Tensor) -> Iterat
         g.flatten(2),
         (phi.shape[2], phi.shape[3]),
         weigh,
-        lambda y: module.bn(module.z(y)),
+        lambda y, image, at: module.bn(module.z(y)),
     )
 
 

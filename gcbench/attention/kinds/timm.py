@@ -19,7 +19,12 @@ def calls(module: Any, arguments: dict[str, Any], output: Tensor) -> Iterator[Ca
         return logits.softmax(2)
 
     grid = (x.shape[2], x.shape[3])
-    yield from convolved(x, output, t, g, grid, weigh, lambda y: module.norm(module.z(y)))
+
+    def project(y: Tensor, image: int, at: Tensor) -> Tensor:
+        added: Tensor = module.norm(module.z(y))
+        return added
+
+    yield from convolved(x, output, t, g, grid, weigh, project)
 
 
 def map_bytes(module: Any, arguments: dict[str, Any]) -> int:

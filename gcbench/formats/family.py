@@ -1,0 +1,108 @@
+"""The family of blocks, and what they cost at one shape: for people, in Markdown and as CSV."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gcbench.formats import csv as comma
+from gcbench.formats import markdown as marked
+from gcbench.formats import terminal
+from gcbench.formats.layout import Layout, failures
+from gcbench.records import Cell
+from gcbench.units import count_text, latency_text, size_text
+
+Row = Mapping[str, Cell]
+
+COST_COLUMNS = (
+    *("block", "spec", "ratio", "batch", "channels", "height", "width", "params", "macs"),
+    *(
+        "min_bytes",
+        "floor_us",
+        "floor_flags",
+        "growth_n",
+        "growth_c",
+        "macs_counter",
+        "status",
+        "reason",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Rows with all digits, and how they are laid out for people."""
+
+    rows: Sequence[Row]
+    layout: Layout
+
+
+def places(rows: Sequence[Row], notes: Iterable[str]) -> Listing:
+    """Lay out the family: a row for each block, with its place and the order of its MACs."""
+    # a description of the block names its source
+    names = [name for name in rows[0] if name != "source"]
+    header = [name if name != "order" else "MACs" for name in names]
+    lines = [[str(row[name] or "") for name in names] for row in rows]
+    return Listing(rows, Layout([], header, len(header), lines, list(notes)))
+
+
+def costs(rows: Sequence[Row]) -> Listing:
+    """Lay out what blocks cost at one shape."""
+    shape = "x".join(str(rows[0][side]) for side in ("batch", "channels", "height", "width"))
+    lines = [_cells(row) for row in rows]
+    always = ("block", "params", "MACs")
+    names = [n for n in lines[0] if n in always or any(line[n] for line in lines)]
+    notes = ["in N, in C: exponents of the MACs' growth to twice the sides, and the channels"]
+    if "floor" in names:
+        flags = rows[0]["floor_flags"]
+        busy = f", measured while the machine was busy ({flags}); rerun gcbench peaks"
+        notes.append(f"floor: least time on this machine, by its kept ceilings{busy * bool(flags)}")
+    else:
+        notes.append("no floor: this machine's ceilings are not known; gcbench peaks measures them")
+    called = [str(row["spec"]) for row in rows if row["macs_counter"] not in ("formula", None)]
+    if called:
+        notes.append(
+            f"without a closed form, counted by a call: {', '.join(dict.fromkeys(called))}"
+        )
+    return Listing(
+        rows,
+        Layout(
+            [f"{shape} · float32 · infer · counted on paper"],
+            names,
+            1,
+            [[line[name] for name in names] for line in lines],
+            [*notes, *failures([dict(row) for row in rows])],
+        ),
+    )
+
+
+def render(listing: Listing) -> Iterator[str]:
+    """Write the table as plain text, as wide as it is."""
+    return terminal.written([listing.layout])
+
+
+def markdown(listing: Listing) -> Iterator[str]:
+    """Write the table as Markdown."""
+    return marked.sections([listing.layout])
+
+
+def csv(listing: Listing) -> Iterator[str]:
+    """Write one row a block, every column, full digits."""
+    return comma.lines_of((dict(row) for row in listing.rows), listing.layout.header)
+
+
+def _cells(row: Row) -> dict[str, str]:
+    ratio = "" if row["ratio"] is None else f" r{row['ratio']}"
+    return {
+        "block": f"{row['spec']}{ratio}",
+        "params": _scaled(row["params"], count_text),
+        "MACs": _scaled(row["macs"], count_text),
+        "bytes": _scaled(row["min_bytes"], size_text),
+        "floor": _scaled(row["floor_us"], lambda us: latency_text(us, us * 0.99, us * 1.01)),
+        "in N": _scaled(row["growth_n"], "{:.2f}".format),
+        "in C": _scaled(row["growth_c"], "{:.2f}".format),
+        "status": "" if row["status"] == "ok" else str(row["status"]),
+    }
+
+
+def _scaled(cell: Cell, text: Callable[[Any], str]) -> str:
+    return "" if cell is None else text(cell)
