@@ -269,6 +269,31 @@ def test_what_a_call_launches_and_uses_stands_in_its_row(gpu):
     assert cold["energy_mj"].tolist() == pytest.approx([120.0])
 
 
+def test_what_was_timed_is_not_lost_where_its_energy_cannot_be_read(gpu, monkeypatch):
+    def runs_out(clock, work):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(launch, "energy_mj", runs_out)
+    row = measured(["gc"]).iloc[0]
+    assert (row["status"], row["latency_us"]) == ("ok", pytest.approx(400.0))
+    assert row.isna()["energy_mj"]
+
+
+def test_a_second_graph_for_which_there_is_no_memory_costs_the_graph_alone(gpu, monkeypatch):
+    recorded = []
+
+    def second_runs_out(work):
+        recorded.append(work)
+        if len(recorded) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return Graph(gpu), None
+
+    monkeypatch.setattr(workload, "recorded", second_runs_out)
+    row = measured(["gc"]).iloc[0]
+    assert row["status"] == "ok", row["reason"]
+    assert "no CUDA graph could be recorded" in row["reason"]
+
+
 def test_a_device_that_no_longer_answers_ends_the_use_of_a_process(gpu, monkeypatch):
     gpu.answers = False
     table = measured(["gc", "on_gpu:Greedy"])

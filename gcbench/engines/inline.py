@@ -128,8 +128,11 @@ def _spent(attempt: Attempt, setting: Setting) -> Attempt:
         return attempt
     clock = clock_of(case.device)
     assert isinstance(clock, CudaClock)
-    work = _dressed(attempt.work.elsewhere(rng).warmed(), case, rng)
-    return replace(attempt, measurement=spent(work, attempt.measurement, clock))
+    # what was timed is not lost to what comes after it
+    with suppress(Exception):
+        work = _dressed(attempt.work.elsewhere(rng).warmed(), case, rng)
+        return replace(attempt, measurement=spent(work, attempt.measurement, clock))
+    return attempt
 
 
 def _profiled(job: Job) -> ComparisonRecord:

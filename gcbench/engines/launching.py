@@ -47,16 +47,19 @@ def launched(
         reason = "; ".join(filter(None, (reason, graphless)))
     # a backward pass alone has no graph of its own, and one that synchronises cannot be recorded
     elif case.mode != "backward" and work.queueing != "syncs":
-        replayed = _replayed(work.elsewhere(rng), measured)
+        replayed = _replayed(work.elsewhere(rng), measured, rng, rotates)
         replayed.settle()
-        # inputs take turns as they do in the latency beside it
-        cells["graph_us"] = device_us(clock, Rotated(replayed, rng) if rotates else replayed)
+        cells["graph_us"] = device_us(clock, replayed)
     return replace(measured, metrics=cells, flags=flags, reason=reason)
 
 
-def _replayed(work: Workload, measured: Measurement) -> Replayed:
+def _replayed(
+    work: Workload, measured: Measurement, rng: random.Random, rotates: bool
+) -> Replayed | Rotated:
+    """Record a call, and one on another input where inputs take turns in the latency too."""
     try:
-        return Replayed(work)
+        replayed = Replayed(work)
+        return Rotated(replayed, rng) if rotates else replayed
     except Exception as error:  # recording runs the block's own code, which may raise anything
         reason = f"no CUDA graph could be recorded: {told(error)}"
         graph_only = measured.case.runtime == "graph"
