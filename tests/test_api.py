@@ -29,7 +29,9 @@ class Mine(nn.Module):
 @pytest.mark.slow
 def test_the_examples_of_the_python_page_do_what_they_say():
     page = Path(__file__).parent.parent / "docs" / "python.md"
-    results = doctest.testfile(str(page), False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    results = doctest.testfile(
+        str(page), False, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    )
     assert results.attempted > 8
     assert results.failed == 0
 
