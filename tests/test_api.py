@@ -122,6 +122,7 @@ def test_a_name_that_no_key_can_hold_is_refused(name):
 @pytest.mark.parametrize("wanted", [True, False])
 def test_a_terminal_shows_how_far_it_is_unless_told_not_to(wanted, monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     gcbench.bench({"mine": Mine()}, progress=wanted, **SMALL)
     out, err = capsys.readouterr()
