@@ -99,7 +99,7 @@ def test_three_processes_measure_one_comparison_and_their_replicates_are_put_tog
     run = measured(["se", "fresh_blocks:Notes"], on_progress=seen.append)
     [record] = run.comparisons
     assert len(record.timings) == 3
-    # the three, and what is forked to look at the blocks on the meta device: by each and by this one
+    # the three, and a fork of each and of this one, in which the blocks run on the meta device
     pids = set((modules / "pids").read_text().split())
     assert len(pids) == 3 + 4
     assert str(os.getpid()) not in pids
