@@ -304,6 +304,7 @@ def test_help_names_every_condition_and_the_exit_code(capsys):
 
 
 def test_a_terminal_gets_the_tables_no_wider_than_it_is(folder, capsys, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     for width, others in ((120, True), (70, False)):
         monkeypatch.setenv("COLUMNS", str(width))
