@@ -77,7 +77,7 @@ class Later(Real):
         path = Path(f"calls-{os.getpid()}")
         calls = int(path.read_text()) + 1 if path.exists() else 1
         path.write_text(str(calls))
-        if calls > 7:
+        if calls > 12:
             os._exit(9)
 
 class Parent(Real):

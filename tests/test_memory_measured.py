@@ -69,18 +69,21 @@ def test_the_maps_of_non_local_are_there_to_the_byte():
 def test_peak_is_activations_and_what_is_held(name):
     work = workload(name)
     cells = allocations(work)
-    weights = sum(4 * p.numel() for p in work.module.parameters())
+    weights = sum(t.nbytes for t in (*work.module.parameters(), *work.module.buffers()))
     held = weights + 4 * math.prod(SHAPE)
     assert cells["peak_memory_bytes"] - cells["activation_memory_bytes"] == held
     assert cells["memory_source"] == "measured"
+
+
+# numbers by which blocks multiply and divide, 8 bytes each, are kept without asking the hooks
+NUMBERS_KEPT = {"nl": 1, "simam": 2, "triplet": 1, "glore": 1, "apnb": 1, "dnl": 1, "bot": 1}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_backward_keeps_is_what_saved_tensor_hooks_see(name):
     for mode in ("train", "backward"):
         work = workload(name, mode=mode)
-        # the number by which nl divides its logits is kept without asking the hooks
-        numbers = 8 if name == "nl" else 0
+        numbers = 8 * NUMBERS_KEPT.get(name, 0)
         assert allocations(work)["saved_memory_bytes"] == saved_by_hooks(work) + numbers
 
 
@@ -92,7 +95,9 @@ def test_training_takes_more_than_inference_by_at_least_what_is_kept(name):
     assert train["saved_memory_bytes"] > 0
     # at the end of a forward pass what is kept and the output are alive, and then gradients come
     assert train["activation_memory_bytes"] >= train["saved_memory_bytes"] + 2 * gradient
-    assert train["activation_memory_bytes"] > infer["activation_memory_bytes"]
+    # the most that is alive in ema is alive in its loop, which has no gradients
+    least = infer["activation_memory_bytes"] + (name != "ema")
+    assert train["activation_memory_bytes"] >= least
 
 
 @pytest.mark.parametrize("name", NAMES)

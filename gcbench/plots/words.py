@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gcbench.formats.provenance import devices, floor_text, made_with
 from gcbench.formats.text import printable
-from gcbench.labels import axis_word, label
+from gcbench.labels import axis_word, label, unusual
 from gcbench.plots.curves import shorts
 from gcbench.plots.quantities import DOUBTS, Quantity
 from gcbench.plots.varying import AXES, series, varied
@@ -29,6 +29,7 @@ def subtitle(rows: Sequence[Row], of_time: bool = True) -> list[str]:
         for axis, say in AXES.items()
         if axis not in (*many, "batch", "channels", "size", "device", "device_name", "threads")
         and first[axis] is not None
+        and axis in unusual({axis: first[axis]})
     ]
     copies = floor_text(rows) if of_time else None
     network = [shared.pop(0)] if first["network"] and "network" not in many else []
