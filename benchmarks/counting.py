@@ -41,11 +41,13 @@ COMMANDS = {
 def seconds(checkout: Path, command: list[str], folder: Path) -> float:
     """How long a command takes, run from a checkout."""
     out = ["-o", str(folder / f"run-{time.monotonic_ns()}")] if command[0] == "sweep" else []
+    cache = "cache" + str(checkout).replace("/", "-")
     started = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "gcbench", *command, *out],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(checkout), "XDG_CACHE_HOME": str(folder / "cache")},
+        # ceilings that one checkout keeps are stale to the other
+        env={**os.environ, "PYTHONPATH": str(checkout), "XDG_CACHE_HOME": str(folder / cache)},
         check=True,
         capture_output=True,
     )

@@ -17,9 +17,14 @@ from torch import Tensor
 from torch._ops import HigherOrderOperator
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
-from gcbench.counting.operators import is_convolution, macs_of, may_multiply, name_of
+from gcbench.counting.operators import (
+    flop_registry,
+    is_convolution,
+    macs_of,
+    may_multiply,
+    name_of,
+)
 from gcbench.tensors import parameter_count, pieces
 from gcbench.workload import Workload
 
@@ -228,7 +233,7 @@ class Account(TorchDispatchMode):
             with self:
                 return (if_true if condition else if_false)(*(operands[0] if operands else ()))
         result = func(*args, **kwargs)
-        formula = flop_registry.get(func)
+        formula = flop_registry().get(func)
         if formula is None:
             self.uncounted.add(func.name())
             self.unknown.add(func.name())
@@ -319,5 +324,5 @@ def _is_composite(func: Any) -> bool:
     implicit = torch._C.DispatchKey.CompositeImplicitAutograd
     return (
         torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), implicit)
-        and func._overloadpacket not in flop_registry
+        and func._overloadpacket not in flop_registry()
     )

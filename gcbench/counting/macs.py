@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from gcbench.blocks import closed_form
 from gcbench.counting.account import uncompiled
@@ -101,6 +100,9 @@ def by_fvcore(subject: "Subject") -> Count:
 
 def by_torch(subject: "Subject") -> Count:
     """Count by torch's own `FlopCounterMode`, halved."""
+    # it brings Triton, which not every count needs
+    from torch.utils.flop_counter import FlopCounterMode
+
     counter = FlopCounterMode(display=False)
     try:
         work = subject.ready("infer")

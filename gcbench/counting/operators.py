@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import flop_registry
 
 from gcbench.tensors import packed_tensors
 
@@ -295,7 +294,7 @@ def macs_of(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any)
     packet = func._overloadpacket
     formula = OPERATORS.get(name_of(func))
     if formula is None:
-        registered = flop_registry.get(packet)
+        registered = flop_registry().get(packet)
         return None if registered is None else registered(*args, **kwargs, out_val=out) // 2
     given = dict(zip(_argument_names(func), args, strict=False)) | dict(kwargs) | {"out": out}
     wanted = {name: given[name] for name in _wanted(formula)}
@@ -330,3 +329,11 @@ def _argument_names(func: Any) -> tuple[str, ...]:
 @cache
 def _wanted(formula: Formula) -> tuple[str, ...]:
     return tuple(signature(formula).parameters)
+
+
+@cache
+def flop_registry() -> Mapping[Any, Callable[..., int]]:
+    """torch's table of formulas, which users add to; loaded when asked for: it brings Triton."""
+    from torch.utils.flop_counter import flop_registry as registry
+
+    return registry
