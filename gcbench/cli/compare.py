@@ -1,6 +1,5 @@
 """`gcbench compare`: two stored runs, case by case."""
 
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import typer
 from gcbench.cli import faults, options
 from gcbench.cli.stored import opened
 from gcbench.formats import COMPARISON_FORMATS
-from gcbench.units import percent_text
+from gcbench.units import difference_text
 
 if TYPE_CHECKING:
     from gcbench.comparing import Compared
@@ -132,11 +131,11 @@ def _code(found: "Compared", conditions: "list[Condition]") -> int:
             more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
             faults.say(f"--fail-on {condition.text}: {'; '.join(keys[:3])}{more}")
         elif unseen := condition.unseen(found):
-            half = percent_text(found.resolves) if found.resolves < math.inf else "any size"
             faults.say(
                 f"warning: nothing met --fail-on {condition.text}, but in {unseen} of "
                 f"{len(found.judged)} cells so little could not have been seen, nor in the whole "
-                f"of their blocks; half of the cells do not even tell {half}"
+                f"of their blocks; half of the cells do not even tell "
+                f"{difference_text(found.resolves)}"
             )
     if met:
         return faults.FAIL_ON

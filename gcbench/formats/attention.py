@@ -11,6 +11,7 @@ from gcbench.records import Manifest
 from gcbench.spec import REPLACEMENTS
 from gcbench.trust import share
 from gcbench.units import (
+    NO_INTERVAL,
     count_text,
     counted,
     interval_text,
@@ -227,7 +228,7 @@ def _replacement(row: Row, name: str) -> str:
     verdict = row[f"{name}_verdict"]
     doubt = f", {verdict}" if verdict in ("unresolved", "untrusted") else ""
     known = interval_text(*relative)
-    interval = known if known == "no interval" else f"95 % interval {known}"
+    interval = known if known == NO_INTERVAL else f"95 % interval {known}"
     return f"{said} and {number_text(*relative)} of its time ({interval}{doubt})"
 
 

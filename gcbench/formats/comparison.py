@@ -18,12 +18,12 @@ from gcbench.records import Manifest
 from gcbench.spec import Case
 from gcbench.statistics import Interval
 from gcbench.units import (
+    NO_INTERVAL,
     counted,
-    factor_text,
+    difference_text,
     interval_text,
     latency_text,
     number_text,
-    percent_text,
     size_text,
 )
 
@@ -180,11 +180,9 @@ def _movement(compared: Compared) -> Iterator[str]:
         f"B / A, geometric mean of {cells}: {_estimate(compared.all)}"
         + (f"; plain copies of inputs: {_estimate(compared.clones)}" if compared.clones else "")
     )
-    reach = (percent_text(share) for share in compared.copies_differ)
-    yield (
-        "A/A (a block against its own copy), median of the cells: within "
-        f"{' in A, '.join(reach)} in B"
-    )
+    reach = zip("AB", compared.copies_differ, strict=True)
+    within = ", ".join(f"{_within(share)} in {letter}" for letter, share in reach)
+    yield f"A/A (a block against its own copy), median of the cells: {within}"
     moved = compared.together
     if moved and moved.known and (moved.lo > 1 or moved.hi < 1):
         what = "what else was measured" if any(w.changed for w in compared.blocks) else "everything"
@@ -193,6 +191,10 @@ def _movement(compared: Compared) -> Iterator[str]:
             "the machine, or what all blocks share; no verdict counts it (--fail-on together:3% "
             "does)"
         )
+
+
+def _within(share: float) -> str:
+    return f"within {difference_text(share)}" if share < math.inf else NO_INTERVAL
 
 
 def _by(factor: float) -> str:
@@ -228,7 +230,8 @@ def _cells(judgement: Judgement | None) -> list[str]:
     ratio, beside, own = judgement.b_over_a, judgement.beside, judgement.own
     return [
         number_text(*ratio),
-        number_text(*beside),
+        # nothing beside it that tells how far an unchanged block would have moved
+        number_text(*beside) if beside.known else "unknown",
         number_text(*own),
         interval_text(*own),
         judgement.verdict,
@@ -295,7 +298,10 @@ def _notes(compared: Compared) -> Iterator[str]:
         yield _resolution(compared.resolves)
         blind = len(compared.judged) - sum(whole.cells for whole in compared.blocks)
         if blind:
-            yield f"{counted(blind, 'cell')} with too few replicates for an interval: in no block"
+            yield (
+                f"{counted(blind, 'cell')} with too few replicates for an interval: in no block, "
+                "and no measure of others; --max-time gives more"
+            )
     elif compared.pairs and not told:
         yield "nothing was timed in both runs, and no count that both have differs"
     yield from _disturbances(compared)
@@ -317,8 +323,7 @@ def _resolution(resolves: float) -> str:
             "half of the cells or more could tell nothing: too few replicates, or too little "
             "measured beside them (other blocks, at more shapes)"
         )
-    least = percent_text(resolves) if resolves < 1 else f"a factor of {factor_text(1 + resolves)}"
-    return f"in half of the cells a difference must exceed {least} to be told"
+    return f"in half of the cells a difference must exceed {difference_text(resolves)} to be told"
 
 
 def _failures(pairs: Sequence[Pair]) -> Iterator[str]:
