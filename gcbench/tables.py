@@ -290,6 +290,8 @@ def _more(measurement: Measurement, plain: Measurement, column: str) -> int | No
 
 def _stopped_by(record: ComparisonRecord) -> StoppedBy:
     """What ended the measurement: of several processes, what their intervals say together."""
+    if record.interrupted:
+        return "interrupt"
     if len(record.timings) == 1:
         return record.timings[0].stopped_by
     reached = widest(record.timings, record.baselines) <= math.log1p(record.precision)
