@@ -18,7 +18,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gcbench.disturbance import was_loaded
 from gcbench.errors import UsageError
 from gcbench.records import Cell, Gpu, Manifest
 from gcbench.spec import Switch
@@ -318,11 +317,6 @@ def _with_warnings(record: Manifest) -> Manifest:
         warnings.append(
             f"the CPU governor is {record.governor!r}: clocks move with load; "
             "'performance' keeps them steadier"
-        )
-    if was_loaded(record):
-        warnings.append(
-            f"the load is {record.load_1min:.1f} on {record.usable_cores} cores: "
-            "something else is running and makes latencies long and intervals wide: end it"
         )
     if record.cpu_quota is not None and record.cpu_quota < record.threads:
         warnings.append(

@@ -314,7 +314,7 @@ def test_a_terminal_gets_the_tables_no_wider_than_it_is(folder, capsys, monkeypa
         assert len(rows) == 46
         assert max(map(len, rows)) <= width
         assert all(("others" in row) == others for row in rows if "size" in row)
-        assert any(line.startswith("too narrow for ") for line in lines) == (not others)
+        assert any(line.startswith("terminal too narrow: hid ") for line in lines) == (not others)
 
 
 @pytest.mark.parametrize("width", [40, 60])

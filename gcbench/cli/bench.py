@@ -36,12 +36,13 @@ def bench(
     output: options.Output = None,
     format: options.Format = "table",
     verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     strict: options.Strict = False,
     traceback: faults.Traceback = False,
 ) -> None:
     """Measure blocks side by side at one shape: a table, and a CSV."""
     from gcbench import groups, spec
-    from gcbench.cli.output import require_free, show, show_kernels, write_whole
+    from gcbench.cli.output import require_free, show, show_samples, write_whole
     from gcbench.formats import FORMATS
 
     axes = options.read_axes(
@@ -68,6 +69,7 @@ def bench(
     for text in named:
         spec.parse_block(text)
     shown = FORMATS[format]
+    detail = options.read_detail(verbose, quiet)
     require_free(csv, output)
     faults.say(f"comparing {', '.join(named)}; loading torch")
 
@@ -99,7 +101,7 @@ def bench(
             write_whole(csv, FORMATS["csv"].load()(rows, run.manifest))
     finally:
         # a file that cannot be written, or a closed stdout, does not lose the other
-        show(rows, run.manifest, shown)
+        show(rows, run.manifest, shown, None, **detail)
         if verbose and shown.name == "table":
-            show_kernels(rows)
+            show_samples(tables.placed(run), run)
     raise typer.Exit(faults.code_of(rows, strict))

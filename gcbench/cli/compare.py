@@ -15,6 +15,7 @@ from gcbench.units import difference_text
 if TYPE_CHECKING:
     from gcbench.comparing import Compared
     from gcbench.comparing.gates import Condition
+    from gcbench.formats.detail import Detail
     from gcbench.registry import Entry
 
 First = Annotated[
@@ -68,6 +69,8 @@ def compare(
     allow_mismatch: AllowMismatch = False,
     format: Format = "table",
     output: options.Report = None,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     traceback: faults.Traceback = False,
 ) -> None:
     """Compare two stored runs: what became slower or faster, and what cannot be told."""
@@ -80,6 +83,7 @@ def compare(
     conditions = parse_conditions("--fail-on", fail_on or [])
     keeps = parse_where("--where", where).keeps if where is not None else lambda case: True
     shown = COMPARISON_FORMATS[format]
+    detail = options.read_detail(verbose, quiet)
     require_apart({"A": a, "--output": output})
     require_apart({"B": b, "--output": output})
     require_writable("--output", output)
@@ -91,10 +95,10 @@ def compare(
     if where is not None and not found.pairs and (first.outlines or second.outlines):
         raise UsageError(f"--where {where!r} leaves no case of either run")
     if output:
-        write_whole(output, shown.load()(found))
+        write_whole(output, shown.load()(found, **detail))
         faults.say(f"wrote {output}")
     else:
-        _show(found, shown)
+        _show(found, shown, **detail)
     raise typer.Exit(_code(found, conditions))
 
 
@@ -109,16 +113,16 @@ def _require_alike(a: Path, b: Path, differences: Sequence[str], allowed: bool) 
         )
 
 
-def _show(found: "Compared", shown: "Entry") -> None:
+def _show(found: "Compared", shown: "Entry", **detail: "Detail") -> None:
     """Print on stdout; the tables in colour on a terminal."""
     from gcbench.cli.output import print_in_colour, require_stdout
     from gcbench.formats.comparison import layouts
 
     require_stdout()
     if shown.name == "table" and sys.stdout.isatty():
-        print_in_colour(layouts(found))
+        print_in_colour(layouts(found, **detail), **detail)
     else:
-        sys.stdout.writelines(shown.load()(found))
+        sys.stdout.writelines(shown.load()(found, **detail))
 
 
 def _code(found: "Compared", conditions: "list[Condition]") -> int:

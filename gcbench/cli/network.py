@@ -40,12 +40,13 @@ def network(
     output: options.Output = None,
     format: options.Format = "table",
     verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     strict: options.Strict = False,
     traceback: faults.Traceback = False,
 ) -> None:
     """Measure a network with blocks inside against the plain one."""
     from gcbench import groups, spec
-    from gcbench.cli.output import require_free, show, show_kernels, write_whole
+    from gcbench.cli.output import require_free, show, show_samples, write_whole
     from gcbench.formats import FORMATS
     from gcbench.records import NETWORK_EFFORT
 
@@ -74,6 +75,7 @@ def network(
     who = spec.parse_choice("--counter", counter, spec.CounterName)
     shortened = None if tf32 is None else spec.parse_choice("--tf32", tf32, spec.Switch)
     shown = FORMATS[format]
+    detail = options.read_detail(verbose, quiet)
     require_free(csv, output)
     faults.say(f"putting blocks into {net}; loading torch")
 
@@ -111,7 +113,7 @@ def network(
             write_whole(csv, FORMATS["csv"].load()(rows, run.manifest))
     finally:
         # a file that cannot be written, or a closed stdout, does not lose the other
-        show(rows, run.manifest, shown)
+        show(rows, run.manifest, shown, None, **detail)
         if verbose and shown.name == "table":
-            show_kernels(rows)
+            show_samples(tables.placed(run), run)
     raise typer.Exit(faults.code_of(rows, strict))
