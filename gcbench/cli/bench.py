@@ -6,6 +6,7 @@ from contextlib import redirect_stdout
 import typer
 
 from gcbench.cli import faults, options
+from gcbench.errors import StoppedError
 
 
 def bench(
@@ -74,23 +75,29 @@ def bench(
     faults.say(f"comparing {', '.join(named)}; loading torch")
 
     from gcbench import engines, environment, store, tables
-    from gcbench.cli.progress import timing_bar
+    from gcbench.cli.live import live_table
 
     # stdout is the result alone, whatever a block of the user's own prints
     with redirect_stdout(sys.stderr):
         comparisons = engines.compare_on(devices, named, axes, baseline, both)
     budget = effort(comparisons[0].device)
     faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
-    with redirect_stdout(sys.stderr), environment.tf32(shortened), timing_bar() as move:
+    with (
+        redirect_stdout(sys.stderr),
+        environment.tf32(shortened),
+        live_table(budget.precision) as live,
+    ):
         run = engines.run(
             comparisons,
             budget,
             drawn_from,
             who,
-            move,
+            live.move,
             wait=not no_wait,
-            tell=faults.say,
+            tell=live.tell,
             profile=verbose,
+            partial=True,
+            standings=live.moves,
         )
     faults.warn(run.manifest.warnings)
     rows = list(tables.rows(run))
@@ -104,4 +111,6 @@ def bench(
         show(rows, run.manifest, shown, None, **detail)
         if verbose and shown.name == "table":
             show_samples(tables.placed(run), run)
+    if run.interrupted:
+        raise StoppedError("interrupted: the table is of what was measured until then")
     raise typer.Exit(faults.code_of(rows, strict))

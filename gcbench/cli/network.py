@@ -8,6 +8,7 @@ import typer
 
 from gcbench.cli import faults, options
 from gcbench.cli import network_options as inside
+from gcbench.errors import StoppedError
 
 
 def network(
@@ -80,7 +81,7 @@ def network(
     faults.say(f"putting blocks into {net}; loading torch")
 
     from gcbench import engines, environment, networks, store, tables
-    from gcbench.cli.progress import timing_bar
+    from gcbench.cli.live import live_table
 
     # stdout is the result alone, whatever a network of the user's own prints
     with redirect_stdout(sys.stderr):
@@ -93,16 +94,22 @@ def network(
     else:
         budget = effort(comparisons[0].device)
         faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
-        with redirect_stdout(sys.stderr), environment.tf32(shortened), timing_bar() as move:
+        with (
+            redirect_stdout(sys.stderr),
+            environment.tf32(shortened),
+            live_table(budget.precision) as live,
+        ):
             run = engines.run(
                 comparisons,
                 budget,
                 drawn_from,
                 who,
-                move,
+                live.move,
                 wait=not no_wait,
-                tell=faults.say,
+                tell=live.tell,
                 profile=verbose,
+                partial=True,
+                standings=live.moves,
             )
         faults.warn(run.manifest.warnings)
     rows = tables.network_first(tables.rows(run))
@@ -116,4 +123,6 @@ def network(
         show(rows, run.manifest, shown, None, **detail)
         if verbose and shown.name == "table":
             show_samples(tables.placed(run), run)
+    if run.interrupted:
+        raise StoppedError("interrupted: the table is of what was measured until then")
     raise typer.Exit(faults.code_of(rows, strict))
