@@ -1,6 +1,7 @@
 """What an interrupt leaves of a comparison that is being timed, and how far its cases are."""
 
 import math
+import select
 from dataclasses import replace
 
 import pytest
@@ -57,6 +58,24 @@ def test_an_interrupt_leaves_what_was_timed_until_then(where):
     assert len(timing.replicates) in (3, 4)
     assert all(math.isfinite(summary.latency.mid) for summary in summarise(record).values())
     assert [each.label for each in heard[-1].standings] == ["gc r2", "se r2"]
+
+
+def test_a_process_that_measures_waits_while_it_is_drawn_how_far_it_is():
+    """Nothing comes of it until the one who hears of a step is done with that."""
+    silent = []
+
+    def drawn(step):
+        pipe = apart._worker._process.stdout if apart._worker else None
+        if step.replicates and pipe:
+            # a replicate of so little takes some milliseconds
+            silent.append(select.select([pipe], [], [], 0.3)[0] == [])
+        if len(silent) == 3:
+            raise KeyboardInterrupt
+
+    with isolated.Isolated() as apart:
+        record = apart.measure(job(), Listener(on_progress=drawn))
+    assert silent[:3] == [True] * 3
+    assert len(record.timings[0].replicates) == 3
 
 
 def test_without_leave_an_interrupt_is_raised_and_so_is_one_before_the_first_replicate():
