@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 import threading
 
 from rich.console import Console
@@ -90,3 +91,32 @@ def test_bench_prints_the_table_of_what_was_measured_and_exits_with_130(
         "gcbench: interrupted: the table is of what was measured until then"
     )
     assert ",interrupt," in (tmp_path / "a.csv").read_text()
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_stderr_has_the_table_and_what_is_told_and_stdout_nothing(
+    monkeypatch, capsys
+):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    with shown.live_table(0.02) as table:
+        assert table.moves
+        table.tell("another gcbench measures on cpu: waiting for it")
+        table.move(Progress(1.0, 10.0, 3, None, standings=(SLOW, FAST)))
+    seen = terminal.getvalue()
+    assert "gcbench: another gcbench measures on cpu: waiting for it\n" in seen
+    assert seen.index("se r16") < seen.index("gc r16")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_pipe_gets_nothing_that_moves_although_colour_is_forced(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with shown.live_table(0.02) as table:
+        table.move(Progress(1.0, 10.0, 3, None, standings=(SLOW, FAST)))
+    assert capsys.readouterr().err == ""

@@ -5,6 +5,7 @@ this process or in another, waits until it is drawn.
 """
 
 import math
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,10 +58,11 @@ class LiveTable:
 @contextmanager
 def live_table(precision: float) -> Iterator[LiveTable]:
     """Show a comparison while it is measured, on a terminal. Gone when done."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    # FORCE_COLOR makes a terminal of a pipe for rich, and what is drawn would fill it
+    if not (sys.stderr and sys.stderr.isatty()):
         yield LiveTable(None, precision)
         return
+    console = Console(stderr=True)
     # no refreshing thread: it would take time from what is being timed
     with Live(console=console, auto_refresh=False, transient=True) as live:
         yield LiveTable(live, precision)

@@ -218,7 +218,7 @@ CAUSES = (
     ),
     Cause(
         "ceilings",
-        _says("? at bound, floor: ceilings too low, measured on a busy machine or wrongly counted"),
+        _says("? at bound, floor: ceilings of a busy machine, or a row above one"),
         _says("run gcbench peaks"),
         flags=("peaks_busy", "above_ceiling"),
         column="bound",
