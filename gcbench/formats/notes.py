@@ -98,11 +98,11 @@ class Cause:
 
 
 def _busy(seen: Seen) -> str:
-    signs = [_SIGNS[flag] for flag in seen.having(_SIGNS)]
-    # the load tells most; the other signs go with it
-    why = seen.load if seen.load and seen.having(["load"]) else ", ".join(signs)
+    signs = seen.having(_SIGNS)
+    # one sign tells it; -v has the others
+    why = seen.load if seen.load and "load" in signs else _SIGNS[signs[0]]
     lost = [
-        "latencies may be inflated" if seen.having(_SIGNS) == ["load"] else "latencies inflated",
+        "latencies may be inflated" if signs == ["load"] else "latencies inflated",
         seen.of_rows(seen.untrusted, "untrusted"),
         seen.of_rows(seen.few, "with too few replicates"),
     ]
@@ -119,14 +119,14 @@ def _says(text: str) -> Callable[[Seen], str]:
     return lambda seen: text
 
 
-# flags that a busy machine raises, and what each is a sign of
+# flags that a busy machine raises, and what each is a sign of, the plainest first
 _SIGNS = {
-    "load": "load",
     "pressure": "tasks waited for cores",
-    "low_cpu_share": "under a core for the process",
     "contended": "threads waited for cores",
+    "low_cpu_share": "under a core for the process",
     "preempted": "preempted",
     "steal": "CPU steal",
+    "load": "load before",
 }
 # the worst first
 CAUSES = (
