@@ -244,6 +244,12 @@ def test_all_detail_has_the_words_of_every_flag_and_what_counted(busy, capsys):
     assert "samples at 1x256x56x56" in out
 
 
+def test_a_pivot_tells_every_flag_in_words_where_that_is_asked_for(busy, capsys):
+    arguments = ("report", "busy.jsonl", "--value", "latency_us")
+    assert FLAG_WORDS["steal"] not in ran(*arguments, capsys=capsys)[1]
+    assert FLAG_WORDS["steal"] in ran(*arguments, "-v", capsys=capsys)[1]
+
+
 def test_pivots_and_tables_take_the_same_details():
     run = Run(manifest(), (comparison(GC, SE),))
     rows = list(tables.rows(run))

@@ -9,7 +9,7 @@ from gcbench.formats.below import failures
 from gcbench.formats.cells import shown
 from gcbench.formats.detail import Detail, told
 from gcbench.formats.layout import Layout
-from gcbench.formats.notes import busy_line
+from gcbench.formats.notes import busy_line, in_words
 from gcbench.formats.provenance import baselines, carried, devices, floor_text, made_with
 from gcbench.labels import AXES, axes_text, axis_word, label, label_without_ratio, shared
 from gcbench.records import Cell
@@ -73,7 +73,8 @@ class Place:
 class Pivot:
     """Lines of labels and places below the names of the labels and of the columns.
 
-    `carried` is what all cells rest on: axes that they share, device, versions, start, A/A.
+    `notes` explain marks and failures, `flags` are those of any row; `carried` is what all cells
+    rest on: axes that they share, device, versions, start, A/A.
     """
 
     value: str
@@ -82,16 +83,17 @@ class Pivot:
     columns: tuple[str, ...]
     lines: tuple[tuple[tuple[str, ...], tuple[Place, ...]], ...]
     notes: tuple[str, ...]
+    flags: tuple[str, ...]
     carried: Mapping[str, Cell]
 
     def layout(self, detail: Detail = Detail.CAUSES) -> Layout:
-        """Lay it out as a table for people. Its notes are all of what cells say."""
+        """Lay it out as a table for people: its notes are what cells say, the rest its flags."""
         return Layout(
             heading=self.heading,
             header=(*self.row_names, *self.columns),
             labels=len(self.row_names),
             lines=[(*labels, *(place.text for place in cells)) for labels, cells in self.lines],
-            notes=told(detail, cells=self.notes),
+            notes=told(detail, cells=self.notes, rest=in_words(self.flags)),
         )
 
 
@@ -145,6 +147,7 @@ def pivot(
             for line, cells in lines.items()
         ),
         notes=tuple(_notes(rows, value)),
+        flags=tuple(dict.fromkeys(flag for row in rows for flag in _flags_of(row))),
         carried=carried(rows),
     )
 
