@@ -6,7 +6,7 @@ at once.
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -21,6 +21,7 @@ Cache = Literal["warm", "cold"]
 Regime = Literal["burst", "sustained"]
 CounterName = Literal["auto", "gcbench", "fvcore", "torch", "formula"]
 Switch = Literal["on", "off"]
+Heap = Literal["steady", "default"]
 
 CHOICES: dict[str, Any] = {
     "dtype": Dtype,
@@ -214,6 +215,12 @@ class Axes:
     cache: Cache | None = None
     threads: int | None = None
     regime: Regime = "burst"
+
+
+def most_threads(comparisons: Iterable[Comparison], usual: int) -> int:
+    """The most CPU threads that a case on the CPU has; `usual` are those of one that names none."""
+    cases = (case for comparison in comparisons for case in comparison.cases)
+    return max((case.threads or usual for case in cases if case.device == "cpu"), default=usual)
 
 
 def parse_shape(name: str, shape: Sequence[int]) -> Shape:

@@ -23,6 +23,7 @@ def bench(
     threads: options.Threads = None,
     regime: options.Regime = "burst",
     tf32: options.Tf32 = None,
+    heap: options.Heap = None,
     precision: options.Precision = None,
     max_time: options.MaxTime = None,
     quick: options.Quick = False,
@@ -67,8 +68,10 @@ def bench(
     named = groups.expanded(blocks or spec.DEFAULT_BLOCKS)
     for text in named:
         spec.parse_block(text)
+    allocator = options.read_heap(heap)
     shown = FORMATS[format]
     require_free(csv, output)
+    options.settle_heap(allocator)
     faults.say(f"comparing {', '.join(named)}; loading torch")
 
     from gcbench import engines, environment, store, tables
@@ -89,6 +92,7 @@ def bench(
             wait=not no_wait,
             tell=faults.say,
             profile=verbose,
+            rivals_only=True,
         )
     faults.warn(run.manifest.warnings)
     rows = list(tables.rows(run))

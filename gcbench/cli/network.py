@@ -28,6 +28,7 @@ def network(
     threads: options.Threads = None,
     regime: options.Regime = "burst",
     tf32: options.Tf32 = None,
+    heap: options.Heap = None,
     precision: options.Precision = None,
     max_time: inside.MaxTime = None,
     quick: options.Quick = False,
@@ -73,8 +74,10 @@ def network(
     drawn_from = spec.parse_count("--seed", seed, least=0)
     who = spec.parse_choice("--counter", counter, spec.CounterName)
     shortened = None if tf32 is None else spec.parse_choice("--tf32", tf32, spec.Switch)
+    allocator = options.read_heap(heap)
     shown = FORMATS[format]
     require_free(csv, output)
+    options.settle_heap(allocator)
     faults.say(f"putting blocks into {net}; loading torch")
 
     from gcbench import engines, environment, networks, store, tables
@@ -101,6 +104,7 @@ def network(
                 wait=not no_wait,
                 tell=faults.say,
                 profile=verbose,
+                rivals_only=True,
             )
         faults.warn(run.manifest.warnings)
     rows = tables.network_first(tables.rows(run))

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from gcbench import blocks, environment, modules, networks, peaks, runtimes, spec
 from gcbench.engines.alone import Tell, alone_on
+from gcbench.engines.cores import tell_of_busy_cores
 from gcbench.engines.counted import require_buildable
 from gcbench.engines.inline import Inline
 from gcbench.engines.isolated import Isolated
@@ -112,17 +113,21 @@ def run(
     wait: bool = True,
     tell: Tell = lambda text: None,
     profile: bool = False,
+    rivals_only: bool = False,
 ) -> Run:
     """Measure comparisons, alone on the device of each among all gcbench runs of this machine.
 
     Devices take their turns one after the other. Where another gcbench measures there already,
     `tell` gets a sentence, and this waits for it unless `wait` says otherwise; then every row is
-    flagged `not_alone`. To `profile` adds what calls launch on CUDA, looked at when all of a device
-    is timed.
+    flagged `not_alone`. With `rivals_only` a baseline to which nothing is left to be compared is
+    not timed. To `profile` adds what calls launch on CUDA, looked at when all of a device is timed.
     """
 
     def step(what: str) -> None:
         on_progress(Progress(effort.max_time_s, effort.max_time_s, doing=what))
+
+    def warn(news: str) -> None:
+        on_progress(Progress(0.0, effort.max_time_s, news=news))
 
     manifest: Manifest | None = None
     records: list[ComparisonRecord] = []
@@ -131,8 +136,13 @@ def run(
             with alone_on(device, wait, tell) as alone:
                 # the machine as it is when nobody else measures
                 manifest = manifest or environment.manifest(_stamp(), seed)
+                if device == "cpu":
+                    tell_of_busy_cores(spec.most_threads(comparisons, manifest.threads), warn)
                 ceilings = Ceilings(manifest, tell, step)
-                jobs = [Job(comparison, effort, seed, counter) for comparison in on_it]
+                jobs = [
+                    Job(comparison, effort, seed, counter, rivals_only=rivals_only)
+                    for comparison in on_it
+                ]
                 apart = effort.processes > 1 or _may_break(jobs[0].comparison)
                 engine: Engine = isolated if apart else Inline()
                 made = [

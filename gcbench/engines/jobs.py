@@ -17,7 +17,8 @@ class Job:
     `process` is its number among those that measure the same: each draws orders of its own, and all
     the same weights and inputs. `known` are cases, by position, that are not to be tried: it is
     known what becomes of them; `graphless` are those that no CUDA graph can hold, with the reason.
-    To `profile` is to look at what known cases launch, instead of timing any.
+    With `rivals_only` a baseline to which nothing is left to be compared is not timed. To `profile`
+    is to look at what known cases launch, instead of timing any.
     """
 
     comparison: Comparison
@@ -29,6 +30,7 @@ class Job:
     known: Mapping[int, Measurement] = field(default_factory=dict)
     graphless: Mapping[int, str] = field(default_factory=dict)
     profile: bool = False
+    rivals_only: bool = False
 
     @property
     def unknown(self) -> list[int]:

@@ -52,6 +52,8 @@ _TITLES = {
     "reserved_memory_bytes": "memory that the allocator takes",
     "images_per_s": "images per second",
     "copies": "latency over that of a copy of the input",
+    "minor_faults": "minor page faults of a call",
+    "waited_fraction": "share of the samples in which threads waited for a core",
 }
 
 
