@@ -16,10 +16,11 @@ from gcbench.tables import COLUMNS, Row
 # names that are no column
 _MADE = ("size", "shape")
 
-_MARKS = {"unresolved": " ?", "untrusted": " !"}
+_MARKS = {"unresolved": " ?", "too_few_replicates": " ?", "untrusted": " !"}
 _MARK_WORDS = {
     "unresolved": "?: unresolved, so neither faster nor slower nor the same",
-    "untrusted": "!: untrusted, since two copies of one thing differed",
+    "too_few_replicates": "?: too few replicates for an interval",
+    "untrusted": "!: untrusted, since two copies of one thing differed, or threads waited for a core",
 }
 # of values that are times
 _BUSY_MARK = " ~"
