@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gcbench.records import ComparisonRecord, Timing
+from gcbench.records import ComparisonRecord, Role, Timing
 
 # one for each process
 Timings = Sequence[Timing]
@@ -474,7 +474,7 @@ def _summary(
             for replicate in timing.replicates
             if replicate.exposed
         ),
-        faults=_faults(timings, arms),
+        faults=_faults(timings, case),
         waited=_share_of(timings, arms, "waited", len),
         waiting=_share_of(timings, arms, "waiting_ns", sum),
         copies=math.exp(_over_processes(clones).mid),
@@ -484,16 +484,24 @@ def _summary(
     )
 
 
-def _faults(timings: Timings, arms: Sequence[int]) -> tuple[float, float]:
-    """Minor page faults of a call of an arm: the median over replicates, and the most."""
-    found = [
+def _faults(timings: Timings, case: int) -> tuple[float, float]:
+    """Minor page faults of a call: the median over a case's replicates, the most of any copy."""
+    found: dict[Role, list[float]] = {"case": [], "aa": []}
+    for timing in timings:
+        for position, arm in enumerate(timing.arms):
+            if arm.case == case and arm.role in found:
+                found[arm.role] += _faults_of(timing, position)
+    return float(np.median(found["case"])), max(found["case"] + found["aa"])
+
+
+def _faults_of(timing: Timing, arm: int) -> list[float]:
+    """Minor page faults of a call of an arm, one number for each replicate that timed it."""
+    return [
         (replicate.faults[arm] if replicate.faults else 0)
         / (len(replicate.samples_ns[arm]) * timing.arms[arm].calls)
-        for timing, arm in zip(timings, arms, strict=True)
         for replicate in timing.replicates
         if replicate.samples_ns[arm]
     ]
-    return float(np.median(found)), max(found)
 
 
 def _share_of(

@@ -20,7 +20,8 @@ _MARKS = {"unresolved": " ?", "too_few_replicates": " ?", "untrusted": " !"}
 _MARK_WORDS = {
     "unresolved": "?: unresolved, so neither faster nor slower nor the same",
     "too_few_replicates": "?: too few replicates for an interval",
-    "untrusted": "!: untrusted, since two copies of one thing differed, or threads waited for a core",
+    "untrusted": "!: untrusted, since two copies of one thing differed, or threads waited for "
+    "a core",
 }
 # of values that are times
 _BUSY_MARK = " ~"
