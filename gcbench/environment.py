@@ -340,11 +340,6 @@ def _with_warnings(record: Manifest) -> Manifest:
             f"the CPU governor is {record.governor!r}: clocks move with load; "
             "'performance' keeps them steadier"
         )
-    if was_loaded(record):
-        warnings.append(
-            f"the load is {record.load_1min:.1f} on {record.usable_cores} cores: "
-            "something else is running and makes latencies long and intervals wide: end it"
-        )
     if record.cpu_quota is not None and record.cpu_quota < record.threads:
         warnings.append(
             f"a control group grants {record.cpu_quota:g} cores to {record.threads} threads: "

@@ -8,7 +8,7 @@ from gcbench.spec import Case, Heap
 SCHEMA = 3
 
 Status = Literal["ok", "oom", "timeout", "error", "crashed", "skipped"]
-StoppedBy = Literal["precision", "time"]
+StoppedBy = Literal["precision", "time", "interrupt"]
 Role = Literal["case", "aa", "copy"]
 # What a call does to the queue of a device that is held: it fits in; it fills it, so that the host
 # waits for room while the device is busy; or the host waits for the device inside.
@@ -158,6 +158,16 @@ class ComparisonRecord:
     kind: str | None = None
     place: int = 0
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether a person ended it before it was done."""
+        return any(timing.stopped_by == "interrupt" for timing in self.timings)
+
+    def broken_off(self) -> "ComparisonRecord":
+        """The same, as the last that was measured when a person ended it."""
+        *before, last = self.timings
+        return replace(self, timings=(*before, replace(last, stopped_by="interrupt")))
+
     def flagged(self, flag: str) -> "ComparisonRecord":
         """The same with a flag on every case."""
         found = tuple(replace(m, flags=(*m.flags, flag)) for m in self.measurements)
@@ -272,6 +282,11 @@ class Run:
 
     manifest: Manifest
     comparisons: tuple[ComparisonRecord, ...]
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a person ended it, so that its last comparison is not done."""
+        return any(record.interrupted for record in self.comparisons)
 
     @property
     def outlines(self) -> list[Outline]:

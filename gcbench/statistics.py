@@ -26,6 +26,8 @@ Verdict = Literal[
 ]
 
 ERROR_RATE = 0.05
+# an interval of a ratio that holds 1 and is this wide to each side (a logarithm) says nothing
+USELESS = math.log(100)
 # Tukey's outer fence: told, never trimmed
 FAR_OUT_QUARTILES = 3.0
 # where samples are so alike that the fence vanishes, a clock's step is not far out
@@ -62,6 +64,14 @@ class Interval(NamedTuple):
     def variance(self, error_rate: float = ERROR_RATE) -> float:
         """Variance of a normal estimate whose interval, missing so often, is as wide."""
         return (self.half_width / NormalDist().inv_cdf(1 - error_rate / 2)) ** 2
+
+    def or_unknown(self) -> "Interval":
+        """The same of logarithms, without ends where they hold zero and a factor of 10,000.
+
+        Student's interval of two values may reach from a millionth to a million.
+        """
+        useless = self.lo < 0 < self.hi and self.half_width > USELESS
+        return Interval(self.mid, -math.inf, math.inf) if useless else self
 
     def reach(self) -> float:
         """Distance from zero to the farther end."""

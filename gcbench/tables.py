@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gcbench import roofline
+from gcbench.distributions import QUANTILES, quantile, samples
 from gcbench.disturbance import machine_flags, was_loaded
 from gcbench.metrics import METRICS
 from gcbench.records import Cell, ComparisonRecord, Manifest, Measurement, Run, StoppedBy
+from gcbench.spec import Case
 from gcbench.statistics import Interval, Summary, summarise, widest
 from gcbench.store import Stored, chosen
 
@@ -26,6 +28,7 @@ class Place(NamedTuple):
     case: int
 
 
+QUANTILE_COLUMNS = tuple(f"latency_us_p{percent}" for percent in QUANTILES)
 FIXED_COLUMNS = (
     *("run", "key", "block", "spec", "batch", "channels", "height", "width", "ratio", "dtype"),
     *("device", "device_name", "node", "layout", "mode", "runtime", "cache", "threads", "seed"),
@@ -40,7 +43,10 @@ FIXED_COLUMNS = (
     *("call_macs", "call_conv_macs", "traffic_bytes", "peaks"),
     *("network", "inserted", "inserted_at", "params_added", "macs_added", "images_per_s"),
     *("started", "event_pair_us", "kernels_per_call", "top_kernels", "energy_mj"),
-    *("reserved_memory_bytes", "regime", "heap", "minor_faults", "waited_fraction"),
+    *("reserved_memory_bytes", "regime"),
+    *("uncounted_products", "macs_fvcore", "macs_torch"),
+    *QUANTILE_COLUMNS,
+    *("heap", "minor_faults", "waited_fraction"),
 )
 # a metric whose column the fixed order does not name comes last
 COLUMNS = tuple(
@@ -75,6 +81,7 @@ FRACTIONS = (
     *("relative", "relative_lo", "relative_hi", "aa_lo", "aa_hi", "copies"),
     *("host_us", "graph_us", "floor_us", "floor_fraction", "images_per_s"),
     *("event_pair_us", "energy_mj", "minor_faults", "waited_fraction"),
+    *QUANTILE_COLUMNS,
 )
 # what a condition may compare a column with
 KINDS: dict[str, type] = {
@@ -174,8 +181,10 @@ def rows_of(record: ComparisonRecord, manifest: Manifest) -> Iterator[dict[str, 
             **measurement.metrics,
             "flops": _doubled(measurement.metrics.get("macs")),
             **(_timed(summary, record) if summary else {}),
+            **(_spread(record, position) if summary else {}),
             **limits,
-            **_inside(measurement, record.measurements[record.baselines[position]], summary),
+            **_inside(measurement, record.measurements[record.baselines[position]]),
+            "images_per_s": _images_per_s(measurement.case, summary),
             "baseline": record.measurements[record.baselines[position]].case.key,
             "pair": record.pair,
             "event_pair_us": pair_us if summary else None,
@@ -264,6 +273,20 @@ def _timed(summary: Summary, record: ComparisonRecord) -> dict[str, Any]:
     }
 
 
+def _spread(record: ComparisonRecord, case: int) -> dict[str, float]:
+    """Quantiles of the samples, as cells."""
+    ordered = samples(record, case)
+    found = (quantile(ordered, percent) / 1e3 for percent in QUANTILES)
+    return dict(zip(QUANTILE_COLUMNS, found, strict=True))
+
+
+def _images_per_s(case: Case, summary: Summary | None) -> float | None:
+    """How many images go through a case in a second; a backward pass alone is no such way."""
+    if summary is None or case.mode == "backward":
+        return None
+    return case.batch / (summary.latency.mid / 1e9)
+
+
 def _limits(
     measurement: Measurement, summary: Summary | None, record: ComparisonRecord, manifest: Manifest
 ) -> tuple[dict[str, Any], list[str]]:
@@ -283,10 +306,8 @@ def _limits(
     return cells, flags
 
 
-def _inside(
-    measurement: Measurement, plain: Measurement, summary: Summary | None
-) -> dict[str, Any]:
-    """What blocks add to a network, and how many images go through it in a second."""
+def _inside(measurement: Measurement, plain: Measurement) -> dict[str, Any]:
+    """What blocks add to a network."""
     case = measurement.case
     if case.network is None:
         return {}
@@ -294,7 +315,6 @@ def _inside(
         "network": case.network.label,
         "params_added": _more(measurement, plain, "params"),
         "macs_added": _more(measurement, plain, "macs"),
-        "images_per_s": case.batch / (summary.latency.mid / 1e9) if summary else None,
     }
 
 
@@ -305,6 +325,8 @@ def _more(measurement: Measurement, plain: Measurement, column: str) -> int | No
 
 def _stopped_by(record: ComparisonRecord) -> StoppedBy:
     """What ended the measurement: of several processes, what their intervals say together."""
+    if record.interrupted:
+        return "interrupt"
     if len(record.timings) == 1:
         return record.timings[0].stopped_by
     reached = widest(record.timings, record.baselines) <= math.log1p(record.precision)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gcbench.disturbance import BUSY
 from gcbench.errors import GcbenchError
+from gcbench.units import NO_INTERVAL
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,7 +73,9 @@ def judged(mine: Mapping[Any, Any], than: Mapping[Any, Any], by: float) -> tuple
         math.nan if mine[column] is None else mine[column]
         for column in ("relative", "relative_lo", "relative_hi")
     )
-    measured = f"{relative:.3f} times as long, 95 % interval {low:.3f} to {high:.3f}"
+    known = not math.isnan(low)
+    interval = f"95 % interval {low:.3f} to {high:.3f}" if known else NO_INTERVAL
+    measured = f"{relative:.3f} times as long, {interval}"
     limit = f"the limit is {1 + by:g}"
     seen = f"{mine['flags'] or ''} {than['flags'] or ''}".split()
     busy = [flag for flag in BUSY if flag in seen]
@@ -85,6 +88,6 @@ def judged(mine: Mapping[Any, Any], than: Mapping[Any, Any], by: float) -> tuple
         return "passed", f"{measured}; {limit}"
     if low > 1 + by and mine["verdict"] == "slower":
         return "failed", f"slower: it takes {measured}; {limit}"
-    if math.isnan(low):
+    if not known:
         return "skipped", f"unresolved, too few replicates for an interval: {limit}"
     return "skipped", f"unresolved: {measured}; {limit}; more max_time_s may tell"

@@ -16,6 +16,8 @@ _SIZE_UNITS = (
 )
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+# what stands where too little was measured for an interval
+NO_INTERVAL = "no interval"
 
 
 def count_text(number: int) -> str:
@@ -91,7 +93,7 @@ def interval_text(mid: float, lo: float, hi: float) -> str:
     'no interval'
     """
     if not (math.isfinite(lo) and math.isfinite(hi)):
-        return "no interval"
+        return NO_INTERVAL
     decimals = _decimals(mid, lo, hi)
     low, high = (_rounded(end, max(decimals, _first_digit(end))) for end in (lo, hi))
     return f"{low} to {high}"
@@ -159,6 +161,17 @@ def percent_text(share: float) -> str:
     ('1.7 %', '2 %', '0.5 %', '100 %')
     """
     return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
+
+
+def difference_text(share: float) -> str:
+    """Write a difference as a percentage, as a factor where it is more than double.
+
+    >>> difference_text(0.031), difference_text(4.2), difference_text(float("inf"))
+    ('3.1 %', 'a factor of 5.2', 'any size')
+    """
+    if share == math.inf:
+        return "any size"
+    return percent_text(share) if share < 1 else f"a factor of {factor_text(1 + share)}"
 
 
 def parse_seconds(option: str, text: str) -> float:

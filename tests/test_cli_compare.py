@@ -314,7 +314,7 @@ def test_a_terminal_gets_the_tables_no_wider_than_it_is(folder, capsys, monkeypa
         assert len(rows) == 46
         assert max(map(len, rows)) <= width
         assert all(("others" in row) == others for row in rows if "size" in row)
-        assert any(line.startswith("too narrow for ") for line in lines) == (not others)
+        assert any(line.startswith("terminal too narrow: hid ") for line in lines) == (not others)
 
 
 @pytest.mark.parametrize("width", [40, 60])
@@ -370,3 +370,43 @@ def test_cells_that_no_block_counts_are_said_to_be_so(folder, capsys):
     _, out, _ = compared("few.jsonl", "few.jsonl", capsys=capsys)
     assert re.search(r"^gc +9 ", out, re.M)
     assert "4 cells with too few replicates for an interval: in no block" in out
+
+
+@pytest.mark.parametrize("replicates", [1, 3, 5])
+@pytest.mark.parametrize("few", ["a", "b", "both"])
+def test_runs_of_too_few_replicates_have_no_interval(few, replicates, folder, capsys):
+    """Whatever the noise: one number of an interval that is not known would be read as one."""
+    noise = {"layout": 1.5, "unlike": 1.5, "sizes": (7, 8)}
+    for name, seed in (("a", 0), ("b", 1)):
+        number = replicates if few in (name, "both") else 12
+        kept(folder / f"few_{name}.jsonl", *swept(seed, replicates=number, **noise))
+    code, out, err = compared("few_a.jsonl", "few_b.jsonl", capsys=capsys)
+    assert (code, err) == (0, "")
+    cells = [line for line in out.splitlines() if re.match(r"(gc|se) r16 |s?nl  ", line)]
+    assert len(cells) == 8
+    assert all("no interval" in line for line in cells)
+    assert {line.split()[-1] for line in cells} <= {"unresolved", "untrusted"}
+    copies = next(line for line in out.splitlines() if line.startswith("A/A "))
+    assert [f"no interval in {letter}" in copies for letter in "AB"] == [
+        few in (name, "both") for name in "ab"
+    ]
+    assert "8 cells with too few replicates for an interval" in out
+    assert not re.search(r"\binf\b|\bnan\b|\d{5} to|0\.00000|to \d{5}", out)
+
+
+def test_an_interval_of_two_values_far_apart_is_none(folder, capsys):
+    """With one block beside it, and a clone that moved otherwise, a block is held against two."""
+    alone = {"blocks": (GC, SE), "sizes": (7,)}
+    kept(folder / "one.jsonl", *swept(0, **alone))
+    kept(folder / "two.jsonl", *swept(1, unlike=1.0, **alone))
+    arguments = ("one.jsonl", "two.jsonl", "--fail-on", "slower:3%")
+    _, out, err = compared(*arguments, capsys=capsys)
+    cells = [line for line in out.splitlines() if re.match(r"(gc|se) r16 ", line)]
+    assert all("no interval" in line and "unknown" in line for line in cells)
+    assert "half of the cells or more could tell nothing" in out
+    assert err.strip().endswith("do not even tell any size")
+    assert not re.search(r"\binf\b|\d{5} to|to \d{5}", out + err)
+    _, out, _ = compared("one.jsonl", "two.jsonl", "--format", "json", capsys=capsys)
+    for row in json.loads(out)["rows"]:
+        assert (row["own_lo"], row["own_hi"], row["resolves"]) == (None, None, None)
+        assert row["b_over_a_lo"] < row["b_over_a"] < row["b_over_a_hi"]

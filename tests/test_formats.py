@@ -12,6 +12,7 @@ from runs import GC, NL, SE, comparison, manifest
 
 from gcbench import tables
 from gcbench.formats import FORMATS, PIVOTS
+from gcbench.formats.detail import Detail
 from gcbench.formats.pivot import pivot
 from gcbench.formats.terminal import coloured, coloured_pivot
 from gcbench.records import Run
@@ -102,7 +103,7 @@ def test_no_cell_of_markdown_ends_early_or_is_more_than_text(text):
 def test_a_terminal_shows_the_text_itself_and_takes_no_markup_from_it(text):
     run = run_of(text)
     rows = list(tables.rows(run))
-    for lines in (coloured(rows, "", 400), coloured_pivot(pivot(rows), 400)):
+    for lines in (coloured(rows, manifest(), 400), coloured_pivot(pivot(rows), 400)):
         shown = "\n".join(line.plain for line in lines)
         assert shown.replace("\n", "").isprintable()
         if text.isprintable():
@@ -146,20 +147,20 @@ def test_a_run_of_failures_alone_tells_each_of_them():
 
 def test_a_narrow_terminal_gets_fewer_columns_and_a_word_never_cut_numbers():
     rows = list(tables.rows(Run(manifest(), (comparison(GC, SE, NL),))))
-    lines = [line.plain for line in coloured(rows, "", 70)]
+    lines = [line.plain for line in coloured(rows, manifest(), 70)]
     table = [line for line in lines if line.startswith(("block", "gc", "nl"))]
     assert all(len(line) <= 70 for line in table)
     assert "MACs" not in table[0]
-    assert lines[-1].startswith("too narrow for ")
+    assert lines[-1].startswith("terminal too narrow: hid ")
     assert "300 µs" in table[-1]
 
 
 def test_what_is_left_out_of_a_narrow_terminal_is_not_explained():
     rows = list(tables.rows(costed(ONE)))
-    told = "\n".join(line.plain for line in coloured(rows, "", 200))
+    told = "\n".join(line.plain for line in coloured(rows, manifest(), 200, detail=Detail.ALL))
     assert re.search(r"^bound: .* else latency; floor: the share .*; ceilings: made$", told, re.M)
     for width in range(20, 150, 10):
-        lines = [line.plain for line in coloured(rows, "", width)]
+        lines = [line.plain for line in coloured(rows, manifest(), width, detail=Detail.ALL)]
         header = next(line for line in lines if line.startswith("block"))
         told = "\n".join(lines)
         for column in ("bound", "floor"):

@@ -293,7 +293,7 @@ def test_a_constructor_that_looks_at_numbers_is_built_and_measured(own_blocks, c
 
 
 def test_the_table_says_which_counter_spoke_of_a_block_without_closed_form(own_blocks, capsys):
-    code, out, _ = ran("own_blocks:Good", capsys=capsys)
+    code, out, _ = ran("own_blocks:Good", "-v", capsys=capsys)
     assert code == 0
     assert "MACs by gcbench" in out
 

@@ -265,5 +265,5 @@ def test_peaks_of_a_busy_machine_are_told(measured, cache, capsys, monkeypatch):
     )
     assert ran("peaks", "--device", "cpu") == 0
     captured = capsys.readouterr()
-    assert "warning: the load is 99.0" in captured.err
+    assert "warning: machine busy (load 99.0 on" in captured.err
     assert "peaks_busy" in captured.out

@@ -8,6 +8,7 @@ from conftest import PEAKS as MADE_UP
 
 import gcbench
 from gcbench import engines, tables
+from gcbench.formats.detail import Detail
 from gcbench.formats.terminal import render
 from gcbench.peaks import measuring
 from gcbench.records import Effort, Measurement, Peaks
@@ -137,7 +138,7 @@ def rows_with(monkeypatch, **changes):
     monkeypatch.setattr("gcbench.peaks.kept.find", lambda *arguments: None)
     axes = Axes(channels=16, size=(6, 5), ratio=4, device="cpu")
     run = engines.run([engines.compare(["gc", "se"], axes)], Effort(0.5, 0.2))
-    return tables.frame(run), "".join(render(tables.rows(run), run.manifest))
+    return tables.frame(run), "".join(render(tables.rows(run), run.manifest, detail=Detail.ALL))
 
 
 def test_rows_carry_floor_bound_and_the_name_of_the_peaks(monkeypatch):

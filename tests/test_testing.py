@@ -47,6 +47,7 @@ def row(relative, low, high, verdict, **more):
         (row(1.2, 1.15, 1.25, "untrusted"), "skipped", "threads waited for a core"),
         (row(0.9, 0.88, 0.92, "untrusted"), "skipped", "untrusted"),
         (row(1.2, None, None, "unresolved"), "skipped", "too few replicates"),
+        (row(1.2, None, None, "unresolved", flags="pressure"), "skipped", "long, no interval;"),
         (row(1.2, float("nan"), float("nan"), "unresolved"), "skipped", "too few replicates"),
         (
             row(None, None, None, None, status="oom", reason="needs 1 TiB"),

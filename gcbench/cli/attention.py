@@ -19,6 +19,7 @@ from gcbench.cli.output import require_apart, require_stdout, require_writable, 
 from gcbench.cli.progress import counting_bar, timing_bar
 from gcbench.errors import StoppedError, UsageError
 from gcbench.formats import ATTENTION_FORMATS
+from gcbench.formats.detail import Detail
 from gcbench.registry import Entry
 from gcbench.units import counted
 
@@ -144,10 +145,13 @@ def attention(
     seed: options.Seed = "0",
     csv: options.Csv = None,
     format: Format = "table",
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     traceback: faults.Traceback = False,
 ) -> None:
     """Measure how much attention depends on the query, and what a block of one map would save."""
     shown = ATTENTION_FORMATS[format]
+    detail = options.read_detail(verbose, quiet)
     axes = options.read_device(device, threads)
     drawn_from = spec.parse_count("--seed", seed, least=0)
     chosen = _read_queries(queries, output)
@@ -176,7 +180,7 @@ def attention(
         )
         _require_inputs_kept(asked, csv, output)
         report = _analysed(asked, no_latency, no_wait)
-    _leave(report, shown, csv, output)
+    _leave(report, shown, csv, output, **detail)
     _end(report, timed=not no_latency)
 
 
@@ -260,7 +264,9 @@ def _doors(no_latency: bool, no_wait: bool) -> "tuple[Measure, Bar]":
     return engines.count_only if no_latency else timed, counting_bar
 
 
-def _leave(report: "Report", shown: Entry, csv: Path | None, output: Path | None) -> None:
+def _leave(
+    report: "Report", shown: Entry, csv: Path | None, output: Path | None, **detail: Detail
+) -> None:
     """Write the pictures and the CSV, and print the result whatever becomes of those."""
     for words in report.shared:
         faults.say(f"not measured: {words}")
@@ -271,7 +277,7 @@ def _leave(report: "Report", shown: Entry, csv: Path | None, output: Path | None
             _draw(report, output)
     finally:
         require_stdout()
-        sys.stdout.writelines(shown.load()(report.rows, report.manifest))
+        sys.stdout.writelines(shown.load()(report.rows, report.manifest, **detail))
 
 
 def _draw(report: "Report", output: Path) -> None:

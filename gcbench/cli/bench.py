@@ -6,6 +6,7 @@ from contextlib import redirect_stdout
 import typer
 
 from gcbench.cli import faults, options
+from gcbench.errors import StoppedError
 
 
 def bench(
@@ -37,12 +38,13 @@ def bench(
     output: options.Output = None,
     format: options.Format = "table",
     verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     strict: options.Strict = False,
     traceback: faults.Traceback = False,
 ) -> None:
     """Measure blocks side by side at one shape: a table, and a CSV."""
     from gcbench import groups, spec
-    from gcbench.cli.output import require_free, show, show_kernels, write_whole
+    from gcbench.cli.output import require_free, show, show_samples, write_whole
     from gcbench.formats import FORMATS
 
     axes = options.read_axes(
@@ -70,29 +72,36 @@ def bench(
         spec.parse_block(text)
     allocator = options.read_heap(heap)
     shown = FORMATS[format]
+    detail = options.read_detail(verbose, quiet)
     require_free(csv, output)
     options.settle_heap(allocator)
     faults.say(f"comparing {', '.join(named)}; loading torch")
 
     from gcbench import engines, environment, store, tables
-    from gcbench.cli.progress import timing_bar
+    from gcbench.cli.live import live_table
 
     # stdout is the result alone, whatever a block of the user's own prints
     with redirect_stdout(sys.stderr):
         comparisons = engines.compare_on(devices, named, axes, baseline, both)
     budget = effort(comparisons[0].device)
     faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
-    with redirect_stdout(sys.stderr), environment.tf32(shortened), timing_bar() as move:
+    with (
+        redirect_stdout(sys.stderr),
+        environment.tf32(shortened),
+        live_table(budget.precision) as live,
+    ):
         run = engines.run(
             comparisons,
             budget,
             drawn_from,
             who,
-            move,
+            live.move,
             wait=not no_wait,
-            tell=faults.say,
+            tell=live.tell,
             profile=verbose,
             rivals_only=True,
+            partial=True,
+            standings=live.moves,
         )
     faults.warn(run.manifest.warnings)
     rows = list(tables.rows(run))
@@ -103,7 +112,9 @@ def bench(
             write_whole(csv, FORMATS["csv"].load()(rows, run.manifest))
     finally:
         # a file that cannot be written, or a closed stdout, does not lose the other
-        show(rows, run.manifest, shown)
+        show(rows, run.manifest, shown, None, **detail)
         if verbose and shown.name == "table":
-            show_kernels(rows)
+            show_samples(tables.placed(run), run)
+    if run.interrupted:
+        raise StoppedError("interrupted: the table is of what was measured until then")
     raise typer.Exit(faults.code_of(rows, strict))

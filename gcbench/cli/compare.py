@@ -1,6 +1,5 @@
 """`gcbench compare`: two stored runs, case by case."""
 
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +10,12 @@ import typer
 from gcbench.cli import faults, options
 from gcbench.cli.stored import opened
 from gcbench.formats import COMPARISON_FORMATS
-from gcbench.units import percent_text
+from gcbench.units import difference_text
 
 if TYPE_CHECKING:
     from gcbench.comparing import Compared
     from gcbench.comparing.gates import Condition
+    from gcbench.formats.detail import Detail
     from gcbench.registry import Entry
 
 First = Annotated[
@@ -69,6 +69,8 @@ def compare(
     allow_mismatch: AllowMismatch = False,
     format: Format = "table",
     output: options.Report = None,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     traceback: faults.Traceback = False,
 ) -> None:
     """Compare two stored runs: what became slower or faster, and what cannot be told."""
@@ -81,6 +83,7 @@ def compare(
     conditions = parse_conditions("--fail-on", fail_on or [])
     keeps = parse_where("--where", where).keeps if where is not None else lambda case: True
     shown = COMPARISON_FORMATS[format]
+    detail = options.read_detail(verbose, quiet)
     require_apart({"A": a, "--output": output})
     require_apart({"B": b, "--output": output})
     require_writable("--output", output)
@@ -92,10 +95,10 @@ def compare(
     if where is not None and not found.pairs and (first.outlines or second.outlines):
         raise UsageError(f"--where {where!r} leaves no case of either run")
     if output:
-        write_whole(output, shown.load()(found))
+        write_whole(output, shown.load()(found, **detail))
         faults.say(f"wrote {output}")
     else:
-        _show(found, shown)
+        _show(found, shown, **detail)
     raise typer.Exit(_code(found, conditions))
 
 
@@ -110,16 +113,16 @@ def _require_alike(a: Path, b: Path, differences: Sequence[str], allowed: bool) 
         )
 
 
-def _show(found: "Compared", shown: "Entry") -> None:
+def _show(found: "Compared", shown: "Entry", **detail: "Detail") -> None:
     """Print on stdout; the tables in colour on a terminal."""
     from gcbench.cli.output import print_in_colour, require_stdout
     from gcbench.formats.comparison import layouts
 
     require_stdout()
     if shown.name == "table" and sys.stdout.isatty():
-        print_in_colour(layouts(found))
+        print_in_colour(layouts(found, **detail), **detail)
     else:
-        sys.stdout.writelines(shown.load()(found))
+        sys.stdout.writelines(shown.load()(found, **detail))
 
 
 def _code(found: "Compared", conditions: "list[Condition]") -> int:
@@ -132,11 +135,11 @@ def _code(found: "Compared", conditions: "list[Condition]") -> int:
             more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
             faults.say(f"--fail-on {condition.text}: {'; '.join(keys[:3])}{more}")
         elif unseen := condition.unseen(found):
-            half = percent_text(found.resolves) if found.resolves < math.inf else "any size"
             faults.say(
                 f"warning: nothing met --fail-on {condition.text}, but in {unseen} of "
                 f"{len(found.judged)} cells so little could not have been seen, nor in the whole "
-                f"of their blocks; half of the cells do not even tell {half}"
+                f"of their blocks; half of the cells do not even tell "
+                f"{difference_text(found.resolves)}"
             )
     if met:
         return faults.FAIL_ON

@@ -8,6 +8,7 @@ import typer
 
 from gcbench.cli import faults, options
 from gcbench.cli import network_options as inside
+from gcbench.errors import StoppedError
 
 
 def network(
@@ -41,12 +42,13 @@ def network(
     output: options.Output = None,
     format: options.Format = "table",
     verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     strict: options.Strict = False,
     traceback: faults.Traceback = False,
 ) -> None:
     """Measure a network with blocks inside against the plain one."""
     from gcbench import groups, spec
-    from gcbench.cli.output import require_free, show, show_kernels, write_whole
+    from gcbench.cli.output import require_free, show, show_samples, write_whole
     from gcbench.formats import FORMATS
     from gcbench.records import NETWORK_EFFORT
 
@@ -76,12 +78,13 @@ def network(
     shortened = None if tf32 is None else spec.parse_choice("--tf32", tf32, spec.Switch)
     allocator = options.read_heap(heap)
     shown = FORMATS[format]
+    detail = options.read_detail(verbose, quiet)
     require_free(csv, output)
     options.settle_heap(allocator)
     faults.say(f"putting blocks into {net}; loading torch")
 
     from gcbench import engines, environment, networks, store, tables
-    from gcbench.cli.progress import timing_bar
+    from gcbench.cli.live import live_table
 
     # stdout is the result alone, whatever a network of the user's own prints
     with redirect_stdout(sys.stderr):
@@ -94,17 +97,23 @@ def network(
     else:
         budget = effort(comparisons[0].device)
         faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
-        with redirect_stdout(sys.stderr), environment.tf32(shortened), timing_bar() as move:
+        with (
+            redirect_stdout(sys.stderr),
+            environment.tf32(shortened),
+            live_table(budget.precision) as live,
+        ):
             run = engines.run(
                 comparisons,
                 budget,
                 drawn_from,
                 who,
-                move,
+                live.move,
                 wait=not no_wait,
-                tell=faults.say,
+                tell=live.tell,
                 profile=verbose,
                 rivals_only=True,
+                partial=True,
+                standings=live.moves,
             )
         faults.warn(run.manifest.warnings)
     rows = tables.network_first(tables.rows(run))
@@ -115,7 +124,9 @@ def network(
             write_whole(csv, FORMATS["csv"].load()(rows, run.manifest))
     finally:
         # a file that cannot be written, or a closed stdout, does not lose the other
-        show(rows, run.manifest, shown)
+        show(rows, run.manifest, shown, None, **detail)
         if verbose and shown.name == "table":
-            show_kernels(rows)
+            show_samples(tables.placed(run), run)
+    if run.interrupted:
+        raise StoppedError("interrupted: the table is of what was measured until then")
     raise typer.Exit(faults.code_of(rows, strict))

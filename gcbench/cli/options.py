@@ -15,6 +15,7 @@ from gcbench import spec
 from gcbench.cli import faults
 from gcbench.errors import UsageError
 from gcbench.formats import FORMATS
+from gcbench.formats.detail import Detail
 from gcbench.records import DEFAULT_EFFORT, QUICK, RIGOROUS, Effort
 from gcbench.units import parse_seconds, parse_share
 
@@ -264,8 +265,14 @@ NoWait = Annotated[
 ]
 Verbose = Annotated[
     bool,
-    option("-v", "--verbose", help="Below a table: the kernels of a call, on CUDA.", panel=OUTPUT),
+    option(
+        "-v",
+        "--verbose",
+        help="All notes below tables; of bench, network and report also each row's samples.",
+        panel=OUTPUT,
+    ),
 ]
+Quiet = Annotated[bool, option("-q", "--quiet", help="No notes below tables.", panel=OUTPUT)]
 Strict = Annotated[
     bool, option("--strict", help="Exit 5 where a verdict is untrusted.", panel=OUTPUT)
 ]
@@ -311,6 +318,16 @@ def settle_heap(wanted: spec.Heap) -> None:
     """Make the heap of this process so, before torch is loaded, and say where it cannot be."""
     if allocator.settle(wanted) != wanted:
         faults.say("--heap steady needs glibc: the allocator stays as it is (--heap default)")
+
+
+def read_detail(verbose: bool, quiet: bool) -> dict[str, Detail]:
+    """Read how much stands below a table, as an argument for formats; none leaves it to them.
+
+    Raises UsageError where both are asked for.
+    """
+    if verbose and quiet:
+        raise UsageError("--verbose and --quiet ask for different things: give one of them")
+    return {"detail": Detail.ALL} if verbose else {"detail": Detail.NONE} if quiet else {}
 
 
 def read_device(device: str | None, threads: str | None) -> spec.Axes:

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from gcbench.findings import Watch
+    from gcbench.formats.detail import Detail
     from gcbench.formats.layout import Layout
     from gcbench.formats.pivot import Pivot
-    from gcbench.records import Manifest
-    from gcbench.tables import Row
+    from gcbench.records import Manifest, Run
+    from gcbench.store import Stored
+    from gcbench.tables import Place, Row
 
 
 def require_writable(option: str, path: Path | None, new: bool = False) -> None:
@@ -96,16 +98,18 @@ def show(
     manifest: "Manifest",
     shown: Entry,
     watch: "Watch | None" = None,
+    **detail: "Detail",
 ) -> None:
     """Print rows or a pivot on stdout in a format; the table in colour on a terminal.
 
-    What the rows show that went by under a watch stands below them.
+    What the rows show that went by under a watch stands below them. `detail`, where it is given,
+    is how much is told below a table.
 
     Raises UsageError where stdout cannot take it.
     """
     require_stdout()
     if shown.name != "table" or not sys.stdout.isatty():
-        sys.stdout.writelines(shown.load()(what, manifest, watch))
+        sys.stdout.writelines(shown.load()(what, manifest, watch, **detail))
         return
     from rich.console import Console
 
@@ -115,19 +119,19 @@ def show(
     console = Console(highlight=False)
     width = console.width
     lines = (
-        coloured_pivot(what, width, watch)
+        coloured_pivot(what, width, watch, **detail)
         if isinstance(what, Pivot)
-        else coloured(what, manifest.node, width, watch)
+        else coloured(what, manifest, width, watch, **detail)
     )
     for line in lines:
         console.print(line)
 
 
-def show_kernels(rows: "Iterable[Row]") -> None:
-    """Print what a call of each row makes the device do, the longest kernels first."""
-    from gcbench.formats.layout import kernels_told
+def show_samples(placed: "Iterable[tuple[Row, Place]]", run: "Run | Stored") -> None:
+    """Print how the samples of each row are spread, and what a call makes a GPU do."""
+    from gcbench.formats import histogram
 
-    sys.stdout.writelines(f"{line}\n" for line in kernels_told(rows))
+    sys.stdout.writelines(f"{line}\n" for line in histogram.lines(placed, run))
 
 
 def require_stdout() -> None:
@@ -136,14 +140,14 @@ def require_stdout() -> None:
         raise UsageError("stdout is closed, so the result has nowhere to go: --csv writes a file")
 
 
-def print_in_colour(layouts: "Iterable[Layout]") -> None:
+def print_in_colour(layouts: "Iterable[Layout]", **detail: "Detail") -> None:
     """Print tables on a terminal, no wider than it is."""
     from rich.console import Console
 
     from gcbench.formats.terminal import coloured_layouts
 
     console = Console(highlight=False)
-    for line in coloured_layouts(layouts, console.width):
+    for line in coloured_layouts(layouts, console.width, **detail):
         console.print(line)
 
 

@@ -65,6 +65,8 @@ def paper(
     no_wait: options.NoWait = False,
     csv: options.Csv = None,
     format: Format = "table",
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     traceback: faults.Traceback = False,
 ) -> None:
     """Show the GCNet paper's tables, every printed cell beside what is derived now."""
@@ -83,6 +85,7 @@ def paper(
     axes = options.read_device(device, threads)
     effort = options.read_effort(precision, max_time, quick, False, NETWORK_EFFORT)
     shown = PAPER_FORMATS[format]
+    detail = options.read_detail(verbose, quiet)
     require_free(csv, None)
     faults.say(f"counting {', '.join(each.name for each in wanted)}; loading torch")
 
@@ -102,5 +105,5 @@ def paper(
     found = frame(wanted, timed)
     if csv:
         write_whole(csv, PAPER_FORMATS["csv"].load()(found))
-    print(shown.load()(found), end="")
+    print(shown.load()(found, **detail), end="")
     raise typer.Exit(faults.code_of(found.to_dict("records"), strict=False) if latency else 0)

@@ -28,6 +28,7 @@ def peaks(
     from gcbench.cli.output import show_laid_out
     from gcbench.cli.progress import counting_bar
     from gcbench.formats import peaks as form
+    from gcbench.formats.notes import load_of
 
     dtypes = get_args(spec.Dtype)
     with environment.tf32(shortened), counting_bar("measuring", 2 * len(dtypes) + 1) as move:
@@ -35,6 +36,8 @@ def peaks(
             axes, dtypes, move, wait=not no_wait, tell=faults.say
         )
     faults.warn(manifest.warnings)
+    if load := load_of(manifest):
+        faults.warn([f"machine busy ({load}): ceilings may be too low; close other programs"])
     if json:
         typer.echo(form.to_json(found))
     else:

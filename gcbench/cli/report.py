@@ -24,11 +24,13 @@ def report(
     value: options.Value = None,
     csv: options.Csv = None,
     output: options.Report = None,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     traceback: faults.Traceback = False,
 ) -> None:
     """Show a stored run: every case, or one value of each in rows and columns."""
     from gcbench import tables
-    from gcbench.cli.output import require_apart, require_writable, show, write_whole
+    from gcbench.cli.output import require_apart, require_writable, show, show_samples, write_whole
     from gcbench.findings import Watch
     from gcbench.formats import FORMATS, PIVOTS
     from gcbench.formats.order import ordered, parse_sort
@@ -37,6 +39,7 @@ def report(
 
     pivoted = bool(rows or columns or value)
     shown = (PIVOTS if pivoted else FORMATS)[format]
+    detail = options.read_detail(verbose, quiet)
     down = [parse_name("--rows", name.strip()) for name in rows.split(",")] if rows else []
     across = parse_name("--columns", columns or "block")
     told = None if value is None else parse_name("--value", value)
@@ -63,10 +66,12 @@ def report(
     what = ordered(made, keys) if keys else made
     laid = pivot(what, down, across, told) if pivoted else what
     if output:
-        write_whole(output, shown.load()(laid, stored.manifest, watch))
+        write_whole(output, shown.load()(laid, stored.manifest, watch, **detail))
         faults.say(f"wrote {output}")
     else:
-        show(laid, stored.manifest, shown, watch)
+        show(laid, stored.manifest, shown, watch, **detail)
+        if verbose and shown.name == "table" and not pivoted:
+            show_samples(_kept(stored, kept), stored)
 
 
 def _kept(stored: "Stored", where: "Where | None") -> "Iterator[tuple[Row, Place]]":

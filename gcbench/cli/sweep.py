@@ -69,6 +69,8 @@ def sweep(
     per_device: lists.PerDevice = False,
     csv: options.Csv = None,
     output: options.Output = None,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     traceback: faults.Traceback = False,
 ) -> None:
     """Measure blocks over a grid of axes, into a run that can be resumed."""
@@ -109,6 +111,7 @@ def sweep(
         }
     )
     again = lists.read_retry(retry)
+    detail = options.read_detail(verbose, quiet)
     if resume:
         lists.require_alone(
             given, file=file, dump_file=dump_file, output=output, quick=quick, rigorous=rigorous
@@ -143,5 +146,5 @@ def sweep(
         how = How(again, forget, not no_wait, allow_mismatch, csv, ray_address)
         with go_on(ground, run, allow_mismatch) if resume else start(ground, run) as kept:
             measure_into(kept, ground, run, extent, how)
-    leave(run, csv)
+    leave(run, csv, **detail)
     raise typer.Exit(faults.code_of_statuses(counts(run)))

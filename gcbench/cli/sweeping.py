@@ -20,6 +20,7 @@ from gcbench.units import counted, span_text
 if TYPE_CHECKING:
     from gcbench.cluster.sessions import Cluster
     from gcbench.engines.sweeps import Extent
+    from gcbench.formats.detail import Detail
     from gcbench.records import ComparisonRecord, Manifest, Measurement, Status
     from gcbench.store import RunFile
     from gcbench.sweep import Place, Sweep
@@ -246,7 +247,7 @@ def _spread(
         ) from error
 
 
-def leave(run: Path, csv: Path | None) -> None:
+def leave(run: Path, csv: Path | None, **detail: "Detail") -> None:
     """Write the rows of a run to a file, if one was named, and show them as a pivot on stdout."""
     from gcbench import tables
     from gcbench.findings import Watch
@@ -264,7 +265,7 @@ def leave(run: Path, csv: Path | None) -> None:
         return
     watch = Watch(stored)
     made = pivot(watch.over(tables.placed(stored)))
-    show(made, stored.manifest, PIVOTS["table"], watch)
+    show(made, stored.manifest, PIVOTS["table"], watch, **detail)
     faults.say(f"shown again, and otherwise, by: gcbench report {run}")
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 from gcbench import store
 from gcbench.comparing.judging import Judgement, Timed, Whole, clones_of, judge
 from gcbench.comparing.movement import Arm, together
-from gcbench.disturbance import machine_flags
+from gcbench.disturbance import machine_flags, was_loaded
 from gcbench.records import Cell, ComparisonRecord, Manifest, Run, Status, identity
 from gcbench.spec import Case
 from gcbench.statistics import Absolute, Interval, Noise, Verdict, absolutes
@@ -220,7 +220,8 @@ def sides(run: Run | Stored) -> dict[str, Side]:
             if record is None:
                 continue
             latencies = absolutes(record)
-            flags = tuple(machine_flags(record, {}))
+            loaded = ["load"] if was_loaded(record.machine or run.manifest) else []
+            flags = (*machine_flags(record, {}), *loaded)
             for position in (position for of, position in places if of == number):
                 side = _side(record, run.manifest, number, position, latencies.get(position), flags)
                 found[side.key] = side

@@ -202,7 +202,7 @@ def _mean_alike(intervals: Sequence[Interval]) -> Interval:
 
 
 def _judged(moved: Interval, expected: Interval, noise: Noise) -> Judgement:
-    own = moved.less(expected)
+    own = moved.less(expected).or_unknown()
     return Judgement(
         moved.exp(),
         expected.exp(),

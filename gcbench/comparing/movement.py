@@ -101,7 +101,7 @@ class Surroundings:
             scatter, freedom = own.variance, min(freedom, own.number - 1)
         spread = math.sqrt(scatter + float(fit.variances[number]))
         reach = student(freedom, error_rate) * spread
-        return Interval(centre, centre - reach, centre + reach)
+        return Interval(centre, centre - reach, centre + reach).or_unknown()
 
     def _fitted(self, block: str) -> _Fit:
         others = self._block != block
@@ -212,4 +212,4 @@ def together(moved: Sequence[tuple[Hashable, float]]) -> Interval:
     middle = fmean(parts)
     variance = sum((part - middle) ** 2 for part in parts) / (len(parts) - 1)
     reach = student(len(parts) - 1, ERROR_RATE) * math.sqrt(variance / len(parts))
-    return Interval(mean, mean - reach, mean + reach)
+    return Interval(mean, mean - reach, mean + reach).or_unknown()

@@ -1,6 +1,6 @@
 """Where comparisons run: in this process, or in others. `run` makes a run of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
@@ -114,13 +114,17 @@ def run(
     tell: Tell = lambda text: None,
     profile: bool = False,
     rivals_only: bool = False,
+    partial: bool = False,
+    standings: bool = False,
 ) -> Run:
     """Measure comparisons, alone on the device of each among all gcbench runs of this machine.
 
     Devices take their turns one after the other. Where another gcbench measures there already,
     `tell` gets a sentence, and this waits for it unless `wait` says otherwise; then every row is
     flagged `not_alone`. With `rivals_only` a baseline to which nothing is left to be compared is
-    not timed. To `profile` adds what calls launch on CUDA, looked at when all of a device is timed.
+    not timed. To `profile` adds what calls launch on CUDA, looked at when all of a device
+    is timed. Where `partial`, an interrupt while cases are timed ends the run with what was timed
+    until then; otherwise it is raised. With `standings`, progress says how far each case is.
     """
 
     def step(what: str) -> None:
@@ -140,22 +144,43 @@ def run(
                     tell_of_busy_cores(spec.most_threads(comparisons, manifest.threads), warn)
                 ceilings = Ceilings(manifest, tell, step)
                 jobs = [
-                    Job(comparison, effort, seed, counter, rivals_only=rivals_only)
-                    for comparison in on_it
+                    Job(
+                        each,
+                        effort,
+                        seed,
+                        counter,
+                        rivals_only=rivals_only,
+                        partial=partial,
+                        standings=standings,
+                    )
+                    for each in on_it
                 ]
                 apart = effort.processes > 1 or _may_break(jobs[0].comparison)
                 engine: Engine = isolated if apart else Inline()
-                made = [
-                    with_peaks(engine.measure(job, Listener(on_progress)), ceilings) for job in jobs
-                ]
-                if profile and device != "cpu":
+                made = list(_until_interrupted(engine, jobs, Listener(on_progress), ceilings))
+                ended = made[-1].interrupted
+                if profile and device != "cpu" and not ended:
                     step("profiling")
                     made = [with_kernels(*each, engine) for each in zip(made, jobs, strict=True)]
                 records += made if alone else [r.flagged("not_alone") for r in made]
                 # what profiled is slower from then on, and holds memory of this device
                 isolated.end()
+            if ended:
+                break
     assert manifest
     return Run(manifest, tuple(records))
+
+
+def _until_interrupted(
+    engine: Engine, jobs: Sequence[Job], listener: Listener, ceilings: Ceilings
+) -> Iterator[ComparisonRecord]:
+    """Do jobs one after the other, up to one that is broken off, which needs no ceilings."""
+    for job in jobs:
+        record = engine.measure(job, listener)
+        if record.interrupted:
+            yield record
+            return
+        yield with_peaks(record, ceilings)
 
 
 def _stamp() -> str:

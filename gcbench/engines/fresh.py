@@ -35,8 +35,9 @@ from gcbench.units import span_text
 LOOK_S, LINGER_S = 0.5, 10.0
 # loading torch on a busy machine, before the first case is tried
 START_S = 120.0
-# what is sent back to a process that said which case it is about to try
-HEARD = b"heard"
+# what is sent back to a process that said which case it is about to try, or how far it is: to go
+# on, or to leave it at that
+HEARD, STOP = b"heard", b"stop"
 
 # The first thing that a process does is to fork a guard, which does nothing but wait for the
 # parent's end of a pipe to close: then it kills all that its worker started (compilers, what a
@@ -151,14 +152,18 @@ class Worker:
         Raises WorkerError where the process ends, is silent for too long, or fails at a case: it is
         of no more use then; NotBegunError where that was before it tried a case;
         ProcessTaintedError where it says so itself. Raises GcbenchError with what it said where the
-        job cannot be done.
+        job cannot be done. An interrupt ends a `partial` job that has samples at its next step; any
+        other is raised, and so is a second one.
         """
         self._send(msgspec.json.encode(Request(job=job)))
-        trying, begun = None, False
+        trying, begun, sampled, reply = None, False, False, HEARD
         limit_s, since = START_S, time.monotonic()
         while True:
             try:
                 answer = self._answer(since + limit_s)
+            except KeyboardInterrupt:
+                reply = _stop(job.partial and sampled and reply == HEARD)
+                continue
             except _OverrunError:
                 raise _overran(trying, limit_s) if begun else _not_begun(limit_s) from None
             except _EndedError as ended:
@@ -170,6 +175,8 @@ class Worker:
                 raise GcbenchError(answer.refusal)
             if answer.taint:
                 raise ProcessTaintedError(answer.taint)
+            if answer.failure and reply == STOP:
+                raise KeyboardInterrupt
             if answer.failure:
                 raise WorkerError(answer.status, answer.failure, trying)
             if answer.trying:
@@ -183,7 +190,13 @@ class Worker:
             if answer.progress:
                 if trying is None:
                     since = time.monotonic()
-                listener.on_progress(answer.progress)
+                sampled = answer.progress.replicates > 0
+                try:
+                    listener.on_progress(answer.progress)
+                except KeyboardInterrupt:
+                    reply = _stop(job.partial and sampled and reply == HEARD)
+                # it waits meanwhile, so nothing that is drawn takes time from a sample
+                self._send(reply)
 
     def look(self, text: str, timeout_s: float) -> Block:
         """Have a block looked at, as `blocks.resolve` does; importing it may take `timeout_s`.
@@ -250,6 +263,13 @@ class Worker:
         if code == -signal.SIGKILL and oom_kills() != self._oom_kills:
             return kind("oom", "the kernel ended its process for want of memory", trying)
         return kind("crashed", f"its process ended {_how(code)}", trying)
+
+
+def _stop(may: bool) -> bytes:
+    """The reply that ends a job, where it may be ended; else the interrupt goes on."""
+    if not may:
+        raise KeyboardInterrupt
+    return STOP
 
 
 def _silence_s(job: Job, timeout_s: float) -> float:

@@ -1,5 +1,6 @@
 """Measure a comparison in this process: count its cases, try them, then time what can be timed."""
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from gcbench.spec import Axes, Case, compare
 from gcbench.timing.clocks import Work
 from gcbench.timing.cuda import CudaClock
 from gcbench.timing.replicates import Lineup, Progress, time_comparison
+from gcbench.timing.standing import Standing, standings
 from gcbench.workload import Copy, Repeated, Replayed, Rotated, Turned, Workload, make_input
 
 OnProgress = Callable[[Progress], None]
@@ -73,7 +75,8 @@ def measure(job: Job, listener: Listener = SILENT) -> ComparisonRecord:
         _tell_of_failures(attempts, job, listener)
         alone = job.rivals_only and len(cases) > 1 and not _rivals(attempts, baselines)
         timing = None if alone else _time_what_runs(attempts, job, setting, listener)
-        attempts = [_spent(attempt, setting) for attempt in attempts]
+        if timing is None or timing.stopped_by != "interrupt":
+            attempts = [_spent(attempt, setting) for attempt in attempts]
     found = tuple(
         attempt.measurement
         if attempts[baseline].work
@@ -127,8 +130,13 @@ def _time_what_runs(
     while works := {i: attempt.work for i, attempt in enumerate(attempts) if attempt.work}:
         left_s = effort.max_time_s - (time.monotonic() - started)
         left = replace(effort, max_time_s=max(left_s, LEAST_SHARE * effort.max_time_s))
+        so_far = SoFar(job, listener.on_progress)
         try:
-            return _time(works, cases, baselines, left, setting, listener.on_progress)
+            return _time(works, cases, baselines, left, setting, so_far.heard, so_far.keep)
+        except KeyboardInterrupt:
+            if so_far.timing is None or not job.partial:
+                raise
+            return replace(so_far.timing, stopped_by="interrupt")
         except CaseError as failure:
             guilty = failure.case
             attempts[guilty] = Attempt(failed(attempts[guilty].measurement, failure.__cause__))
@@ -209,6 +217,7 @@ def _time(
     effort: Effort,
     setting: Setting,
     on_progress: OnProgress = lambda progress: None,
+    keep: Callable[[Timing], None] = lambda timing: None,
 ) -> Timing:
     rng = random.Random(f"order {setting.seed} {setting.process}")
     # the last case of an input comes first here, so that the first one stays
@@ -223,7 +232,9 @@ def _time(
     regime = cases[0].regime
     clock = clock_of(cases[0].device, regime)
     with runtimes.settled(cases):
-        return time_comparison(make, lineup, effort, clock, rng, on_progress, regime=regime)
+        return time_comparison(
+            make, lineup, effort, clock, rng, on_progress, regime=regime, keep=keep
+        )
 
 
 def _dressed(work: Turned, case: Case, rng: random.Random) -> Work:
@@ -238,8 +249,38 @@ def _copy(case: Case, setting: Setting) -> Copy:
     return Copy(x, setting.before(case), case.threads or setting.threads)
 
 
+class SoFar:
+    """What was timed of a comparison so far, and how far that is, for who wants to know."""
+
+    # working standings out takes some milliseconds, of the time that is there for timing
+    EACH_S = 0.5
+
+    def __init__(self, job: Job, on_progress: OnProgress) -> None:
+        """Begin with nothing."""
+        self.timing: Timing | None = None
+        self._job, self._on_progress = job, on_progress
+        self._found: tuple[Standing, ...] = ()
+        self._last = -math.inf
+
+    def keep(self, timing: Timing) -> None:
+        """Take what there is by now."""
+        self.timing = timing
+
+    def heard(self, step: Progress) -> None:
+        """Hear of a step, and pass it on, with standings where the job wants them."""
+        now = time.monotonic()
+        if self._job.standings and self.timing and now - self._last >= self.EACH_S:
+            self._last, comparison = now, self._job.comparison
+            labels = [case.label for case in comparison.cases]
+            precision = self._job.effort.precision
+            self._found = standings(
+                self.timing, comparison.baselines, labels, step.elapsed_s, precision
+            )
+        self._on_progress(replace(step, standings=self._found))
+
+
 def _doing(case: Case) -> str:
-    return f"{'compiling' if case.runtime == 'compile' else 'trying'} {case.label}"
+    return f"counting, and {'compiling' if case.runtime == 'compile' else 'trying'} {case.label}"
 
 
 @contextmanager

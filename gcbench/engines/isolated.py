@@ -68,7 +68,14 @@ class Isolated:
                 listener.on_progress(replace(step, elapsed_s=elapsed_s, budget_s=effort.max_time_s))
 
             job = replace(job, process=process)
-            job = self._settled(job, replace(listener, on_progress=moved), records)
+            try:
+                job = self._settled(job, replace(listener, on_progress=moved), records)
+            except KeyboardInterrupt:
+                if not (job.partial and records and records[-1].timings):
+                    raise
+                records[-1] = records[-1].broken_off()
+            if records[-1].interrupted:
+                break
         return _merged(records, effort)
 
     def _profiled(self, job: Job, listener: Listener) -> ComparisonRecord:
@@ -97,6 +104,9 @@ class Isolated:
 
     def _ask(self, job: Job, listener: Listener) -> ComparisonRecord:
         used = self._worker is not None
+        if not used:
+            limit_s = job.effort.max_time_s
+            listener.on_progress(Progress(0.0, limit_s, doing="starting a process that measures"))
         self._worker = self._worker or Worker()
         try:
             return self._worker.ask(job, self._timeout_s, listener)

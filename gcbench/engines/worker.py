@@ -1,6 +1,7 @@
 """A fresh process that measures: requests come on stdin, answers go to stdout.
 
-Before a case is tried it is said which, and waited until that was heard.
+Before a case is tried it is said which, and waited until that was heard; so it is with every step
+of timing, so that nobody draws while samples are taken.
 """
 
 import logging
@@ -12,13 +13,14 @@ import msgspec
 
 from gcbench import blocks
 from gcbench.engines.attempts import ProcessTaintedError, Trying
-from gcbench.engines.fresh import Answer
+from gcbench.engines.fresh import STOP, Answer
 from gcbench.engines.inline import load_all, measure
 from gcbench.engines.jobs import Job, Listener, Request
 from gcbench.engines.limits import memory_limited
 from gcbench.environment import TorchSettings, set_torch
 from gcbench.errors import GcbenchError, UsageError, told
 from gcbench.records import Status
+from gcbench.timing.replicates import Progress
 
 LOG = logging.getLogger("gcbench")
 
@@ -47,10 +49,13 @@ def main(settings: Sequence[Any], log_level: int = logging.NOTSET) -> None:
             answers.write(msgspec.json.encode(answer) + b"\n")
             answers.flush()
 
-        def tell(trying: Trying) -> None:
-            send(Answer(trying=trying))
-            if not jobs.readline():
+        def tell(step: Answer) -> None:
+            send(step)
+            heard = jobs.readline().strip()
+            if not heard:
                 os._exit(1)
+            if heard == STOP:
+                raise KeyboardInterrupt
 
         set_torch(TorchSettings(*settings))
         load_all()
@@ -79,10 +84,16 @@ def _look(text: str, send: Callable[[Answer], None]) -> None:
         send(Answer(block=found))
 
 
-def _run(job: Job, send: Callable[[Answer], None], tell: Callable[[Trying], None]) -> None:
+def _run(job: Job, send: Callable[[Answer], None], tell: Callable[[Answer], None]) -> None:
+    def moved(step: Progress) -> None:
+        tell(Answer(progress=step))
+
+    def tried(trying: Trying) -> None:
+        tell(Answer(trying=trying))
+
     try:
         with memory_limited(job.bounds.memory_bytes, job.comparison.device):
-            record = measure(job, Listener(lambda step: send(Answer(progress=step)), tell))
+            record = measure(job, Listener(moved, tried))
     except GcbenchError as error:
         send(Answer(refusal=str(error)))
     except ProcessTaintedError as error:

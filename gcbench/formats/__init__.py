@@ -1,8 +1,9 @@
 """The table of output formats. Each is one file with two functions of the names below.
 
 `render` takes the rows of a run and its manifest, and yields text; `pivoted` does so for a pivot.
-Both may get a `Watch` that the rows went by: what it found is told when they have. A format's
-columns and digits are its own business; what the rows hold is not.
+Both may get a `Watch` that the rows went by: what it found is told when they have. A `Detail` says
+how much stands below a table; each format has a default of its own. A format's columns and digits
+are its own business; what the rows hold is not.
 """
 
 from gcbench.registry import Entry, Registry

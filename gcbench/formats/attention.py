@@ -3,14 +3,17 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from gcbench.disturbance import FLAG_WORDS
+from gcbench.formats import notes
+from gcbench.formats.detail import Detail, told
 from gcbench.formats.layout import Layout
 from gcbench.formats.markdown import sections
+from gcbench.formats.notes import Seen, in_words, of_flags
 from gcbench.formats.terminal import written
 from gcbench.records import Manifest
 from gcbench.spec import REPLACEMENTS
 from gcbench.trust import share
 from gcbench.units import (
+    NO_INTERVAL,
     count_text,
     counted,
     interval_text,
@@ -51,27 +54,33 @@ DEFINITIONS = (
 )
 
 
-def render(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
+def render(
+    rows: Iterable[Row], manifest: Manifest, detail: Detail = Detail.CAUSES
+) -> Iterator[str]:
     """Write the tables as plain text, as wide as they are."""
-    return written(layouts(list(rows)))
+    return written(layouts(list(rows), manifest, detail))
 
 
-def markdown(rows: Iterable[Row], manifest: Manifest) -> Iterator[str]:
+def markdown(
+    rows: Iterable[Row], manifest: Manifest, detail: Detail = Detail.CELLS
+) -> Iterator[str]:
     """Write the tables as Markdown."""
-    return sections(layouts(list(rows)))
+    return sections(layouts(list(rows), manifest, detail))
 
 
-def layouts(rows: Sequence[Row]) -> Iterator[Layout]:
+def layouts(
+    rows: Sequence[Row], manifest: Manifest, detail: Detail = Detail.CAUSES
+) -> Iterator[Layout]:
     """Lay out what was measured of blocks, and what networks were trained to."""
     seen = [row for row in rows if row["block"] is not None]
     trained = [row for row in rows if row["accuracy"] is not None]
     if seen:
-        yield _measured(seen)
+        yield _measured(seen, manifest, detail)
     if trained:
-        yield _trained(trained)
+        yield _trained(trained, manifest, detail)
 
 
-def _measured(rows: Sequence[Row]) -> Layout:
+def _measured(rows: Sequence[Row], manifest: Manifest, detail: Detail) -> Layout:
     varying = {head: name for name, head in _VARYING.items() if _several(rows, name)}
     lines = []
     for row in rows:
@@ -79,20 +88,18 @@ def _measured(rows: Sequence[Row]) -> Layout:
         if _several(rows, "block") or not varying:
             labels["block"] = row["block"] or "the model"
         lines.append({**labels, **_cells(row)})
-    notes = [
-        *_missing(rows),
-        *_partly(rows),
-        *_verdicts(rows),
-        *_sampling(rows),
-        *DEFINITIONS,
-        *_spread(rows),
-    ]
+    priced = [row for row in rows if row["snl_relative"] is not None]
     return Layout(
         heading=_heading(rows),
         header=list(lines[0]),
         labels=len(varying) + ("block" in lines[0]) + 2,
         lines=[list(line.values()) for line in lines],
-        notes=[*notes, *_disturbed([row for row in rows if row["snl_relative"] is not None])],
+        notes=told(
+            detail,
+            cells=[*_missing(rows), *_partly(rows), *_verdicts(rows), *_spread(rows)],
+            causes=[*notes.lines(_disturbed(priced, manifest)), *_sampling(rows)],
+            rest=[*DEFINITIONS, *_flags_in_words(priced)],
+        ),
     )
 
 
@@ -227,7 +234,7 @@ def _replacement(row: Row, name: str) -> str:
     verdict = row[f"{name}_verdict"]
     doubt = f", {verdict}" if verdict in ("unresolved", "untrusted") else ""
     known = interval_text(*relative)
-    interval = known if known == "no interval" else f"95 % interval {known}"
+    interval = known if known == NO_INTERVAL else f"95 % interval {known}"
     return f"{said} and {number_text(*relative)} of its time ({interval}{doubt})"
 
 
@@ -254,14 +261,20 @@ def _spread(rows: Sequence[Row]) -> Iterator[str]:
         yield "±: the standard deviation over images."
 
 
-def _disturbed(rows: Sequence[Row]) -> Iterator[str]:
-    """What the machine did while latencies were measured, where they are in this table."""
-    flags = dict.fromkeys(" ".join(row["price_flags"] or "" for row in rows).split())
-    shown = [flag for flag in flags if flag in FLAG_WORDS and flag not in OF_CEILINGS]
-    yield from (FLAG_WORDS[flag] for flag in shown)
+def _disturbed(rows: Sequence[Row], manifest: Manifest) -> Seen:
+    """What the machine did while the latencies of this table were measured."""
+    return of_flags([_flags(row) for row in rows], manifest)
 
 
-def _trained(rows: Sequence[Row]) -> Layout:
+def _flags_in_words(rows: Sequence[Row]) -> Iterator[str]:
+    return in_words(flag for row in rows for flag in _flags(row))
+
+
+def _flags(row: Row) -> list[str]:
+    return [flag for flag in (row["price_flags"] or "").split() if flag not in OF_CEILINGS]
+
+
+def _trained(rows: Sequence[Row], manifest: Manifest, detail: Detail) -> Layout:
     lines = [_trained_cells(row) for row in rows]
     kept = [name for name in lines[0] if any(line[name] for line in lines)]
     tested = rows[0]["tested"]
@@ -270,11 +283,15 @@ def _trained(rows: Sequence[Row]) -> Layout:
         header=kept,
         labels=1,
         lines=[[line[name] for name in kept] for line in lines],
-        notes=[
-            "95 % interval: exact, of a share of so many images: what other test images could say, "
-            "not what another seed of the training could.",
-            *_disturbed(rows),
-        ],
+        notes=told(
+            detail,
+            causes=notes.lines(_disturbed(rows, manifest)),
+            rest=[
+                "95 % interval: exact, of a share of so many images: what other test images could "
+                "say, not what another seed of the training could.",
+                *_flags_in_words(rows),
+            ],
+        ),
     )
 
 

@@ -7,23 +7,24 @@ from typing import Any
 
 from gcbench.comparing import COUNTS, Compared, Pair, Side
 from gcbench.comparing.judging import Judgement
-from gcbench.disturbance import FLAG_WORDS
 from gcbench.formats import csv as comma
 from gcbench.formats import json as objects
 from gcbench.formats import markdown as marked
 from gcbench.formats import terminal
+from gcbench.formats.detail import Detail, told
 from gcbench.formats.layout import Layout
+from gcbench.formats.notes import in_words, lines, of_flags
 from gcbench.labels import AXES, axes_text, axis_word, label_of_key, shared
 from gcbench.records import Manifest
 from gcbench.spec import Case
 from gcbench.statistics import Interval
 from gcbench.units import (
+    NO_INTERVAL,
     counted,
-    factor_text,
+    difference_text,
     interval_text,
     latency_text,
     number_text,
-    percent_text,
     size_text,
 )
 
@@ -38,22 +39,22 @@ _COLUMNS_OF_CASE = (
 _ESTIMATES = ("b_over_a", "beside", "own")
 
 
-def render(compared: Compared) -> Iterator[str]:
+def render(compared: Compared, detail: Detail = Detail.CAUSES) -> Iterator[str]:
     """Write tables as plain text, as wide as they are."""
-    return terminal.written(layouts(compared))
+    return terminal.written(layouts(compared, detail))
 
 
-def markdown(compared: Compared) -> Iterator[str]:
+def markdown(compared: Compared, detail: Detail = Detail.CELLS) -> Iterator[str]:
     """Write the same tables as Markdown."""
-    return marked.sections(layouts(compared))
+    return marked.sections(layouts(compared, detail))
 
 
-def csv(compared: Compared) -> Iterator[str]:
+def csv(compared: Compared, detail: Detail = Detail.NONE) -> Iterator[str]:
     """Write one row a case, every column, full digits, empty where nothing is known."""
     return comma.lines_of(map(row, compared.pairs), _columns())
 
 
-def json(compared: Compared) -> Iterator[str]:
+def json(compared: Compared, detail: Detail = Detail.NONE) -> Iterator[str]:
     """Write an object: both manifests, what moved together, the blocks, and the rows."""
     head = {
         "a": compared.a,
@@ -117,14 +118,14 @@ def _named(name: str, interval: Interval | None, scale: float = 1.0) -> dict[str
     return {name: mid, f"{name}_lo": lo if known else None, f"{name}_hi": hi if known else None}
 
 
-def layouts(compared: Compared) -> Iterator[Layout]:
+def layouts(compared: Compared, detail: Detail = Detail.CAUSES) -> Iterator[Layout]:
     """Lay out what is told of both runs: the blocks, where one has several cells, and the cases."""
     heading = list(_heading(compared))
     if any(whole.cells > 1 for whole in compared.blocks):
         yield Layout(heading, *_of_blocks(compared), notes=())
         heading = []
     pairs = _telling(compared.pairs)
-    notes = list(_notes(compared))
+    notes = told(detail, _found(compared), _causes(compared), _rest(compared))
     if len(pairs) < len(compared.pairs):
         rest = len(compared.pairs) - len(pairs)
         more = f"and {counted(rest, 'more case')}"
@@ -180,11 +181,9 @@ def _movement(compared: Compared) -> Iterator[str]:
         f"B / A, geometric mean of {cells}: {_estimate(compared.all)}"
         + (f"; plain copies of inputs: {_estimate(compared.clones)}" if compared.clones else "")
     )
-    reach = (percent_text(share) for share in compared.copies_differ)
-    yield (
-        "A/A (a block against its own copy), median of the cells: within "
-        f"{' in A, '.join(reach)} in B"
-    )
+    reach = zip("AB", compared.copies_differ, strict=True)
+    within = ", ".join(f"{_within(share)} in {letter}" for letter, share in reach)
+    yield f"A/A (a block against its own copy), median of the cells: {within}"
     moved = compared.together
     if moved and moved.known and (moved.lo > 1 or moved.hi < 1):
         what = "what else was measured" if any(w.changed for w in compared.blocks) else "everything"
@@ -193,6 +192,10 @@ def _movement(compared: Compared) -> Iterator[str]:
             "the machine, or what all blocks share; no verdict counts it (--fail-on together:3% "
             "does)"
         )
+
+
+def _within(share: float) -> str:
+    return f"within {difference_text(share)}" if share < math.inf else NO_INTERVAL
 
 
 def _by(factor: float) -> str:
@@ -228,7 +231,8 @@ def _cells(judgement: Judgement | None) -> list[str]:
     ratio, beside, own = judgement.b_over_a, judgement.beside, judgement.own
     return [
         number_text(*ratio),
-        number_text(*beside),
+        # nothing beside it that tells how far an unchanged block would have moved
+        number_text(*beside) if beside.known else "unknown",
         number_text(*own),
         interval_text(*own),
         judgement.verdict,
@@ -278,11 +282,32 @@ def _axes(case: Case) -> dict[str, Any]:
     return {**cells, "threads": case.threads or "auto"}
 
 
-def _notes(compared: Compared) -> Iterator[str]:
-    told = [*_failures(compared.pairs), *_changes(compared.pairs)]
-    yield from told[:NOTES_SHOWN]
-    if len(told) > NOTES_SHOWN:
-        yield f"and {len(told) - NOTES_SHOWN} more such notes: --format csv has them"
+def _found(compared: Compared) -> Iterator[str]:
+    """What failed and which counts changed, in words."""
+    found = [*_failures(compared.pairs), *_changes(compared.pairs)]
+    yield from found[:NOTES_SHOWN]
+    if len(found) > NOTES_SHOWN:
+        yield f"and {len(found) - NOTES_SHOWN} more such notes: --format csv has them"
+    if compared.pairs and not (found or compared.judged):
+        yield "nothing was timed in both runs, and no count that both have differs"
+
+
+def _causes(compared: Compared) -> Iterator[str]:
+    """What makes differences hard to tell: few replicates, and what the machine did."""
+    if compared.judged:
+        yield _resolution(compared.resolves)
+        blind = len(compared.judged) - sum(whole.cells for whole in compared.blocks)
+        if blind:
+            yield (
+                f"{counted(blind, 'cell')} with too few replicates for an interval: in no block, "
+                "and no measure of others; --max-time gives more"
+            )
+    for letter, manifest, timed in _timed_sides(compared):
+        seen = of_flags([side.flags for side in timed], manifest)
+        yield from (f"{letter}: {line}" for line in (*manifest.warnings, *lines(seen)))
+
+
+def _rest(compared: Compared) -> Iterator[str]:
     if compared.judged:
         yield (
             "unpaired: A and B were measured at different times; others: what was measured beside "
@@ -292,23 +317,16 @@ def _notes(compared: Compared) -> Iterator[str]:
             "its interval holds the replicates of both runs and how far unlike things moved apart, "
             "and verdicts ask for more than both A/A intervals"
         )
-        yield _resolution(compared.resolves)
-        blind = len(compared.judged) - sum(whole.cells for whole in compared.blocks)
-        if blind:
-            yield f"{counted(blind, 'cell')} with too few replicates for an interval: in no block"
-    elif compared.pairs and not told:
-        yield "nothing was timed in both runs, and no count that both have differs"
-    yield from _disturbances(compared)
+    for letter, _, timed in _timed_sides(compared):
+        flags = in_words(flag for side in timed for flag in side.flags)
+        yield from (f"{letter}: {words}" for words in flags)
 
 
-def _disturbances(compared: Compared) -> Iterator[str]:
-    """What the machine did meanwhile, as far as the runs tell."""
+def _timed_sides(compared: Compared) -> Iterator[tuple[str, Manifest, list[Side]]]:
+    """The letter and manifest of each run, and its cases that were timed."""
     sides = [[pair.a for pair in compared.pairs], [pair.b for pair in compared.pairs]]
     for letter, manifest, those in zip("AB", (compared.a, compared.b), sides, strict=True):
-        yield from (f"{letter}: {warning}" for warning in manifest.warnings)
-        timed = [side for side in those if side and side.absolute]
-        for flag, times in Counter(flag for side in timed for flag in side.flags).items():
-            yield f"{letter}, {times} of {counted(len(timed), 'cell')}: {FLAG_WORDS[flag]}"
+        yield letter, manifest, [side for side in those if side and side.absolute]
 
 
 def _resolution(resolves: float) -> str:
@@ -317,8 +335,7 @@ def _resolution(resolves: float) -> str:
             "half of the cells or more could tell nothing: too few replicates, or too little "
             "measured beside them (other blocks, at more shapes)"
         )
-    least = percent_text(resolves) if resolves < 1 else f"a factor of {factor_text(1 + resolves)}"
-    return f"in half of the cells a difference must exceed {least} to be told"
+    return f"in half of the cells a difference must exceed {difference_text(resolves)} to be told"
 
 
 def _failures(pairs: Sequence[Pair]) -> Iterator[str]:

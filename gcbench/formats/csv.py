@@ -5,13 +5,19 @@ import io
 from collections.abc import Iterable, Iterator
 
 from gcbench.findings import Watch
+from gcbench.formats.detail import Detail
 from gcbench.formats.pivot import Pivot
 from gcbench.formats.text import inert, printable
 from gcbench.records import Cell, Manifest
 from gcbench.tables import COLUMNS, Row
 
 
-def render(rows: Iterable[Row], manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
+def render(
+    rows: Iterable[Row],
+    manifest: Manifest,
+    watch: Watch | None = None,
+    detail: Detail = Detail.NONE,
+) -> Iterator[str]:
     """Write rows as comma-separated values behind a header, a line at a time."""
     return lines_of(rows, COLUMNS)
 
@@ -28,7 +34,9 @@ def lines_of(rows: Iterable[Row], names: Iterable[str]) -> Iterator[str]:
         yield _line(names)
 
 
-def pivoted(pivot: Pivot, manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
+def pivoted(
+    pivot: Pivot, manifest: Manifest, watch: Watch | None = None, detail: Detail = Detail.NONE
+) -> Iterator[str]:
     """Write a pivot with full digits; a case that has no value has its status.
 
     Behind the values every line has what they rest on.

@@ -7,7 +7,8 @@ from typing import Any
 from gcbench.formats import csv as comma
 from gcbench.formats import markdown as marked
 from gcbench.formats import terminal
-from gcbench.formats.layout import Layout, failures
+from gcbench.formats.below import failures
+from gcbench.formats.layout import Layout
 from gcbench.records import Cell
 from gcbench.units import count_text, latency_text, size_text
 

@@ -10,17 +10,25 @@ from typing import Any
 import msgspec
 
 from gcbench.findings import Watch
+from gcbench.formats.detail import Detail
 from gcbench.formats.pivot import Pivot
 from gcbench.records import Manifest
 from gcbench.tables import Row
 
 
-def render(rows: Iterable[Row], manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
+def render(
+    rows: Iterable[Row],
+    manifest: Manifest,
+    watch: Watch | None = None,
+    detail: Detail = Detail.NONE,
+) -> Iterator[str]:
     """Write one object of a manifest and rows, a row a line."""
     return object_of({"manifest": manifest}, rows, watch)
 
 
-def pivoted(pivot: Pivot, manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
+def pivoted(
+    pivot: Pivot, manifest: Manifest, watch: Watch | None = None, detail: Detail = Detail.NONE
+) -> Iterator[str]:
     """Write a pivot as rows too: the labels, and an object of the values by column."""
     rows = (
         {

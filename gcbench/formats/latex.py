@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from gcbench.findings import Watch
+from gcbench.formats.detail import Detail
 from gcbench.formats.layout import Layout, banks, comparisons
 from gcbench.formats.pivot import Pivot
 from gcbench.formats.text import printable
@@ -52,18 +53,25 @@ _LIGATURE = re.compile(r"([-',])(?=\1)")
 _HEAD = "% needs \\usepackage{booktabs}\n"
 
 
-def render(rows: Iterable[Row], manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
-    """Write a table for each comparison, what it rests on above and below it."""
+def render(
+    rows: Iterable[Row],
+    manifest: Manifest,
+    watch: Watch | None = None,
+    detail: Detail = Detail.CELLS,
+) -> Iterator[str]:
+    """Write a table for each comparison, what it rests on above it, and notes if asked for."""
     yield _HEAD
-    for each in comparisons(rows, manifest.node):
+    for each in comparisons(rows, manifest, detail):
         yield from _section(each)
     yield _findings(watch)
 
 
-def pivoted(pivot: Pivot, manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
+def pivoted(
+    pivot: Pivot, manifest: Manifest, watch: Watch | None = None, detail: Detail = Detail.CELLS
+) -> Iterator[str]:
     """Write a pivot, in as many tables as it takes to fit on pages."""
     yield _HEAD
-    yield from _section(pivot.layout())
+    yield from _section(pivot.layout(detail))
     yield _findings(watch)
 
 

@@ -1,14 +1,15 @@
 """What a table for people says of a comparison, before any format writes it."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 from rich.cells import cell_len
 
-from gcbench.disturbance import FLAG_WORDS
+from gcbench.formats import below
 from gcbench.formats.cells import estimate, shown
+from gcbench.formats.detail import Detail
+from gcbench.formats.notes import Legend
 from gcbench.formats.order import Ordered
 from gcbench.formats.provenance import devices, floor_text, made_with
 from gcbench.formats.text import printable
@@ -22,9 +23,9 @@ from gcbench.labels import (
     shared,
     unusual,
 )
-from gcbench.roofline import GRAPH_GAIN, HOST_SHARE, NEAR
+from gcbench.records import Manifest
 from gcbench.tables import Row
-from gcbench.units import count_text, counted, interval_text, percent_text
+from gcbench.units import counted, interval_text
 
 # columns that stand even where every cell is empty; the second ones only where something was timed
 _ALWAYS = ("block", "params", "MACs")
@@ -32,26 +33,6 @@ REASONS_TOLD = 5
 # behind a latency that holds waiting for a core
 DISTURBED_MARK = " ~"
 _OF_TIME = ("latency", "relative", "95 % interval", "verdict")
-
-
-class Legend(str):
-    """A note that explains columns: what of it is said depends on which of them stand.
-
-    `parts` are its pieces in their order, each with the column that it is about.
-    """
-
-    parts: Sequence[tuple[str, str]]
-
-    def __new__(cls, *parts: tuple[str, str]) -> "Legend":
-        """Join the pieces."""
-        made = super().__new__(cls, "; ".join(text for _, text in parts))
-        made.parts = parts
-        return made
-
-    def about(self, header: Sequence[str]) -> "Legend | None":
-        """The same of these columns alone; None where it is about none of them."""
-        kept = [part for part in self.parts if part[0] in header]
-        return Legend(*kept) if kept else None
 
 
 @dataclass(frozen=True)
@@ -73,33 +54,42 @@ class Layout:
         return column < self.labels or self.header[column] == "verdict"
 
 
-def comparisons(rows: Iterable[Row], node: str) -> Iterator[Layout]:
+def comparisons(
+    rows: Iterable[Row], manifest: Manifest, detail: Detail = Detail.CAUSES
+) -> Iterator[Layout]:
     """Lay out each comparison of a run; rows in an order across comparisons as one table.
 
     What was not measured on the run's own node says where.
     """
     if isinstance(rows, Ordered) and len({row["comparison"] for row in rows}) > 1:
-        yield listed(rows)
+        yield listed(rows, manifest, detail)
         return
     for _, group in groupby(rows, lambda row: row["comparison"]):
-        yield laid_out(list(group), node)
+        yield laid_out(list(group), manifest, detail)
 
 
-def laid_out(rows: Sequence[Row], node: str | None = None) -> Layout:
-    """Lay out the rows of one comparison; its node is named where it is another than `node`."""
+def laid_out(
+    rows: Sequence[Row], manifest: Manifest | None = None, detail: Detail = Detail.CAUSES
+) -> Layout:
+    """Lay out the rows of one comparison.
+
+    Its node is named where it is another than that of the run's `manifest`.
+    """
     pair = rows[0]["pair"]
     lines = [_cells(row, pair) for row in rows]
     names = _filled(lines)
     return Layout(
-        heading=_heading(rows, node),
+        heading=_heading(rows, manifest),
         header=[f"vs {_against(rows)}" if name == "relative" else name for name in names],
         labels=2 if pair else 1,
         lines=[[line[name] for name in names] for line in lines],
-        notes=list(_notes(rows)),
+        notes=below.of_comparison(rows, _own(rows, manifest), detail),
     )
 
 
-def listed(rows: Sequence[Row]) -> Layout:
+def listed(
+    rows: Sequence[Row], manifest: Manifest | None = None, detail: Detail = Detail.CAUSES
+) -> Layout:
     """Lay out rows of several comparisons as one table, with a column for every axis that varies.
 
     What is said below is what holds for all of them; reasons of failures are counted.
@@ -129,7 +119,7 @@ def listed(rows: Sequence[Row]) -> Layout:
         header=[against if name == "relative" else name for name in names],
         labels=1 + len(axes),
         lines=[[line[name] for name in names] for line in lines],
-        notes=[*failures(rows), *_counters(rows), *_flags(rows, told_each=False)],
+        notes=below.of_several(rows, _own(rows, manifest), detail),
     )
 
 
@@ -138,19 +128,6 @@ def _filled(lines: Sequence[Mapping[str, str]]) -> list[str]:
     timed = any(line["latency"] for line in lines)
     always = (*_ALWAYS, *(_OF_TIME if timed else ()))
     return [name for name in lines[0] if name in always or any(line[name] for line in lines)]
-
-
-def failures(rows: Iterable[Row]) -> Iterator[str]:
-    """Why cases failed, the commonest reasons first, with how many they are."""
-    failed = Counter(
-        (row["status"], row["reason"] or "no reason was kept")
-        for row in rows
-        if row["status"] != "ok"
-    )
-    for (status, reason), times in failed.most_common(REASONS_TOLD):
-        yield f"{status} ({times}): {reason}"
-    if len(failed) > REASONS_TOLD:
-        yield f"and {counted(len(failed) - REASONS_TOLD, 'more reason')} (--csv FILE has all)"
 
 
 def widths_of(layout: Layout) -> list[int]:
@@ -184,7 +161,12 @@ def chosen(layout: Layout, columns: Sequence[int]) -> Layout:
     )
 
 
-def _heading(rows: Sequence[Row], node: str | None) -> list[str]:
+def _own(rows: Sequence[Row], manifest: Manifest | None) -> Manifest | None:
+    """The manifest, where it is of the machine that measured the rows."""
+    return manifest if manifest and {row["node"] for row in rows} == {manifest.node} else None
+
+
+def _heading(rows: Sequence[Row], manifest: Manifest | None) -> list[str]:
     first = rows[0]
     shape = "x".join(str(first[axis]) for axis in ("batch", "channels", "height", "width"))
     if first["network"]:
@@ -200,7 +182,7 @@ def _heading(rows: Sequence[Row], node: str | None) -> list[str]:
     lines = [
         " · ".join([shape, *axes[:-1], f"{axes[-1]} cache", *regime]),
         f"{where} · {made_with(rows)}"
-        + ("" if node in (None, first["node"]) else f" · node {first['node']}"),
+        + ("" if manifest is None or _own(rows, manifest) else f" · node {first['node']}"),
     ]
     copies = floor_text(rows)
     return [*lines, copies] if copies else lines
@@ -240,7 +222,8 @@ def _cells(row: Row, pair: str | None) -> dict[str, str]:
         "95 % interval": interval_text(*estimate(row, "relative")) if divided else "",
         "verdict": judged.replace("_", " "),
         "x copy": "" if row["network"] else shown(row, "copies"),
-        "images/s": shown(row, "images_per_s"),
+        # of one image it says no more than the latency
+        "images/s": shown(row, "images_per_s") if row["network"] or row["batch"] > 1 else "",
         "bound": f"{row['bound'] or ''}{doubt if row['bound'] else ''}",
         "floor": f"{floor}{doubt if floor else ''}",
         "peak memory": shown(row, "peak_memory_bytes"),
@@ -249,136 +232,11 @@ def _cells(row: Row, pair: str | None) -> dict[str, str]:
     }
 
 
-def _notes(rows: Sequence[Row]) -> Iterator[str]:
-    for row in rows:
-        if row["reason"]:
-            state = "" if row["status"] == "ok" else f" {row['status']}"
-            yield f"{full_label(row)}{state}: {row['reason']}"
-    yield from _counters(rows)
-    yield from _inside(rows)
-    if any(row["mode"] != "infer" for row in rows):
-        yield Legend(
-            ("MACs", "MACs are of one forward pass"),
-            (
-                "saved",
-                "saved is what it keeps for the backward pass beside its output, weights and input",
-            ),
-        )
-    if any(row["compile_ms"] is not None for row in rows):
-        yield Legend(("compile", "compile is the first call less the second: it is in no latency"))
-    if any(row["memory_source"] == "predicted" for row in rows):
-        yield Legend(("peak memory", "peak memory of what did not run is predicted"))
-    if any(row["bound"] for row in rows):
-        yield _bounds(rows)
-    timed = [row for row in rows if row["stopped_by"]]
-    if timed:
-        yield _ending(timed)
-    yield from _flags(rows)
-
-
-def _counters(rows: Sequence[Row]) -> Iterator[str]:
-    """Who counted the MACs, which products were not counted, and who counts otherwise."""
-    counters = dict.fromkeys(row["macs_counter"] for row in rows if row["macs_counter"])
-    if counters:
-        yield f"MACs by {', '.join(counters)}"
-    uncounted = [
-        f"{full_label(row)} {row['uncounted_products']}"
-        for row in rows
-        if row["uncounted_products"]
-    ]
-    if uncounted:
-        yield f"not counted, and may multiply matrices: {', '.join(uncounted)}"
-    others = [told for row in rows if (told := _otherwise(row))]
-    if others:
-        yield f"other counters differ: {'; '.join(others)}"
-
-
-def _otherwise(row: Row) -> str:
-    """What other counters say of a row's MACs, where one differs."""
-    said = {name.removeprefix("macs_"): row[name] for name in ("macs_fvcore", "macs_torch")}
-    differ = {name: macs for name, macs in said.items() if macs not in (None, row["macs"])}
-    if row["macs"] is None or not differ:
-        return ""
-    counts = {row["macs_counter"]: row["macs"], **differ}
-    told = ", ".join(f"{count_text(macs)} by {name}" for name, macs in counts.items())
-    return f"{full_label(row)} {told}"
-
-
-def _inside(rows: Sequence[Row]) -> Iterator[str]:
-    """Where in a network the blocks of each row stand."""
-    for row in rows:
-        if row["inserted"]:
-            blocks = f"{row['inserted']} block{'s' if row['inserted'] > 1 else ''}"
-            yield f"{label(row)}: {blocks}, behind {_shortened(row['inserted_at'])}"
-
-
-def _shortened(paths: str) -> str:
-    """A list of places, its middle left out where it is long."""
-    known = paths.split()
-    return ", ".join(known if len(known) <= 4 else [*known[:2], "...", known[-1]])
-
-
-def _flags(rows: Sequence[Row], told_each: bool = True) -> Iterator[str]:
-    """Flags in words; which rows have samples far out only where each is to be told."""
-    words = [(row, word) for row in rows for word in (row["flags"] or "").split()]
-    for word in dict.fromkeys(word for _, word in words):
-        # whose counts differ is told with the counts
-        if not word.startswith("far_out") and word != "counters_disagree":
-            parts = word.replace("graphs=", "graph breaks: compiled in parts, graphs=")
-            yield FLAG_WORDS.get(word, parts)
-    far = [
-        f"{full_label(row)} {word.partition('=')[2]} of {row['samples']}"
-        for row, word in words
-        if word.startswith("far_out=")
-    ]
-    if far and told_each:
-        yield f"samples far out, kept all the same: {', '.join(far)}"
-
-
 def kernels_told(rows: Iterable[Row]) -> Iterator[str]:
     """Name the kernels of a call that take longest, for each row: known of CUDA alone."""
-    told = False
     for row in rows:
         if row["kernels_per_call"] is None:
             continue
-        told = True
         yield f"{full_label(row)}: {counted(row['kernels_per_call'], 'kernel')} per call, longest:"
         for kernel in row["top_kernels"].split("; "):
             yield f"  {printable(kernel)}"
-    if not told:
-        yield "kernels: none known; they are counted on CUDA"
-
-
-def _bounds(rows: Sequence[Row]) -> Legend:
-    launch = (
-        f"launch where the host needs {percent_text(HOST_SHARE)} of the time or a graph is "
-        f"{GRAPH_GAIN:g} times as fast, "
-    )
-    launched = any(row["host_us"] is not None for row in rows)
-    bound = (
-        f"bound: {launch if launched else ''}memory or "
-        f"compute from {percent_text(NEAR)} of that ceiling on, else latency"
-    )
-    floor = ("floor", "floor: the share of the least possible time in the latency")
-    ceilings = ", ".join(dict.fromkeys(row["peaks"] for row in rows if row["peaks"]))
-    return Legend(
-        ("bound", bound),
-        *([floor] if any(row["floor_us"] is not None for row in rows) else []),
-        ("bound", f"ceilings: {ceilings}"),
-    )
-
-
-def _ending(timed: Sequence[Row]) -> str:
-    replicates = [row["replicates"] for row in timed]
-    fewest, most = min(replicates), max(replicates)
-    number = f"{fewest} to {most} replicates" if fewest < most else f"{most} replicates"
-    number = "one replicate" if most == 1 else number
-    if timed[0]["stopped_by"] == "precision":
-        return (
-            f"stopped when the precision was reached, after {number}: "
-            "a smaller --precision tells smaller differences"
-        )
-    if any(row["relative"] is not None and row["relative_lo"] is None for row in timed):
-        few = f"{number}, too few for an interval of every row"
-        return f"stopped when time was up, after {few}: --max-time gives more"
-    return f"stopped when time was up, after {number}: --max-time gives narrower intervals"

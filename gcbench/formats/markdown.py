@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from gcbench.findings import Watch
+from gcbench.formats.detail import Detail
 from gcbench.formats.layout import Layout, comparisons
 from gcbench.formats.pivot import Pivot
 from gcbench.formats.text import inert, printable
@@ -14,15 +15,22 @@ from gcbench.tables import Row
 _MEANS = re.compile(r"([\\`*\[\]<>|~&$#]|(?<![^\W_])_|_(?![^\W_])|^[-+](?=\s))")
 
 
-def render(rows: Iterable[Row], manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
-    """Write a table for each comparison, what it rests on above and below it."""
-    yield from sections(comparisons(rows, manifest.node))
+def render(
+    rows: Iterable[Row],
+    manifest: Manifest,
+    watch: Watch | None = None,
+    detail: Detail = Detail.CELLS,
+) -> Iterator[str]:
+    """Write a table for each comparison, what it rests on above it, and notes if asked for."""
+    yield from sections(comparisons(rows, manifest, detail))
     yield from _findings(watch)
 
 
-def pivoted(pivot: Pivot, manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
+def pivoted(
+    pivot: Pivot, manifest: Manifest, watch: Watch | None = None, detail: Detail = Detail.CELLS
+) -> Iterator[str]:
     """Write a pivot as one table."""
-    yield from sections([pivot.layout()])
+    yield from sections([pivot.layout(detail)])
     yield from _findings(watch)
 
 

@@ -10,8 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gcbench.disturbance import FLAG_WORDS
 from gcbench.formats.csv import lines_of
+from gcbench.formats.detail import Detail, told
+from gcbench.formats.notes import in_words, lines, of_flags
 from gcbench.formats.terminal import plain
 from gcbench.units import interval_text, latency_text, number_text
 
@@ -20,12 +21,12 @@ _WHERE = ["timed_height", "timed_width", "device", "device_name"]
 Lines = list[dict[str, str]]
 
 
-def render(table: pd.DataFrame) -> str:
+def render(table: pd.DataFrame, detail: Detail = Detail.CAUSES) -> str:
     """Write the tables as plain text of any width."""
-    return plain(renderable(table))
+    return plain(renderable(table, detail))
 
 
-def renderable(table: pd.DataFrame) -> RenderableType:
+def renderable(table: pd.DataFrame, detail: Detail) -> RenderableType:
     """Lay the tables out for a rich console, one below the other."""
     parts: list[RenderableType] = []
     for _, rows in table.groupby("table", sort=False):
@@ -36,10 +37,10 @@ def renderable(table: pd.DataFrame) -> RenderableType:
         for line in lines:
             body.add_row(*line.values())
         parts += [Text(_title(rows), style="bold"), body, *map(Text, _sentences(rows)), Text("")]
-    return Group(*parts, *map(Text, _notes(table)))
+    return Group(*parts, *map(Text, _notes(table, detail)))
 
 
-def markdown(table: pd.DataFrame) -> str:
+def markdown(table: pd.DataFrame, detail: Detail = Detail.CELLS) -> str:
     """Write the tables as Markdown."""
     parts = []
     for _, rows in table.groupby("table", sort=False):
@@ -49,10 +50,10 @@ def markdown(table: pd.DataFrame) -> str:
         said = [f"- {sentence}" for sentence in _sentences(rows)]
         head = [f"### {_title(rows)}", "", f"| {' | '.join(lines[0])} |", f"| {sides} |"]
         parts.append("\n".join([*head, *body, *([""] if said else []), *said]))
-    return "\n\n".join([*parts, *_notes(table)]) + "\n"
+    return "\n\n".join([*parts, *_notes(table, detail)]) + "\n"
 
 
-def csv(table: pd.DataFrame) -> str:
+def csv(table: pd.DataFrame, detail: Detail = Detail.NONE) -> str:
     """Write the tables as comma-separated values: every column, empty where nothing is."""
     cells = table.astype(object).where(table.notna(), None)
     rows = [dict(zip(cells.columns, line, strict=True)) for line in cells.itertuples(index=False)]
@@ -123,7 +124,7 @@ def _sentences(rows: pd.DataFrame) -> Iterator[str]:
         yield f"{row['row']}: {row['why']}"
 
 
-def _notes(table: pd.DataFrame) -> list[str]:
+def _notes(table: pd.DataFrame, detail: Detail) -> list[str]:
     """What is said below all tables: each sentence of theirs once."""
     said = [
         "Δ is derived less printed.",
@@ -133,5 +134,10 @@ def _notes(table: pd.DataFrame) -> list[str]:
     for _, row in table[table["device"].notna()].drop_duplicates(_WHERE).iterrows():
         size = f"{row['timed_height']}x{row['timed_width']}"
         said.append(f"Timed here: one {size} image on {row['device']}, {row['device_name']}.")
-    flags = dict.fromkeys(" ".join(table["flags"].dropna()).split())
-    return [*said, *(FLAG_WORDS[flag] for flag in flags if flag in FLAG_WORDS)]
+    flags = [text.split() for text in table["flags"].dropna()]
+    return told(
+        detail,
+        cells=said,
+        causes=lines(of_flags(flags)),
+        rest=in_words(flag for each in flags for flag in each),
+    )

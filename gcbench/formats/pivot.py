@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 from gcbench.disturbance import BUSY
 from gcbench.errors import UsageError
+from gcbench.formats.below import failures
 from gcbench.formats.cells import shown
-from gcbench.formats.layout import Layout, failures
+from gcbench.formats.detail import Detail, told
+from gcbench.formats.layout import Layout
+from gcbench.formats.notes import busy_line
 from gcbench.formats.provenance import baselines, carried, devices, floor_text, made_with
 from gcbench.labels import AXES, axes_text, axis_word, label, label_without_ratio, shared
 from gcbench.records import Cell
@@ -25,16 +28,16 @@ _MARK_WORDS = {
 }
 # of values that are times
 _BUSY_MARK = " ~"
-_BUSY_WORDS = (
-    "~: timed while threads waited for cores, so it says little: gcbench report RUN has the words"
-)
 NO_CASE = "-"
 # columns whose name is short or has a unit, which cells for people have scaled; others are a title
 _TITLES = {
     "latency_us": "latency, median",
     "latency_us_lo": "latency, low end of the 95 % interval",
     "latency_us_hi": "latency, high end of the 95 % interval",
-    "latency_us_min": "latency, shortest sample",
+    "latency_us_min": "latency, least sample",
+    "latency_us_p50": "latency, median of the samples",
+    "latency_us_p90": "latency, 90th percentile of the samples",
+    "latency_us_p99": "latency, 99th percentile of the samples",
     "compile_ms": "first call less the second, to compile",
     "event_pair_us": "a pair of events around nothing",
     "host_us": "time that the host needs for a call",
@@ -85,14 +88,14 @@ class Pivot:
     notes: tuple[str, ...]
     carried: Mapping[str, Cell]
 
-    def layout(self) -> Layout:
-        """Lay it out as a table for people."""
+    def layout(self, detail: Detail = Detail.CAUSES) -> Layout:
+        """Lay it out as a table for people. Its notes are all of what cells say."""
         return Layout(
             heading=self.heading,
             header=(*self.row_names, *self.columns),
             labels=len(self.row_names),
             lines=[(*labels, *(place.text for place in cells)) for labels, cells in self.lines],
-            notes=self.notes,
+            notes=told(detail, cells=self.notes),
         )
 
 
@@ -208,7 +211,11 @@ def _place(row: Row, value: str) -> Place:
 def _is_busy(row: Row, value: str) -> bool:
     """Whether a value is a time, or a ratio of times, of a busy machine."""
     timed = value.startswith(("latency", "relative"))
-    return timed and any(flag in BUSY for flag in (row["flags"] or "").split())
+    return timed and any(flag in BUSY for flag in _flags_of(row))
+
+
+def _flags_of(row: Row) -> list[str]:
+    return (row["flags"] or "").split()
 
 
 def _why_missing(row: Row, value: str) -> str:
@@ -237,5 +244,7 @@ def _title(rows: Sequence[Row], value: str) -> str:
 def _notes(rows: Sequence[Row], value: str) -> list[str]:
     judged = {row["verdict"] for row in rows} if value == "relative" else set()
     notes = [words for verdict, words in _MARK_WORDS.items() if verdict in judged]
-    notes += [_BUSY_WORDS] if any(_is_busy(row, value) for row in rows) else []
+    timed = [row for row in rows if row[value] is not None]
+    marked = [_flags_of(row) if _is_busy(row, value) else () for row in timed]
+    notes += [f"~: {busy_line(marked)}"] if any(marked) else []
     return [*notes, *failures(rows)]

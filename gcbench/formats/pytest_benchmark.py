@@ -12,13 +12,19 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gcbench.findings import Watch
+from gcbench.formats.detail import Detail
 from gcbench.records import Manifest
 from gcbench.tables import Row
 
 _EXTRA = ("status", "verdict", "relative", "relative_lo", "relative_hi", "params", "macs", "flags")
 
 
-def render(rows: Iterable[Row], manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
+def render(
+    rows: Iterable[Row],
+    manifest: Manifest,
+    watch: Watch | None = None,
+    detail: Detail = Detail.NONE,
+) -> Iterator[str]:
     """Write the measured rows as pytest-benchmark's JSON, with a final newline."""
     rows = list(rows)
     saved = {

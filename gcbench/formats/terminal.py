@@ -9,6 +9,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from gcbench.findings import Watch
+from gcbench.formats.detail import Detail
 from gcbench.formats.layout import Layout, banks, chosen, comparisons, widths_of
 from gcbench.formats.pivot import Pivot
 from gcbench.formats.text import printable
@@ -32,15 +33,22 @@ _OPTIONAL = (
 )
 
 
-def render(rows: Iterable[Row], manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
+def render(
+    rows: Iterable[Row],
+    manifest: Manifest,
+    watch: Watch | None = None,
+    detail: Detail = Detail.CAUSES,
+) -> Iterator[str]:
     """Write a table for each comparison as plain text, as wide as it is."""
-    yield from written(comparisons(rows, manifest.node))
+    yield from written(comparisons(rows, manifest, detail))
     yield _plain(_findings(watch))
 
 
-def pivoted(pivot: Pivot, manifest: Manifest, watch: Watch | None = None) -> Iterator[str]:
+def pivoted(
+    pivot: Pivot, manifest: Manifest, watch: Watch | None = None, detail: Detail = Detail.CAUSES
+) -> Iterator[str]:
     """Write a pivot as plain text, as wide as it is."""
-    yield from written([pivot.layout()])
+    yield from written([pivot.layout(detail)])
     yield _plain(_findings(watch))
 
 
@@ -51,27 +59,35 @@ def written(layouts: Iterable[Layout]) -> Iterator[str]:
 
 
 def coloured(
-    rows: Iterable[Row], node: str, width: int, watch: Watch | None = None
+    rows: Iterable[Row],
+    manifest: Manifest,
+    width: int,
+    watch: Watch | None = None,
+    detail: Detail = Detail.CAUSES,
 ) -> Iterator[Text]:
-    """Write the tables in colour for a terminal of so many columns; `node` is the run's own.
+    """Write the tables in colour for a terminal of so many columns.
 
     Where the width does not hold all columns, the last ones are left out, and that is said; what
     it does not hold even then goes on below. Numbers are never cut.
     """
-    yield from coloured_layouts(comparisons(rows, node), width)
+    yield from coloured_layouts(comparisons(rows, manifest, detail), width, detail)
     yield from _findings(watch)
 
 
-def coloured_layouts(layouts: Iterable[Layout], width: int) -> Iterator[Text]:
+def coloured_layouts(
+    layouts: Iterable[Layout], width: int, detail: Detail = Detail.CAUSES
+) -> Iterator[Text]:
     """Write tables one below the other, as `coloured` does."""
     for number, each in enumerate(layouts):
         yield from [Text()] * bool(number)
-        yield from _shared_out(_narrowed(each, width), width)
+        yield from _shared_out(_narrowed(each, width, detail), width)
 
 
-def coloured_pivot(pivot: Pivot, width: int, watch: Watch | None = None) -> Iterator[Text]:
+def coloured_pivot(
+    pivot: Pivot, width: int, watch: Watch | None = None, detail: Detail = Detail.CAUSES
+) -> Iterator[Text]:
     """Write a pivot for a terminal: columns that its width does not hold stand below the others."""
-    yield from _shared_out(pivot.layout(), width)
+    yield from _shared_out(pivot.layout(detail), width)
     yield from _findings(watch)
 
 
@@ -128,7 +144,7 @@ def _line(layout: Layout, cells: Sequence[str], widths: Sequence[int], style: st
     return text
 
 
-def _narrowed(layout: Layout, width: int) -> Layout:
+def _narrowed(layout: Layout, width: int, detail: Detail) -> Layout:
     """Leave columns out until the rest is no wider than so many letters."""
     widths = dict(zip(layout.header, widths_of(layout), strict=True))
     left_out: list[str] = []
@@ -140,6 +156,6 @@ def _narrowed(layout: Layout, width: int) -> Layout:
     if not left_out:
         return layout
     kept = [i for i, name in enumerate(layout.header) if name in widths]
-    note = f"too narrow for {', '.join(left_out)}: a wider terminal or a file has them"
+    hid = [f"terminal too narrow: hid {', '.join(left_out)}"] if detail >= Detail.CAUSES else []
     narrower = chosen(layout, kept)
-    return replace(narrower, notes=[*narrower.notes, note])
+    return replace(narrower, notes=[*narrower.notes, *hid])

@@ -22,6 +22,7 @@ from gcbench.timing.clocks import (
 )
 from gcbench.timing.order import balanced_rounds
 from gcbench.timing.plan import PHASE_S, Cost, Group, Plan, make_plan
+from gcbench.timing.standing import Standing
 from gcbench.timing.usage import Usage, between, read_usage
 from gcbench.timing.watching import Met
 
@@ -47,7 +48,8 @@ class Progress:
     """How far a comparison is.
 
     `half_width` is that of the widest interval, as a logarithm, None while one is unknown; `doing`
-    says what comes before the first replicate, `news` what is to stay: a case that failed.
+    says what comes before the first replicate, `news` what is to stay: a case that failed;
+    `standings` are those of its cases, where somebody asked for them.
     """
 
     elapsed_s: float
@@ -56,6 +58,7 @@ class Progress:
     half_width: float | None = None
     doing: str | None = None
     news: str | None = None
+    standings: tuple[Standing, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,13 +137,15 @@ def time_comparison(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     usage: Callable[[], Usage] = read_usage,
     regime: Regime = "burst",
+    keep: Callable[[Timing], None] = lambda timing: None,
 ) -> Timing:
     """Time the cases of a lineup side by side until the effort is spent.
 
     The time may be exceeded, up to `SOFT_FACTOR` times, where there is no interval yet.
     In the regime `sustained` the device is kept busy for some seconds before, which are no part of
-    the effort, and after each pause for as long as that was. Returns every sample. Raises
-    CaseError, which names the case, where one of them raises.
+    the effort, and after each pause for as long as that was. `keep` gets what there is so far,
+    whenever that is more. Returns every sample. Raises CaseError, which names the case, where one
+    of them raises.
     """
     busy = regime == "sustained"
     if busy:
@@ -157,6 +162,7 @@ def time_comparison(
     while True:
         replicates.append(_replicate(plan, len(replicates), make, clock, rng, usage, busy))
         timing = Timing(plan.arms, tuple(replicates), "time")
+        keep(timing)
         number = len(replicates)
         if number >= look_at:
             half_width = widest((timing,), lineup.baselines)
