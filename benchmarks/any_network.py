@@ -4,9 +4,9 @@
 
 Of every builder of torchvision and of one network of each of 40 families of timm: gc (or, where
 tensors are (B, C, D, H, W), a gate that takes them) goes behind the last module, no deeper than
-three names, that gives an image. What the row says is added is held against a hand count at what
-really goes into each inserted block, seen by hooks, at two heights where the network takes two.
-Counts only; nothing is downloaded.
+three names, that has weights and gives an image. What the row says is added is held against a hand
+count at what really goes into each inserted block, seen by hooks, at two heights where the network
+takes two. Counts only; nothing is downloaded.
 """
 
 import argparse
@@ -39,7 +39,7 @@ FAMILIES = (
     *("edgenext_xx_small", "efficientformer_l1", "efficientnet_b0", "fastvit_t8"),
     *("focalnet_tiny_srf", "gcresnet33ts", "ghostnet_050", "hardcorenas_a"),
     *("hgnet_tiny", "hrnet_w18_small", "inception_next_tiny", "levit_128s"),
-    *("maxvit_tiny_rw_224", "metaformer_placeholder", "mobilenetv3_small_050", "mobilevit_xxs"),
+    *("maxvit_tiny_rw_224", "mobilenetv3_small_050", "mobilevit_xxs"),
     *("mixer_s32_224", "nfnet_l0", "nf_regnet_b0", "poolformer_s12"),
     *("pvt_v2_b0", "regnetx_002", "repvgg_a0", "rexnet_100"),
     *(
@@ -209,7 +209,7 @@ def multiplications(shape: tuple[int, ...]) -> int:
 
 
 def last_image(network: Network, axes: Axes) -> str | None:
-    """The last module, no deeper than three names, that gives an image and not one number of it."""
+    """The last module with weights, no deeper than three names, that gives an image."""
     from gcbench.networks.measured import Measured
 
     case = networks.compare(network, [], [], axes, "cpu").cases[0]
@@ -218,7 +218,7 @@ def last_image(network: Network, axes: Axes) -> str | None:
         with contextlib.suppress(Exception), torch.no_grad():
             model = make(network.spec)
             for path, module in model.named_modules():
-                if path and path.count(".") < 3:
+                if path and path.count(".") < 3 and any(True for _ in module.parameters()):
                     module.register_forward_hook(
                         lambda _, __, output, path=path, found=found: (
                             found.append(path) if is_image(output) else None
@@ -233,10 +233,8 @@ def last_image(network: Network, axes: Axes) -> str | None:
 
 
 def is_image(output: object) -> bool:
-    if not isinstance(output, Tensor) or output.ndim not in (4, 5):
-        return False
-    first, last = sorted(output.shape[1:])[-2:], output.shape[-1]
-    return min(output.shape[1:]) >= 2 and bool(first and last)
+    is_tensor = isinstance(output, Tensor) and output.ndim in (4, 5)
+    return is_tensor and min(output.shape[2:]) > 1
 
 
 HEADER = ("network", "input", "block", "behind", "its input", "+params", "+MACs", "")

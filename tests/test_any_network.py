@@ -1,6 +1,7 @@
 """Networks of every kind that people bring, at places of every kind: what is added is right."""
 
 import csv
+import math
 from dataclasses import replace
 
 import networks_of_others as kinds
@@ -11,10 +12,19 @@ from torch import nn
 from torchvision.models import detection, swin_t
 
 import gcbench
+from gcbench import networks
 from gcbench.counting.account import watched
 from gcbench.counting.meta import meta_pass
 from gcbench.errors import UsageError
-from gcbench.networks import build_case, build_meta, compare, on_images, read_insertion, resolve
+from gcbench.networks import (
+    build_case,
+    build_meta,
+    compare,
+    inserting,
+    on_images,
+    read_insertion,
+    resolve,
+)
 from gcbench.networks.inserting import inserted
 from gcbench.spec import Axes, Network
 from gcbench.workload import Workload
@@ -323,3 +333,31 @@ def test_a_trunk_of_other_layers_takes_blocks_in_its_own_memory_format():
     gcbench.insert(model, "gc", "1", shape=(1, 3, 16, 16))
     x = torch.randn(1, 3, 16, 16).to(memory_format=torch.channels_last)
     assert model(x).shape == (1, 32, 14, 14)
+
+
+def test_an_exchange_in_efficientnet_adds_up_by_hand():
+    """B0's 16 squeezes become convolutions of 3 or 5 weights, by the rule of the ECA paper."""
+    model = networks.make_meta("torchvision.models:efficientnet_b0")
+    squeezes = [m for m in model.modules() if type(m).__name__ == "SqueezeExcitation"]
+    widths = [squeeze.fc1.in_channels for squeeze in squeezes]
+    kernels = []
+    for width in widths:
+        k = int(abs((math.log2(width) + 1) / 2))
+        kernels.append(max(k if k % 2 else k + 1, 3))
+    own = sum(p.numel() for squeeze in squeezes for p in squeeze.parameters())
+    put = inserting.replace(model, "timm/eca", "SqueezeExcitation")
+    assert len(put) == len(widths) == 16
+    assert {each.went for each in put} == {"SqueezeExcitation"}
+    whole = sum(p.numel() for p in model.parameters())
+    assert whole == 5_288_548 - own + sum(kernels)
+
+
+def test_an_exchange_in_timms_seresnet_gives_its_own_eca_variant():
+    import timm
+
+    model = networks.make_meta("timm/seresnet50")
+    inserting.replace(model, "timm/eca", "SEModule")
+    with torch.device("meta"):
+        theirs = timm.create_model("resnet50", block_args={"attn_layer": "eca"})
+    count = [sum(p.numel() for p in each.parameters()) for each in (model, theirs)]
+    assert count[0] == count[1]
