@@ -203,6 +203,28 @@ class Shared(Net):
         return self.fc(nn.functional.conv2d(x, self.mix.weight).mean((2, 3)))
 
 
+class Decoder(nn.Module):
+    """Makes its decoder first, which takes other channels than images have; gives a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.up = nn.ConvTranspose2d(64, 8, 2, 2)
+        self.encoder = Net(in_channels=2)
+
+    def forward(self, x):
+        return {"masks": [self.up(self.encoder.body(self.encoder.stem(x)))]}
+
+
+class Iterated(Net):
+    """Goes through the layers of its body itself, and reads a weight of its stem."""
+
+    def forward(self, x):
+        x = self.stem[0](x) * self.stem[0].weight.mean()
+        for layer in self.body:
+            x = layer(x)
+        return self.fc(x.mean((2, 3)))
+
+
 class Trained(Net):
     """Has a head that is called in training mode alone."""
 

@@ -220,12 +220,28 @@ def test_an_input_that_is_none_is_one_clear_line(arguments, words, capsys):
 def test_only_what_a_whole_pass_does_not_call_is_not_reached(capsys):
     for place, words in (
         ("body", "is not reached when an input 1x3x64x64 goes through"),
-        ("mix", "takes no block: the network uses the module there in other ways"),
+        ("mix", "takes no block, since the network does not only call the module there"),
     ):
         said = refusal_of(capsys, f"{HERE}:Shared", "--insert", f"gc@{place}", "--size", "64")
         assert words in said
     said = refusal_of(capsys, f"{HERE}:Trained", "--insert", "gc@auxiliary", "--size", "64")
     assert "'auxiliary' is not reached" in said
+
+
+def test_what_a_network_does_not_only_call_takes_no_block(capsys):
+    net = [f"{HERE}:Iterated", "--size", "64", "--insert"]
+    said = refusal_of(capsys, *net, "gc@body")
+    assert "'body' takes no block, since the network does not only call the module there" in said
+    assert said.endswith("name one of its modules, as in body.2")
+    assert "'weight'" in refusal_of(capsys, *net, "gc@stem.0")
+    assert added(rows_of(capsys, *net, "gc@body.2", "--static")[1]) == (653, 33_280)
+
+
+def test_the_channels_are_those_that_the_network_takes_whichever_layer_was_made_first(capsys):
+    arguments = [f"{HERE}:Decoder", "--insert", "gc@encoder.body", "--size", "64", "--static"]
+    plain, gc = rows_of(capsys, *arguments)
+    assert added(gc) == (653, 33_280)
+    assert plain["channels"] == "2"
 
 
 DETECTORS = {

@@ -35,7 +35,8 @@ def settings(rows: Sequence[Row], share: float) -> list[Setting]:
     measured = [
         row
         for row in rows
-        if row["relative"] is not None and None not in (row["params_added"], row["macs_added"])
+        if row["key"] != row["baseline"]
+        and None not in (row["relative"], row["params_added"], row["macs_added"])
     ]
     found = [_setting(row, share, measured) for row in measured]
     return sorted(found, key=lambda setting: setting.added)

@@ -8,7 +8,7 @@ a file, or are drawn.
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -151,8 +151,9 @@ def make_meta(text: str) -> "nn.Module":
 def on_images(network: Network, axes: Axes) -> Network:
     """Find what a network of others is called on, where it does not say: images (B, C, H, W).
 
-    Their channels are those of its first convolution. Raises UsageError where that takes no images,
-    or the network or its inputs cannot be made.
+    Their channels are those of its first convolution, or of the first one with which it can be
+    called. Raises UsageError where that takes no images, or the network or its inputs cannot be
+    made.
     """
     if network.maker is not None:
         from gcbench.networks.called import shape_made
@@ -161,13 +162,11 @@ def on_images(network: Network, axes: Axes) -> Network:
     if network.inputs or spec.parse_block(network.spec, "network").target in NETWORKS:
         return network
 
-    def look() -> tuple[int, int] | None:
-        return _first_convolution(make_meta(network.spec))
-
+    size = (axes.batch, *axes.size)
     try:
-        first = forked(look)
+        first = forked(lambda: _first_convolution(make_meta(network.spec), size, "meta"))
     except ForkError:
-        first = _first_convolution(make(network.spec))
+        first = _first_convolution(make(network.spec), size, "cpu")
     dimensions, channels = first or (2, CHANNELS)
     if dimensions != 2:
         example = "BxCxDxHxW, as in 1x3x16x112x112" if dimensions == 3 else "BxCxL"
@@ -180,13 +179,38 @@ def on_images(network: Network, axes: Axes) -> Network:
     return replace(network, inputs=((axes.batch, channels, *axes.size),))
 
 
-def _first_convolution(model: "nn.Module") -> tuple[int, int] | None:
-    """Over how many dimensions a model's first convolution goes, and how many channels it takes."""
+def _first_convolution(
+    model: "nn.Module", size: tuple[int, int, int], device: str
+) -> tuple[int, int] | None:
+    """Over how many dimensions a model's first convolution goes, and how many channels it takes.
+
+    Convolutions are in the order in which they were made; where that is not how they are called,
+    the first one whose channels the model takes is meant. None where there is none.
+    """
     from torch.nn.modules.conv import _ConvNd
 
-    first = next((each for each in model.modules() if isinstance(each, _ConvNd)), None)
-    # a lazy one takes what comes
-    return None if first is None else (len(first.kernel_size), first.in_channels or CHANNELS)
+    known = [
+        # a lazy one takes what comes
+        (len(each.kernel_size), each.in_channels or CHANNELS)
+        for each in model.modules()
+        if isinstance(each, _ConvNd)
+    ]
+    if not known or known[0] == (2, CHANNELS) or known[0][0] != 2:
+        return known[0] if known else None
+    batch, *sides = size
+    for dimensions, channels in dict.fromkeys(known):
+        if dimensions == 2 and _is_taken(model, (batch, channels, *sides), device):
+            return dimensions, channels
+    return known[0]
+
+
+def _is_taken(model: "nn.Module", shape: tuple[int, ...], device: str) -> bool:
+    import torch
+
+    with suppress(Exception), torch.no_grad():
+        model(torch.zeros(shape, device=device))
+        return True
+    return False
 
 
 def compare(

@@ -7,7 +7,7 @@ network runs without, else it has them, on the CPU.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -64,16 +64,18 @@ class _Call:
     evidence: bool | None
 
 
-class _Probe(nn.Module):
+class Probe(nn.Module):
     """A module that remembers its calls."""
 
     def __init__(self, place: nn.Module, witness: "_Witness") -> None:
+        """Stand before a module of a copy whose layers are watched."""
         super().__init__()
         self.place = place
         self.calls: list[_Call] = []
         self._witness = (witness,)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Whatever the module takes -> what it gives."""
         output = self.place(*args, **kwargs)
         alone = len(args) == 1 and not kwargs and isinstance(args[0], Tensor)
         is_tensor = isinstance(output, Tensor)
@@ -93,7 +95,9 @@ class _Witness:
     def __init__(self, model: nn.Module) -> None:
         self._seen: dict[Sides, bool] = {}
         for module in model.modules():
-            module.register_forward_hook(self._see)
+            # which take no hooks
+            if not isinstance(module, torch.jit.ScriptModule):
+                module.register_forward_hook(self._see)
 
     def says(self, shape: Sides) -> bool | None:
         """Whether channels come last; None where no layer says, or both would fit."""
@@ -109,6 +113,8 @@ class _Witness:
 
 def _channels_last(module: nn.Module, shape: Sides) -> bool | None:
     """Where a layer of torch's has its channels, in an output of some shape."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return None
     kind = type(module).forward
     if isinstance(module, _ConvNd):
         return False if module.out_channels == shape[1] else None
@@ -177,8 +183,8 @@ class _Asked:
         """What each path gives, the second height asked for only where layers do not say."""
         require_measured(self._twin, paths, self._around)
         probes, failure = self._pass(paths, self._shape)
-        if failure is not None and not all(probe.calls for probe in probes.values()):
-            self._require_callable(paths, failure)
+        if failure is not None:
+            self._require_callable(probes, failure)
         for path, probe in probes.items():
             _require_one_kind(named(self._twin, path), probe.calls, self._shape)
         if training:
@@ -194,14 +200,14 @@ class _Asked:
 
     def _pass(
         self, paths: Sequence[str], shape: Sides, training: bool = False
-    ) -> tuple[dict[str, _Probe], BaseException | None]:
+    ) -> tuple[dict[str, Probe], BaseException | None]:
         """Call what is measured, with a probe at each path; and what that raised."""
         twin = copied(self._twin)
         witness = _Witness(twin)
         probes = {}
         # what lies within another first: its path is another once that is wrapped
         for path in sorted(paths, key=lambda path: -path.count(".")):
-            probes[path] = _Probe(twin.get_submodule(path), witness)
+            probes[path] = Probe(twin.get_submodule(path), witness)
             twin.set_submodule(path, probes[path])
         return {path: probes[path] for path in paths}, self._call(twin, shape, training)
 
@@ -214,19 +220,30 @@ class _Asked:
             return error
         return None
 
-    def _require_callable(self, paths: Sequence[str], failure: BaseException) -> None:
-        """Raise UsageError, with whose fault it is that a pass with probes did not end."""
+    def _require_callable(self, probes: Mapping[str, Probe], failure: BaseException) -> None:
+        """Raise UsageError, with whose fault it is that a pass with probes did not end.
+
+        What fails behind all places with or without them is the row's to tell.
+        """
         plain = self._call(copied(self._twin), self._shape)
-        if plain is not None:
+        if plain is None:
+            self._refuse_to_wrap(list(probes), failure)
+        if not all(probe.calls for probe in probes.values()):
             raise _UncallableError(
                 f"the network cannot be called on an input {times(self._shape)}: {told(plain)}"
             )
+
+    def _refuse_to_wrap(self, paths: Sequence[str], failure: BaseException) -> NoReturn:
+        """Raise UsageError, with which of the places the network does not only call."""
         for path in paths:
             _, alone = self._pass([path], self._shape)
             if alone is not None:
+                where = named(self._twin, path)
+                inner = [n for n, _ in self._twin.get_submodule(path).named_children()]
+                hint = f"; name one of its modules, as in {where}.{inner[-1]}" if inner else ""
                 raise UsageError(
-                    f"place {named(self._twin, path)!r} takes no block: the network uses the "
-                    f"module there in other ways than to call it ({told(alone)})"
+                    f"place {where!r} takes no block, since the network does not only call the "
+                    f"module there ({told(alone)}){hint}"
                 )
         raise UsageError(f"these places take no blocks together: {told(failure)}")
 
@@ -239,7 +256,7 @@ class _Asked:
                     f"place {named(self._twin, path)!r} is not reached in training mode"
                 )
 
-    def _axes(self, probes: Mapping[str, _Probe]) -> dict[str, bool]:
+    def _axes(self, probes: Mapping[str, Probe]) -> dict[str, bool]:
         """Whether channels come last, by path."""
         found = {path: _by_layer(probe) for path, probe in probes.items()}
         # a linear layer may also mix what a network has in its last dimension for a while
@@ -259,7 +276,7 @@ class _Asked:
         return {path: bool(last) for path, last in found.items()}
 
     def _by_second_height(
-        self, paths: Sequence[str], probes: Mapping[str, _Probe]
+        self, paths: Sequence[str], probes: Mapping[str, Probe]
     ) -> dict[str, bool | None]:
         """Where channels are, by the dimension that follows the images' height."""
         height = max(len(self._shape) - 2, 2)
@@ -268,7 +285,7 @@ class _Asked:
         return {path: _by_change(probes[path].calls, others[path].calls) for path in paths}
 
 
-def _by_layer(probe: _Probe) -> bool | None:
+def _by_layer(probe: Probe) -> bool | None:
     """What the layer itself says, where a place is one."""
     shape = probe.calls[0].output
     assert isinstance(shape, tuple)
@@ -297,7 +314,7 @@ def _declared(model: nn.Module, path: str) -> bool | None:
 
 
 def _innermost(module: nn.Module) -> nn.Module:
-    return _innermost(module.place) if isinstance(module, _Probe) else module
+    return _innermost(module.place) if isinstance(module, Probe) else module
 
 
 def require_measured(model: nn.Module, paths: Sequence[str], around: Around) -> None:

@@ -2,7 +2,7 @@
 
 What training scripts put around a state dict is taken off by one rule: of a dict that is none
 itself, the first of `WRAPPERS` that holds a dict, as often as there is one; then, where every name
-begins with one of `PREFIXES` and not all of the network's do, that.
+begins with one of `PREFIXES` and none is a name of the network, that.
 """
 
 import re
@@ -101,7 +101,7 @@ def _why(error: Exception) -> str:
     """What a file is that torch does not load, as far as what it raised tells."""
     if "TorchScript" in str(error):
         return ": it is a TorchScript archive; save its state_dict() instead"
-    kind = re.search(r"(?:GLOBAL|global:?) ([\w.]+)", str(error))
+    kind = re.search(r"GLOBAL ([\w.]+)", str(error))
     if kind:
         return f": it holds objects of {kind[1]}; save the network's state_dict() alone"
     return ""
@@ -124,12 +124,12 @@ def _safetensors(path: Path) -> Any:
 
 
 def _unprefixed(state: dict[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict less what stands before every name, and before not every name of a network."""
+    """A state dict less what stands before all of its names, where no name is of the network."""
     counters = {_AVERAGED} - expected.keys()
     state = {name: tensor for name, tensor in state.items() if name not in counters}
     for prefix in PREFIXES:
-        theirs = all(name.startswith(prefix) for name in expected)
-        if not theirs and state and all(name.startswith(prefix) for name in state):
+        is_before_all = bool(state) and all(name.startswith(prefix) for name in state)
+        if is_before_all and not expected.keys() & state.keys():
             return _unprefixed({n.removeprefix(prefix): t for n, t in state.items()}, expected)
     return state
 
