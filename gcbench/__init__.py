@@ -184,7 +184,7 @@ def insert(
     position: str = "after_1x1",
     *,
     seed: int = 0,
-    shape: tuple[int, int, int, int] = (1, 3, 224, 224),
+    shape: tuple[int, ...] = (1, 3, 224, 224),
 ) -> "tuple[nn.Module, list[str]]":
     """Put a block into a network, as `gcbench network --insert SPEC@PLACES` does.
 
@@ -198,18 +198,16 @@ def insert(
     >>> insert(torchvision.models.resnet18(), "gc:ratio=8:zero_init=true", "c5.all")[1]
     ['layer4.0.bn2', 'layer4.1.bn2']
     """
-    from gcbench import blocks, networks
+    from gcbench import blocks
     from gcbench.networks import inserting
-    from gcbench.spec import parse_choice, parse_shape
+    from gcbench.networks.places import Position, parse
+    from gcbench.spec import parse_choice, parse_count
 
-    where = networks.places.parse(
-        places, parse_choice("position", position, networks.places.Position)
-    )
+    where = parse(places, parse_choice("position", position, Position))
     block = blocks.resolve(spec)
-    paths = inserting.insert(
-        model, block.spec, where, block.ratio, seed, parse_shape("shape", shape)
-    )
-    return model, paths
+    sides = tuple(parse_count("shape", str(side)) for side in shape)
+    put = inserting.insert(model, block.spec, where, block.ratio, seed, sides)
+    return model, [each.path for each in put]
 
 
 def load(run: str | PathLike[str]) -> "pd.DataFrame":

@@ -59,6 +59,8 @@ FLAG_WORDS = {
     "(event_overhead): ratios are pulled towards 1",
     "constant_norm": "one hidden channel makes LayerNorm constant (constant_norm)",
     "counters_disagree": "other counters count other MACs (counters_disagree)",
+    "channels_last_places": "channels come last where blocks stand: each is called between two "
+    "permutations, which its cost contains (channels_last_places)",
     "value_dependent": "MACs hold for this input: the block branches on values (value_dependent)",
     "baseline_failed": "a baseline was not measured, so nothing is divided by it (baseline_failed)",
 }

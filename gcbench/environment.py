@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gcbench import heap
-from gcbench.disturbance import was_loaded
 from gcbench.errors import UsageError
 from gcbench.records import Cell, Gpu, Manifest
 from gcbench.spec import Switch

@@ -360,13 +360,16 @@ def _set_threads(threads: int | None) -> None:
 
 
 def make_input(case: Case, device: str, seed: int) -> Tensor:
-    """Draw the case's input (B, C, H, W): standard normal, the same for every case of a shape."""
+    """Draw the case's input, (B, C, H, W): standard normal, the same for every case of a shape.
+
+    That of a network may have other dimensions; the layout is that of four.
+    """
     if device == "meta":
-        x = torch.empty(case.shape, dtype=torch_dtype(case), device="meta")
+        x = torch.empty(case.input_shape, dtype=torch_dtype(case), device="meta")
     else:
         generator = torch.Generator().manual_seed(seed)
-        x = torch.randn(case.shape, generator=generator).to(device, torch_dtype(case))
-    return x.contiguous(memory_format=memory_format(case.layout))
+        x = torch.randn(case.input_shape, generator=generator).to(device, torch_dtype(case))
+    return x.contiguous(memory_format=memory_format(case.layout)) if x.ndim == 4 else x
 
 
 def make_workload(

@@ -14,7 +14,7 @@ from gcbench.engines.isolated import Isolated
 from gcbench.engines.jobs import Engine, Job, Listener
 from gcbench.engines.static import Static
 from gcbench.errors import UsageError
-from gcbench.networks import Insertion
+from gcbench.networks.variants import Insertion
 from gcbench.peaks import Ceilings
 from gcbench.records import QUICK, ComparisonRecord, Effort, Manifest, Peaks, Run
 from gcbench.spec import Axes, Comparison, CounterName, Network, Pair
@@ -85,6 +85,7 @@ def compare_inside(
     """
     device = environment.resolve_device(axes.device)
     axes = replace(axes, device=device)
+    network = networks.on_images(network, axes)
     return _possible(networks.compare(network, insertions, ratios, axes, device))
 
 
