@@ -20,6 +20,7 @@ from torch.utils.benchmark import Timer
 
 from gcbench import blocks, engines
 from gcbench.engines.inline import measure, time_side_by_side
+from gcbench.engines.jobs import Job
 from gcbench.records import Effort
 from gcbench.spec import Axes
 from gcbench.statistics import Summary, summarise
@@ -41,7 +42,7 @@ def foreign_load(processes: int) -> Iterator[None]:
 
 
 def compared(names: list[str], axes: Axes, effort: Effort, seed: int) -> dict[int, Summary]:
-    return summarise(measure(engines.compare(names, axes), effort, seed))
+    return summarise(measure(Job(engines.compare(names, axes), effort, seed)))
 
 
 def known(axes: Axes, effort: Effort, seed: int) -> dict[int, Summary]:

@@ -59,6 +59,7 @@ def bench(
     max_time_s: float | None = None,
     seed: int = 0,
     counter: str = "auto",
+    heap: str = "default",
     progress: bool = True,
     **axes: Any,
 ) -> "pd.DataFrame":
@@ -68,9 +69,10 @@ def bench(
     device and mode of the axes, and not touched themselves. A dict names the arms; in a list a
     module goes by the name of its class, with a prime where that is taken. `axes` are those of
     `gcbench.spec.Axes`: ratio, dtype, device, layout, mode, runtime, cache, threads; `pair` names
-    one of them to put two values of it side by side, as `--pair` does. A bar shows how far it is,
-    where stderr is a terminal or this is a notebook with ipywidgets; `progress=False` keeps it
-    away.
+    one of them to put two values of it side by side, as `--pair` does. `heap="steady"` makes this
+    process's allocator keep what is freed, for good, as `--heap steady` does. A bar shows how far
+    it is, where stderr is a terminal or this is a notebook with ipywidgets, and a line on stderr
+    tells of blocks that fail and of busy cores; `progress=False` keeps both away.
 
     Returns the CSV's columns, one row a block; latencies in microseconds. What fails when it is
     called is a row with its reason. Raises gcbench.errors.UsageError where something cannot be done
@@ -79,14 +81,16 @@ def bench(
     # torch's profiler measures memory, and would tell on stderr of every start and stop
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     from gcbench import blocks, engines, tables
+    from gcbench import heap as allocator
     from gcbench.cli.progress import timing_bar
     from gcbench.records import DEFAULT_EFFORT, Effort
-    from gcbench.spec import CounterName, axes_at, parse_choice, parse_pair
+    from gcbench.spec import CounterName, Heap, axes_at, parse_choice, parse_pair
     from gcbench.units import parse_seconds, parse_share
 
     shared = axes_at(shape, axes)
     both = None if pair is None else parse_pair("pair", str(pair), shared)
     who = parse_choice("counter", counter, CounterName)
+    allocator.settle(parse_choice("heap", heap, Heap))
     names, modules = _named(arms, shared, seed)
     with blocks.given(modules), timing_bar(progress) as move:
         comparison = engines.compare(names, shared, baseline, both)
@@ -180,7 +184,7 @@ def insert(
     position: str = "after_1x1",
     *,
     seed: int = 0,
-    shape: tuple[int, int, int, int] = (1, 3, 224, 224),
+    shape: tuple[int, ...] = (1, 3, 224, 224),
 ) -> "tuple[nn.Module, list[str]]":
     """Put a block into a network, as `gcbench network --insert SPEC@PLACES` does.
 
@@ -194,18 +198,16 @@ def insert(
     >>> insert(torchvision.models.resnet18(), "gc:ratio=8:zero_init=true", "c5.all")[1]
     ['layer4.0.bn2', 'layer4.1.bn2']
     """
-    from gcbench import blocks, networks
+    from gcbench import blocks
     from gcbench.networks import inserting
-    from gcbench.spec import parse_choice, parse_shape
+    from gcbench.networks.places import Position, parse
+    from gcbench.spec import parse_choice, parse_count
 
-    where = networks.places.parse(
-        places, parse_choice("position", position, networks.places.Position)
-    )
+    where = parse(places, parse_choice("position", position, Position))
     block = blocks.resolve(spec)
-    paths = inserting.insert(
-        model, block.spec, where, block.ratio, seed, parse_shape("shape", shape)
-    )
-    return model, paths
+    sides = tuple(parse_count("shape", str(side)) for side in shape)
+    put = inserting.insert(model, block.spec, where, block.ratio, seed, sides)
+    return model, [each.path for each in put]
 
 
 def load(run: str | PathLike[str]) -> "pd.DataFrame":

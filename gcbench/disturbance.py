@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gcbench.records import ComparisonRecord, Disturbance, Manifest
-from gcbench.statistics import Summary
+from gcbench.statistics import CONTENDED, Summary
 from gcbench.units import percent_text
 
 # shares of the time, a rate, a change and a factor above which the machine did more than usual
@@ -13,10 +13,9 @@ PRESSURE_SHARE = 0.05
 SWITCHES_PER_S = 100
 LOAD_SHARE = 0.5
 DRIFT = 0.10
-CONTENDED = 3.0
 
 # flags under which threads waited for cores, so that latencies say little of what was timed
-BUSY = ("pressure", "low_cpu_share", "contended")
+BUSY = ("pressure", "low_cpu_share", "contended", "disturbed")
 
 # flags as the CSV has them, in words, with what to do about them
 FLAG_WORDS = {
@@ -35,6 +34,10 @@ FLAG_WORDS = {
     "and stand it, the latencies are of this moment",
     "contended": f"a median latency is over {CONTENDED:g} times the fastest sample (contended): "
     "threads waited for cores, so free the machine or try a smaller --threads",
+    "disturbed": "threads waited for a core while it was timed (disturbed): its latency holds that "
+    "wait, and verdicts on it are untrusted; close other programs, or use a smaller --threads",
+    "page_faults": "calls paid for page faults (page_faults): the latency depends on what the heap "
+    "saw before; --heap steady keeps memory that was freed",
     "throttled": "the device held its clock down (throttled): let it cool, or look at its power "
     "limit; ratios are paired and stand it",
     "launch_exposed": "host too slow to keep the device's queue full (launch_exposed): the latency "
@@ -56,6 +59,8 @@ FLAG_WORDS = {
     "(event_overhead): ratios are pulled towards 1",
     "constant_norm": "one hidden channel makes LayerNorm constant (constant_norm)",
     "counters_disagree": "other counters count other MACs (counters_disagree)",
+    "channels_last_places": "channels come last where blocks stand: each is called between two "
+    "permutations, which its cost contains (channels_last_places)",
     "value_dependent": "MACs hold for this input: the block branches on values (value_dependent)",
     "baseline_failed": "a baseline was not measured, so nothing is divided by it (baseline_failed)",
 }

@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gcbench import heap
 from gcbench.errors import UsageError
 from gcbench.records import Cell, Gpu, Manifest
 from gcbench.spec import Switch
@@ -64,11 +65,19 @@ def manifest(run: str, seed: int) -> Manifest:
         load_1min=_load(),
         flags=_torch_flags(),
         gpus=_gpus(),
+        heap=heap.now(),
         variables={
             name: value for name, value in sorted(os.environ.items()) if _VARIABLES.fullmatch(name)
         },
     )
     return _with_warnings(record)
+
+
+def default_threads() -> int:
+    """The CPU threads that torch uses where nobody asks for a number."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def where(manifest: Manifest, device: str, threads: int | None) -> str:
@@ -280,6 +289,18 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def idle_ns() -> int | None:
+    """Time since boot in which the cores that this process may run on did nothing, all together."""
+    text = _text(Path("/proc/stat"))
+    if text is None or not hasattr(os, "sched_getaffinity"):
+        return None
+    cores = os.sched_getaffinity(0)
+    found = re.findall(r"^cpu(\d+)(?:\s+\d+){3}\s+(\d+)\s+(\d+)", text, re.MULTILINE)
+    # idle, and idle while something waits for a disk
+    ticks = sum(int(idle) + int(wait) for core, idle, wait in found if int(core) in cores)
+    return ticks * 10**9 // os.sysconf("SC_CLK_TCK") if found else None
 
 
 def cpu_name() -> str:

@@ -56,8 +56,8 @@ METRICS: Registry[Metric] = Registry(
         Metric(
             "insertion",
             "gcbench.counting.insertion:insertion",
-            "blocks inside a network, and the modules behind which they stand",
-            ("inserted", "inserted_at"),
+            "blocks inside a network, the modules where they stand, and what stood there before",
+            ("inserted", "inserted_at", "replaced"),
         ),
     ),
 )

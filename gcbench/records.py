@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from gcbench.spec import Case
+from gcbench.spec import Case, Heap
 
 SCHEMA = 3
 
@@ -70,7 +70,9 @@ class Replicate:
 
     An arm that took no part in this replicate has no samples. Samples of two arms of one group at
     the same position come from the same round. `exposed` counts for each arm the samples in which
-    the device may have waited for the host; empty where there are none.
+    the device may have waited for the host; empty where there are none. So are `faults`, the minor
+    page faults of each arm's samples, `waited`, the samples in which threads of this process waited
+    for a core, and `waiting_ns`, for how long they did.
     """
 
     samples_ns: tuple[tuple[int, ...], ...]
@@ -78,6 +80,9 @@ class Replicate:
     exposed: tuple[int, ...] = ()
     device: DeviceState | None = None
     discarded_rounds: int = 0
+    faults: tuple[int, ...] = ()
+    waited: tuple[int, ...] = ()
+    waiting_ns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +232,7 @@ class Manifest:
     """Where, when and with what a run was measured.
 
     `gpus` has more of those `devices` that are GPUs; `sweep` is what a sweep was asked for, as
-    TOML.
+    TOML. `heap` is how the C allocator treated freed memory.
     """
 
     run: str
@@ -255,6 +260,7 @@ class Manifest:
     sweep: str | None = None
     schema: int = SCHEMA
     gpus: dict[str, Gpu] = field(default_factory=dict)
+    heap: Heap = "default"
 
     def device_name(self, device: str) -> str | None:
         """What a device calls itself; None where the machine had none of that name."""

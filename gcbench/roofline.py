@@ -86,7 +86,7 @@ def _memory_us(
     if moved_bytes is None or not peaks.copies:
         return None
     held = ELEMENT_BYTES[case.dtype]
-    for side in case.shape:
+    for side in case.input_shape:
         held *= side
     weights = (_number(cells, "params") or 0.0) * ELEMENT_BYTES[case.dtype]
     us = 1e6 * moved_bytes / copy_bytes_per_s(peaks, 2 * held + weights)

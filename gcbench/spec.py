@@ -6,7 +6,7 @@ at once.
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -21,6 +21,7 @@ Cache = Literal["warm", "cold"]
 Regime = Literal["burst", "sustained"]
 CounterName = Literal["auto", "gcbench", "fvcore", "torch", "formula"]
 Switch = Literal["on", "off"]
+Heap = Literal["steady", "default"]
 
 CHOICES: dict[str, Any] = {
     "dtype": Dtype,
@@ -95,25 +96,33 @@ class Network:
     """A network that blocks are put into and that is measured with them.
 
     `spec` is canonical; `weights` is a file of its state dict; `whole` asks for all of a detector
-    instead of its backbone and FPN.
+    instead of its backbone and FPN. `inputs` are the shapes of what it is called on, the images
+    first; empty where that is one (B, C, H, W). `maker` is the function that makes them.
     """
 
     spec: str
     weights: str | None = None
     whole: bool = False
+    inputs: tuple[tuple[int, ...], ...] = ()
+    maker: str | None = None
 
     @property
     def label(self) -> str:
-        """The spec, and whether all of it is meant."""
-        return f"{self.spec}/whole" if self.whole else self.spec
+        """The spec, whether all of it is meant, and what it is called on beside usual images."""
+        parts = [self.spec, *(["whole"] if self.whole else [])]
+        if self.maker:
+            parts.append(f"input={self.maker}")
+        elif len(self.inputs) > 1 or any(len(each) != 4 for each in self.inputs):
+            parts.append(f"input={','.join('x'.join(map(str, each)) for each in self.inputs)}")
+        return "/".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """One block spec at one value of every axis. `copy` counts repetitions of the same case.
 
-    Inside a `network` the spec is `SPEC@PLACES`, or `plain` where nothing was put in, and the shape
-    is that of the images.
+    Inside a `network` the spec is `SPEC@PLACES` or `WHAT=SPEC`, several joined by `+`, or `plain`
+    where nothing was put in, and the shape is that of the images.
     """
 
     block: str
@@ -140,9 +149,15 @@ class Case:
         return self.batch, self.channels, self.height, self.width
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape that it is called on: that of a network's own input, where it has one."""
+        own = self.network.inputs if self.network else ()
+        return own[0] if own else self.shape
+
+    @property
     def input(self) -> tuple[object, ...]:
         """What one plain copy of the input depends on: cases alike in it share a copy arm."""
-        return self.shape, self.dtype, self.device, self.layout, self.cache, self.threads
+        return self.input_shape, self.dtype, self.device, self.layout, self.cache, self.threads
 
     @property
     def key(self) -> str:
@@ -214,6 +229,12 @@ class Axes:
     cache: Cache | None = None
     threads: int | None = None
     regime: Regime = "burst"
+
+
+def most_threads(comparisons: Iterable[Comparison], usual: int) -> int:
+    """The most CPU threads that a case on the CPU has; `usual` are those of one that names none."""
+    cases = (case for comparison in comparisons for case in comparison.cases)
+    return max((case.threads or usual for case in cases if case.device == "cpu"), default=usual)
 
 
 def parse_shape(name: str, shape: Sequence[int]) -> Shape:

@@ -241,6 +241,7 @@ KEYS: dict[str, Key] = {
     "threads": _axis(_threads, _threads_written),
     "regime": _axis(_choices(spec.Regime)),
     "tf32": Key("axes", _one(_choice(spec.Switch))),
+    "heap": Key("axes", _one(_choice(spec.Heap))),
     "precision": Key("effort", _one(parse_share), _share_written),
     "max_time": Key("effort", _one(parse_seconds), _seconds_written),
     "processes": Key("effort", _one(spec.parse_count)),

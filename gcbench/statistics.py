@@ -7,7 +7,8 @@ samples inside one replicate share their place in memory, so only replicates are
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from statistics import NormalDist
@@ -16,11 +17,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gcbench.records import ComparisonRecord, Timing
+from gcbench.records import ComparisonRecord, Role, Timing
 
 # one for each process
 Timings = Sequence[Timing]
-Verdict = Literal["baseline", "faster", "slower", "same", "unresolved", "untrusted"]
+Verdict = Literal[
+    "baseline", "faster", "slower", "same", "unresolved", "untrusted", "too_few_replicates"
+]
 
 ERROR_RATE = 0.05
 # an interval of a ratio that holds 1 and is this wide to each side (a logarithm) says nothing
@@ -29,6 +32,12 @@ USELESS = math.log(100)
 FAR_OUT_QUARTILES = 3.0
 # where samples are so alike that the fence vanishes, a clock's step is not far out
 FAR_OUT_SHARE = 0.05
+# a case is disturbed where its threads waited for a core in more than this share of its samples, or
+# of its time, or where its median is so many times its fastest sample
+WAITED_SHARE, CONTENDED = 0.10, 3.0
+# by what the logarithm of a ratio of unlike things differs from run to run of one quiet machine,
+# beyond what a run sees of itself: its standard deviation with one thread, and with more
+RUNS_APART = {"one thread": 0.005, "more": 0.012}
 
 
 class Interval(NamedTuple):
@@ -141,6 +150,8 @@ class Noise(NamedTuple):
 class Summary(NamedTuple):
     """What the samples of one case say. Latencies are nanoseconds per call, ratios are plain.
 
+    `faults` are the minor page faults of a call: the median over replicates, and the most;
+    `waited` is the share of samples in which threads waited for a core, `waiting` that of the time.
     `far_out` counts samples outside Tukey's outer fence of their replicate; `drift` is the change
     of the latency from the first third of the replicates to the last; `calls` is None where
     processes took different ones; `exposed` counts samples that may hold waiting for the host.
@@ -154,10 +165,19 @@ class Summary(NamedTuple):
     far_out: int
     drift: float
     exposed: int
+    faults: tuple[float, float]
+    waited: float
+    waiting: float
     copies: float
     relative: Interval | None
     noise: Noise | None
     verdict: Verdict | None
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether this case's own samples say that other programs took its cores."""
+        waited = max(self.waited, self.waiting) > WAITED_SHARE
+        return waited or self.latency.mid > CONTENDED * self.minimum
 
 
 def fewest_replicates(others: int) -> int:
@@ -305,19 +325,30 @@ def summarise(record: ComparisonRecord) -> dict[int, Summary]:
         if record.measurements[case].status == "ok"
     }
     return {
-        case: summary._replace(verdict="untrusted") if _unlike(record, found, case) else summary
+        case: summary._replace(verdict="untrusted")
+        if summary.relative and _doubtful(record, found, case, record.baselines[case])
+        else summary
         for case, summary in found.items()
     }
 
 
-def _unlike(record: ComparisonRecord, found: dict[int, Summary], case: int) -> bool:
+def _doubtful(
+    record: ComparisonRecord, found: Mapping[int, Summary], case: int, beside: int
+) -> bool:
+    """Whether a ratio of two cases means nothing, whatever its interval: one was disturbed."""
+    if case == beside:
+        return False
+    disturbed = any(found[each].disturbed for each in (case, beside) if each in found)
+    return disturbed or _unlike(record, found, case, beside)
+
+
+def _unlike(record: ComparisonRecord, found: Mapping[int, Summary], case: int, base: int) -> bool:
     """Whether a ratio is of a device's time and of a host's.
 
     So it is where most samples of one, and not of the other, hold waiting for the host. One that
     waits for the device inside its calls has no time of the device alone, and is what it is.
     """
-    base = record.baselines[case]
-    if found[case].relative is None or base not in found:
+    if base not in found:
         return False
     pair = [found[case], found[base]]
     lagging = [2 * summary.exposed > summary.samples for summary in pair]
@@ -366,13 +397,16 @@ def duels(record: ComparisonRecord, pairs: Iterable[tuple[int, int]]) -> list[Du
     timed = [c for c in timed_cases(timings) if record.measurements[c].status == "ok"]
     aa = aa_intervals(timings, record.baselines)
     rate = ERROR_RATE / max(math.comb(len(timed), 2), 1)
+    summaries = summarise(record)
 
     def duel(case: int, beside: int) -> Duel | None:
         if case not in timed or beside not in timed:
             return None
-        logs = _over_processes([_case_ratios(t, case, beside) for t in timings], rate)
+        seen = _over_processes([_case_ratios(t, case, beside) for t in timings], rate)
+        logs = _of_the_next_run(seen, record, case, beside, rate)
         noise = Noise(tuple(dict.fromkeys((aa[beside], aa[case]))), record.precision)
-        return Duel(logs.exp(), verdict(logs, noise))
+        doubtful = _doubtful(record, summaries, case, beside)
+        return Duel(logs.exp(), "untrusted" if doubtful else _of_enough(logs, noise))
 
     return [duel(*pair) for pair in pairs]
 
@@ -387,7 +421,32 @@ def _judged(
     noise = Noise(tuple(dict.fromkeys((aa[baseline], aa[case]))), record.precision)
     if case == baseline:
         return Interval(1.0, 1.0, 1.0), noise, "baseline"
-    return logs[case].exp(), noise, verdict(logs[case], noise)
+    found = _of_the_next_run(logs[case], record, case, baseline, ERROR_RATE / max(len(logs), 1))
+    return found.exp(), noise, _of_enough(found, noise)
+
+
+def _of_enough(relative: Interval, noise: Noise) -> Verdict:
+    """The verdict, where there are replicates enough for one."""
+    known = relative.known and all(aa.known for aa in noise.intervals)
+    return verdict(relative, noise) if known else "too_few_replicates"
+
+
+def _of_the_next_run(
+    seen: Interval, record: ComparisonRecord, case: int, beside: int, error_rate: float
+) -> Interval:
+    """Widen an interval of log ratios by what a run cannot see of itself: how runs differ.
+
+    The machine's state over seconds and minutes moves the ratio of unlike things, and not that of
+    like ones. Each of several processes is a draw of its own. Both errors are added like the sides
+    of a right triangle.
+    """
+    ours, theirs = (record.measurements[each].case for each in (case, beside))
+    if not seen.known or replace(ours, copy=theirs.copy) == theirs or ours.device != "cpu":
+        return seen
+    apart = RUNS_APART["one thread" if ours.threads == theirs.threads == 1 else "more"]
+    reach = NormalDist().inv_cdf(1 - error_rate / 2) * apart / math.sqrt(len(record.timings))
+    below, above = (math.hypot(end - seen.mid, reach) for end in (seen.lo, seen.hi))
+    return Interval(seen.mid, seen.mid - below, seen.mid + above)
 
 
 def _summary(
@@ -425,11 +484,50 @@ def _summary(
             for replicate in timing.replicates
             if replicate.exposed
         ),
+        faults=_faults(timings, case),
+        waited=_share_of(timings, arms, "waited", len),
+        waiting=_share_of(timings, arms, "waiting_ns", sum),
         copies=math.exp(_over_processes(clones).mid),
         relative=relative,
         noise=noise,
         verdict=judged,
     )
+
+
+def _faults(timings: Timings, case: int) -> tuple[float, float]:
+    """Minor page faults of a call: the median over a case's replicates, the most of any copy."""
+    found: dict[Role, list[float]] = {"case": [], "aa": []}
+    for timing in timings:
+        for position, arm in enumerate(timing.arms):
+            if arm.case == case and arm.role in found:
+                found[arm.role] += _faults_of(timing, position)
+    return float(np.median(found["case"])), max(found["case"] + found["aa"])
+
+
+def _faults_of(timing: Timing, arm: int) -> list[float]:
+    """Minor page faults of a call of an arm, one number for each replicate that timed it."""
+    return [
+        (replicate.faults[arm] if replicate.faults else 0)
+        / (len(replicate.samples_ns[arm]) * timing.arms[arm].calls)
+        for replicate in timing.replicates
+        if replicate.samples_ns[arm]
+    ]
+
+
+def _share_of(
+    timings: Timings,
+    arms: Sequence[int],
+    field: Literal["waited", "waiting_ns"],
+    whole: Callable[[tuple[int, ...]], int],
+) -> float:
+    """The share that a field of the replicates is of an arm's samples, or of their duration."""
+    part = of = 0
+    for timing, arm in zip(timings, arms, strict=True):
+        for replicate in timing.replicates:
+            counts: tuple[int, ...] = getattr(replicate, field)
+            part += counts[arm] if counts else 0
+            of += whole(replicate.samples_ns[arm])
+    return part / max(of, 1)
 
 
 def _case_ratios(timing: Timing, case: int, base: int) -> list[float]:

@@ -58,6 +58,7 @@ class Sweep:
     threads: tuple[int | None, ...] = (None,)
     regime: tuple[spec.Regime, ...] = ("burst",)
     tf32: spec.Switch | None = None
+    heap: spec.Heap | None = None
     where: str | None = None
     baseline: str | None = None
     pair: str | None = None

@@ -46,6 +46,7 @@ FIXED_COLUMNS = (
     *("reserved_memory_bytes", "regime"),
     *("uncounted_products", "macs_fvcore", "macs_torch"),
     *QUANTILE_COLUMNS,
+    *("heap", "minor_faults", "waited_fraction"),
 )
 # a metric whose column the fixed order does not name comes last
 COLUMNS = tuple(
@@ -79,7 +80,7 @@ FRACTIONS = (
     *("latency_us", "latency_us_lo", "latency_us_hi", "latency_us_min", "compile_ms"),
     *("relative", "relative_lo", "relative_hi", "aa_lo", "aa_hi", "copies"),
     *("host_us", "graph_us", "floor_us", "floor_fraction", "images_per_s"),
-    *("event_pair_us", "energy_mj"),
+    *("event_pair_us", "energy_mj", "minor_faults", "waited_fraction"),
     *QUANTILE_COLUMNS,
 )
 # what a condition may compare a column with
@@ -91,6 +92,8 @@ KINDS: dict[str, type] = {
 # where it is more than this share of it
 FAR_OUT_TOLD = 0.02
 EVENTS_TOLD = 0.02
+# page faults are told where a call has one, and they take at least this share of it
+FAULT_NS, FAULTS_TOLD = 250, 0.01
 
 
 def frame(run: Run | Stored) -> "pd.DataFrame":
@@ -162,6 +165,10 @@ def rows_of(record: ComparisonRecord, manifest: Manifest) -> Iterator[dict[str, 
             flags.append(f"far_out={summary.far_out}")
         if summary and summary.noise and summary.noise.excludes_one:
             flags.append("copies_differ")
+        if summary and summary.disturbed:
+            flags.append("disturbed")
+        if summary and _faults_matter(summary):
+            flags.append("page_faults")
         if summary and summary.exposed:
             flags.append("launch_exposed")
         pair_us = event_pair_us(record)
@@ -190,6 +197,12 @@ def event_pair_us(record: ComparisonRecord) -> float | None:
     replicates = [replicate for timing in record.timings for replicate in timing.replicates]
     read_ns = [r.device.event_pair_ns for r in replicates if r.device and r.device.event_pair_ns]
     return max(read_ns, default=0.0) / 1e3 or None
+
+
+def _faults_matter(summary: Summary) -> bool:
+    """Whether page faults are part of a latency, in some replicate at least."""
+    most = summary.faults[1]
+    return most >= 1 and most * FAULT_NS > FAULTS_TOLD * summary.latency.mid
 
 
 def _sample_us(summary: Summary) -> float:
@@ -229,6 +242,7 @@ def _identity(measurement: Measurement, manifest: Manifest) -> dict[str, Any]:
         "gcbench_version": manifest.gcbench_version,
         "torch_version": manifest.versions.get("torch"),
         "started": manifest.started,
+        "heap": manifest.heap,
     }
 
 
@@ -254,6 +268,8 @@ def _timed(summary: Summary, record: ComparisonRecord) -> dict[str, Any]:
         "aa_lo": aa[1],
         "aa_hi": aa[2],
         "copies": summary.copies,
+        "minor_faults": summary.faults[0],
+        "waited_fraction": summary.waited,
     }
 
 

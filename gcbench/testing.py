@@ -82,7 +82,8 @@ def judged(mine: Mapping[Any, Any], than: Mapping[Any, Any], by: float) -> tuple
     if busy:
         return "skipped", f"the machine was busy ({', '.join(busy)}): {measured}; {limit}"
     if mine["verdict"] == "untrusted":
-        return "skipped", f"untrusted, as copies of one block differed: {measured}; {limit}"
+        why = "copies of one block differed, or threads waited for a core"
+        return "skipped", f"untrusted, as {why}: {measured}; {limit}"
     if high <= 1 + by:
         return "passed", f"{measured}; {limit}"
     if low > 1 + by and mine["verdict"] == "slower":

@@ -19,8 +19,8 @@ FALSE_RATE, COVERAGE = 0.05, 0.95
 LEAN_RATE = 0.01
 # a machine that cannot tell this much apart measures nothing
 COARSEST = 0.25
-# the share of trials that may be untrusted
-UNTRUSTED_SHARE = 0.5
+# the share of trials that may be untrusted, and that in which threads may have waited for a core
+UNTRUSTED_SHARE, DISTURBED_SHARE = 0.5, 0.2
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ class Finding:
     def holds(self) -> bool:
         """Whether the interval holds the truth; one that is not known holds nothing."""
         return self.relative.known and self.relative.lo <= self.truth <= self.relative.hi
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether threads of anything in it waited for a core."""
+        return "disturbed" in self.flags
 
     @property
     def false(self) -> bool:
@@ -70,6 +75,7 @@ class Report:
     coverage: Share
     false_verdicts: Share
     untrusted: Share
+    disturbed: Share
     above: int
     below: int
     lean: float
@@ -100,7 +106,8 @@ def finding(
 ) -> Finding:
     """Make a finding of a comparison whose first case is the baseline, the second the arm.
 
-    A call of the baseline in it is so many `calls` of its work.
+    A call of the baseline in it is so many `calls` of its work. What stands beside them may use
+    threads otherwise, and is asked too whether it waited for a core.
     """
     first, second = summaries[0], summaries[1]
     assert second.relative is not None
@@ -114,7 +121,7 @@ def finding(
         verdict=second.verdict,
         baseline_ns=first.latency.mid / calls,
         resolves=math.expm1(resolvable(logs, second.noise)) if logs else math.inf,
-        flags=tuple(flags),
+        flags=(*flags, *(["disturbed"] if any(s.disturbed for s in summaries.values()) else [])),
     )
 
 
@@ -132,6 +139,7 @@ def report(findings: Sequence[Finding], seconds: float, precision: float) -> Rep
     false_verdicts = share([each.false for each in findings])
     untrusted = share([each.verdict == "untrusted" for each in findings])
     lean = sign_test(above, below)
+    disturbed = share([each.disturbed for each in findings])
     complaints = [
         complaint
         for complaint, grave in (
@@ -142,6 +150,10 @@ def report(findings: Sequence[Finding], seconds: float, precision: float) -> Rep
             (
                 "copies of one thing differed in most trials",
                 untrusted.hits > UNTRUSTED_SHARE * untrusted.trials,
+            ),
+            (
+                "threads waited for cores that other programs had",
+                disturbed.hits > DISTURBED_SHARE * disturbed.trials,
             ),
             ("the time was too short for intervals", 2 * len(judged) < len(findings)),
             (f"differences under {percent_text(COARSEST)} cannot be told", resolution > COARSEST),
@@ -154,6 +166,7 @@ def report(findings: Sequence[Finding], seconds: float, precision: float) -> Rep
         coverage=coverage,
         false_verdicts=false_verdicts,
         untrusted=untrusted,
+        disturbed=disturbed,
         above=above,
         below=below,
         lean=lean,

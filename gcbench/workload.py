@@ -10,6 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from gcbench import heap
 from gcbench.records import Queueing
 from gcbench.spec import Case, Layout, Mode
 from gcbench.tensors import brought, dense, held
@@ -21,6 +22,9 @@ Apply = Callable[[nn.Module, Tensor], Tensor]
 # A new place in memory: up to this many bytes before a buffer, in steps of its alignment by
 # torch's allocator
 _SHIFT_BYTES, _ALIGNMENT_BYTES = 2**16, {"cpu": 64, "cuda": 512}
+# a heap that keeps what was freed would hand out the same pages for ever: before each work it is
+# shifted by up to so much, so that replicates draw their pages anew
+_PAGES_BYTES = 2**22
 # torch's CUDA allocator has one pool for what is up to so large, and another for the rest
 SMALL_POOL_BYTES = 2**20
 
@@ -356,13 +360,16 @@ def _set_threads(threads: int | None) -> None:
 
 
 def make_input(case: Case, device: str, seed: int) -> Tensor:
-    """Draw the case's input (B, C, H, W): standard normal, the same for every case of a shape."""
+    """Draw the case's input, (B, C, H, W): standard normal, the same for every case of a shape.
+
+    That of a network may have other dimensions; the layout is that of four.
+    """
     if device == "meta":
-        x = torch.empty(case.shape, dtype=torch_dtype(case), device="meta")
+        x = torch.empty(case.input_shape, dtype=torch_dtype(case), device="meta")
     else:
         generator = torch.Generator().manual_seed(seed)
-        x = torch.randn(case.shape, generator=generator).to(device, torch_dtype(case))
-    return x.contiguous(memory_format=memory_format(case.layout))
+        x = torch.randn(case.input_shape, generator=generator).to(device, torch_dtype(case))
+    return x.contiguous(memory_format=memory_format(case.layout)) if x.ndim == 4 else x
 
 
 def make_workload(
@@ -403,7 +410,7 @@ def elsewhere(x: Tensor, rng: random.Random) -> Tensor:
 
 def _spacers(device: torch.device, rng: random.Random) -> tuple[Tensor, ...]:
     """Take memory of random sizes, so that what is made behind it lies elsewhere: of each pool."""
-    sizes = [rng.randrange(_SHIFT_BYTES)]
+    sizes = [rng.randrange(_PAGES_BYTES if heap.now() == "steady" else _SHIFT_BYTES)]
     if device.type == "cuda":
         sizes.append(rng.randrange(SMALL_POOL_BYTES + 1, 3 * SMALL_POOL_BYTES))
     return tuple(torch.empty(size, dtype=torch.uint8, device=device) for size in sizes)

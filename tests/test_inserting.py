@@ -284,7 +284,7 @@ def test_a_model_that_cannot_be_copied_is_refused():
 
 def test_a_model_that_takes_no_such_input_says_what_it_raised():
     with pytest.raises(
-        UsageError, match="not reached when an input 1x3x8x8 goes through: RuntimeE"
+        UsageError, match="the network cannot be called on an input 1x3x8x8: RuntimeE"
     ):
         gcbench.insert(nn.Sequential(nn.Conv2d(4, 4, 1)), "se:ratio=1", "0", shape=(1, 3, 8, 8))
 

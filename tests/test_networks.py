@@ -348,3 +348,69 @@ def test_a_network_on_the_cpu_and_on_meta_have_the_same_tensors():
         n: t.shape for n, t in meta.state_dict().items()
     }
     assert meta_pass(real, case).macs == meta_pass(meta, case).macs
+
+
+def wrapped(state):
+    """The ways in which training scripts keep a state dict."""
+    prefixed = {f"module.{name}": tensor for name, tensor in state.items()}
+    twice = {f"model._orig_mod.{name}": tensor for name, tensor in state.items()}
+    averaged = {"n_averaged": torch.tensor(3), **prefixed}
+    return {
+        "bare": state,
+        "state_dict": {"epoch": 3, "state_dict": state, "optimizer": {"state": {}}},
+        "model": {"model": state, "args": {"lr": 0.1}},
+        "model_state_dict": {"model_state_dict": state, "optimizer_state_dict": {"state": {}}},
+        "nested": {"state_dict": {"model": prefixed}},
+        "parallel": prefixed,
+        "compiled": {"state_dict": twice},
+        "averaged": averaged,
+    }
+
+
+@pytest.mark.parametrize("how", list(wrapped({})))
+def test_weights_are_found_in_what_training_scripts_write(how, tmp_path):
+    model = make("resnet18:num_classes=3", seed=1)
+    path = written(tmp_path / "w.pt", wrapped(model.state_dict())[how])
+    other = make("resnet18:num_classes=3", seed=2)
+    weights.load(other, path)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(other.state_dict()[name], tensor), name
+
+
+def test_a_network_whose_own_names_begin_so_keeps_them(tmp_path):
+    model = nn.ModuleDict({"module": nn.Linear(2, 3)})
+    path = written(tmp_path / "w.pt", model.state_dict())
+    weights.load(nn.ModuleDict({"module": nn.Linear(2, 3)}), path)
+    # and what was wrapped once more is unwrapped once
+    weights.load(model, written(tmp_path / "v.pt", nn.DataParallel(model).state_dict()))
+
+
+def test_weights_in_safetensors_are_read(tmp_path):
+    from safetensors.torch import save_file
+
+    model = nn.Linear(2, 3)
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    other = nn.Linear(2, 3)
+    weights.load(other, tmp_path / "w.safetensors")
+    assert torch.equal(model.weight, other.weight)
+    (tmp_path / "bad.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(UsageError, match=r"bad\.safetensors is no file of safetensors"):
+        weights.load(other, tmp_path / "bad.safetensors")
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+def test_a_file_without_a_state_dict_says_what_it_is(tmp_path):
+    model = nn.Linear(2, 3)
+    torch.save(model, tmp_path / "whole.pt")
+    torch.jit.save(torch.jit.script(model), tmp_path / "script.pt")
+    torch.save({"epoch": 1, "optimizer": {}, "lr": 0.1}, tmp_path / "dict.pt")
+    for name, words in (
+        ("whole.pt", "it holds objects of torch.nn.modules.linear.Linear; save the network's"),
+        ("script.pt", "it is a TorchScript archive; save its state_dict() instead"),
+        ("dict.pt", "holds a dict of epoch, optimizer, lr, no state dict"),
+    ):
+        with pytest.raises(UsageError) as refused:
+            weights.read(tmp_path / name)
+        assert words in str(refused.value)
+        assert "\n" not in str(refused.value)

@@ -44,7 +44,7 @@ def row(relative, low, high, verdict, **more):
         (row(1.2, 1.15, 1.25, "slower"), "failed", "slower: it takes 1.200 times"),
         (row(1.06, 1.04, 1.08, "slower"), "skipped", "unresolved: 1.060"),
         (row(1.2, 1.15, 1.25, "unresolved"), "skipped", "unresolved"),
-        (row(1.2, 1.15, 1.25, "untrusted"), "skipped", "copies of one block differed"),
+        (row(1.2, 1.15, 1.25, "untrusted"), "skipped", "threads waited for a core"),
         (row(0.9, 0.88, 0.92, "untrusted"), "skipped", "untrusted"),
         (row(1.2, None, None, "unresolved"), "skipped", "too few replicates"),
         (row(1.2, None, None, "unresolved", flags="pressure"), "skipped", "long, no interval;"),

@@ -69,7 +69,7 @@ def test_a_budget_too_small_still_gives_one_replicate():
     found = summarise(record)
     assert found[0].latency.mid == LIGHT_NS
     assert not found[1].relative.known
-    assert found[1].verdict == "unresolved"
+    assert found[1].verdict == "too_few_replicates"
 
 
 def test_a_budget_too_small_for_the_heavy_arm_still_times_every_arm():
@@ -78,7 +78,7 @@ def test_a_budget_too_small_for_the_heavy_arm_still_times_every_arm():
     found = summarise(record)
     assert found[1].latency.mid == LIGHT_NS
     assert found[2].latency.mid == 300 * LIGHT_NS
-    assert found[2].verdict == "unresolved"
+    assert found[2].verdict == "too_few_replicates"
 
 
 def test_a_heavy_arm_that_is_not_due_every_time_is_reported_on_from_the_start():
@@ -220,8 +220,8 @@ def test_a_sustained_device_is_busy_before_anything_is_timed_and_as_long_as_it_e
     clock, worked, before = make.clock, [], []
     called = clock.work
 
-    def work(cost_ns):
-        called(cost_ns)
+    def work(cost_ns, threads=1):
+        called(cost_ns, threads)
         worked.append(cost_ns)
 
     def noting(role, case):

@@ -17,9 +17,9 @@ from gcbench.attention.kinds import KINDS, Kind, kind_of, shared_maps
 from gcbench.attention.readings import Reading, averaged, read
 from gcbench.counting.meta import meta_pass
 from gcbench.errors import CountingError, GcbenchError, UsageError, told
-from gcbench.networks import Insertion, inserting, places, weights
+from gcbench.networks import places, probing, weights
 from gcbench.networks.measured import Measured
-from gcbench.networks.with_block import WithBlock
+from gcbench.networks.variants import Insertion
 from gcbench.spec import Axes, Dtype, Network, Shape
 from gcbench.tensors import on_meta
 from gcbench.units import size_text
@@ -93,9 +93,7 @@ def prepare(
     if state is not None and found is not None and not with_blocks:
         weights.put(model, found, state)
     for each in insertions:
-        block = each.block
-        of = ratio if block.takes_ratio else block.ratio
-        inserting.insert(model, block.spec, each.places, of, seed, (1, 3, *size))
+        networks.put_in(model, each, ratio, seed, (1, 3, *size))
     if state is not None and found is not None and with_blocks:
         weights.put(model, found, state)
     if any(tensor.is_meta for tensor in model.state_dict().values()):
@@ -106,7 +104,7 @@ def prepare(
 def find(model: nn.Module) -> list[Found]:
     """Find the attention blocks of a model. Raises UsageError, with what is known, without one."""
     found = [
-        Found(_as_in_states(model, path), kind, module)
+        Found(places.named(model, path), kind, module)
         for path, module in model.named_modules()
         if (kind := kind_of(module)) is not None
     ]
@@ -126,17 +124,6 @@ def shared_in(model: nn.Module) -> list[str]:
     return list(dict.fromkeys(words for words in told_of if words))
 
 
-def _as_in_states(model: nn.Module, path: str) -> str:
-    """A module's path with the names that it had before blocks were put behind others."""
-    kept: list[str] = []
-    module: Any = model
-    for part in path.split("."):
-        if not (part == "place" and isinstance(module, WithBlock)):
-            kept.append(part)
-        module = getattr(module, part, None)
-    return ".".join(kept)
-
-
 def choose(model: nn.Module, blocks: Sequence[Found], place: str) -> list[Found]:
     """The blocks at a place: a block's path, a module that it is in, or a place of a network.
 
@@ -146,7 +133,7 @@ def choose(model: nn.Module, blocks: Sequence[Found], place: str) -> list[Found]
     # it may be a block's own path and no place
     with suppress(UsageError):
         wanted += places.find(model, places.parse(place, "after_add"))
-    wanted = [_as_in_states(model, path) for path in wanted]
+    wanted = [places.named(model, path) for path in wanted]
     chosen = [
         block
         for block in blocks
@@ -164,7 +151,7 @@ def require_memory(model: nn.Module, text: str, size: tuple[int, int], device: s
     Predicted on the meta device; of a model that does not run there nothing is said, and each block
     is looked at when it is called.
     """
-    axes = Axes(size=size, dtype=_named(inserting.dtype_of(model)))
+    axes = Axes(size=size, dtype=_named(probing.dtype_of(model)))
     case = networks.compare(Network(text), [], [], axes, "cpu").cases[0]
     try:
         passed = meta_pass(on_meta(Measured(model, Network(text), 1, size)), case)
@@ -209,7 +196,7 @@ def measure(
     with torch.no_grad(), watch.hooked():
         for number, photo in enumerate(photos):
             watch.begin(number)
-            pixels = normalised(fitted(photo, size)).to(device, inserting.dtype_of(model))
+            pixels = normalised(fitted(photo, size)).to(device, probing.dtype_of(model))
             try:
                 part(pixels)
             except GcbenchError:

@@ -24,6 +24,7 @@ def bench(
     threads: options.Threads = None,
     regime: options.Regime = "burst",
     tf32: options.Tf32 = None,
+    heap: options.Heap = None,
     precision: options.Precision = None,
     max_time: options.MaxTime = None,
     quick: options.Quick = False,
@@ -69,9 +70,11 @@ def bench(
     named = groups.expanded(blocks or spec.DEFAULT_BLOCKS)
     for text in named:
         spec.parse_block(text)
+    allocator = options.read_heap(heap)
     shown = FORMATS[format]
     detail = options.read_detail(verbose, quiet)
     require_free(csv, output)
+    options.settle_heap(allocator)
     faults.say(f"comparing {', '.join(named)}; loading torch")
 
     from gcbench import engines, environment, store, tables
@@ -96,6 +99,7 @@ def bench(
             wait=not no_wait,
             tell=live.tell,
             profile=verbose,
+            rivals_only=True,
             partial=True,
             standings=live.moves,
         )

@@ -15,6 +15,7 @@ EachTime = Annotated[
 def check(
     device: options.Device = None,
     threads: options.Threads = None,
+    heap: options.Heap = None,
     max_time: EachTime = "3s",
     repeat: Repeat = "5",
     no_wait: options.NoWait = False,
@@ -30,6 +31,7 @@ def check(
     times = spec.parse_count("--repeat", repeat)
     drawn_from = spec.parse_count("--seed", seed, least=0)
     axes = options.read_device(device, threads)
+    options.settle_heap(options.read_heap(heap))
     faults.say("loading torch")
 
     from gcbench.cli.output import show_laid_out

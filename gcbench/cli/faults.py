@@ -100,6 +100,11 @@ def stopped_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _is_untrusted(row: "Mapping[Any, Any]") -> bool:
+    flags = (row["flags"] or "").split()
+    return row["verdict"] == "untrusted" or "copies_differ" in flags or "disturbed" in flags
+
+
 def code_of(rows: "Collection[Mapping[Any, Any]]", strict: bool) -> int:
     """Say by an exit code what became of the cases of some rows."""
     failed = [row for row in rows if row["status"] != "ok"]
@@ -107,6 +112,6 @@ def code_of(rows: "Collection[Mapping[Any, Any]]", strict: bool) -> int:
         return NOTHING_MEASURED
     if failed:
         return SOME_FAILED
-    if strict and any("copies_differ" in (row["flags"] or "") for row in rows):
+    if strict and any(_is_untrusted(row) for row in rows):
         return UNTRUSTED
     return 0

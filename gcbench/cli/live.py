@@ -43,6 +43,9 @@ class LiveTable:
 
     def move(self, step: "Step") -> None:
         """Hear how far it is, and draw that, unless it was drawn a moment ago."""
+        if step.news:
+            self.tell(step.news)
+            return
         now = time.monotonic()
         if self._live and (step.doing or now - self._drawn >= DRAW_S):
             self._drawn = now

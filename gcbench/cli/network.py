@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import redirect_stdout
-from itertools import product
 
 import typer
 
@@ -14,12 +13,15 @@ from gcbench.errors import StoppedError
 def network(
     net: inside.Net,
     insert: inside.Insert = None,
+    replace: inside.Replace = None,
     position: inside.Positions = "after_1x1",
-    ratio: inside.Ratios = "16",
+    ratio: inside.Ratios = None,
+    within: inside.Within = None,
     weights: inside.Weights = None,
     whole: inside.Whole = False,
-    batch: options.Batch = "1",
-    size: inside.Size = "224",
+    batch: options.Batch = inside.BATCH,
+    size: inside.Size = inside.SIZE,
+    input: inside.Input = None,
     dtype: options.Dtype = "float32",
     device: options.Devices = None,
     layout: options.Layout = "contiguous",
@@ -29,6 +31,7 @@ def network(
     threads: options.Threads = None,
     regime: options.Regime = "burst",
     tf32: options.Tf32 = None,
+    heap: options.Heap = None,
     precision: options.Precision = None,
     max_time: inside.MaxTime = None,
     quick: options.Quick = False,
@@ -46,8 +49,8 @@ def network(
     traceback: faults.Traceback = False,
 ) -> None:
     """Measure a network with blocks inside against the plain one."""
-    from gcbench import groups, spec
-    from gcbench.cli.output import require_free, show, show_samples, write_whole
+    from gcbench import spec
+    from gcbench.cli.output import require_free, show, show_samples, show_within, write_whole
     from gcbench.formats import FORMATS
     from gcbench.records import NETWORK_EFFORT
 
@@ -66,18 +69,21 @@ def network(
         regime=regime,
     )
     devices = (None,) if device is None else spec.parse_devices("--device", device)
-    ratios = inside.read_ratios(ratio)
-    positions = inside.read_positions(position)
-    wanted = list(product(groups.inserted(insert or inside.DEFAULT_INSERTS), positions))
+    share = inside.read_within(within, static, format)
+    ratios = inside.read_ratios(ratio, share is not None)
+    wanted = inside.read_rows(insert, replace, position, share is not None)
     inside.require_readable(net, wanted)
+    shapes, maker = inside.read_input(input, batch, size)
     state = inside.read_weights(weights)
     effort = options.read_effort(precision, max_time, quick, rigorous, NETWORK_EFFORT)
     drawn_from = spec.parse_count("--seed", seed, least=0)
     who = spec.parse_choice("--counter", counter, spec.CounterName)
     shortened = None if tf32 is None else spec.parse_choice("--tf32", tf32, spec.Switch)
+    allocator = options.read_heap(heap)
     shown = FORMATS[format]
     detail = options.read_detail(verbose, quiet)
     require_free(csv, output)
+    options.settle_heap(allocator)
     faults.say(f"putting blocks into {net}; loading torch")
 
     from gcbench import engines, environment, networks, store, tables
@@ -85,7 +91,7 @@ def network(
 
     # stdout is the result alone, whatever a network of the user's own prints
     with redirect_stdout(sys.stderr):
-        named = spec.Network(networks.resolve(net), state, whole)
+        named = spec.Network(networks.resolve(net), state, whole, shapes, maker)
         insertions = dict.fromkeys(networks.read_insertion(*each) for each in wanted)
         comparisons = engines.compare_inside_on(devices, named, list(insertions), ratios, axes)
     if static:
@@ -108,6 +114,7 @@ def network(
                 wait=not no_wait,
                 tell=live.tell,
                 profile=verbose,
+                rivals_only=True,
                 partial=True,
                 standings=live.moves,
             )
@@ -121,6 +128,8 @@ def network(
     finally:
         # a file that cannot be written, or a closed stdout, does not lose the other
         show(rows, run.manifest, shown, None, **detail)
+        if share is not None:
+            show_within(rows, share)
         if verbose and shown.name == "table":
             show_samples(tables.placed(run), run)
     if run.interrupted:

@@ -10,7 +10,9 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from gcbench import heap as allocator
 from gcbench import spec
+from gcbench.cli import faults
 from gcbench.errors import UsageError
 from gcbench.formats import FORMATS
 from gcbench.formats.detail import Detail
@@ -104,6 +106,15 @@ Tf32 = Annotated[
         help="Whether CUDA may shorten float32 to 19 bits in products and convolutions. "
         "Default: as torch has it. Recorded with the run either way.",
         metavar="on|off",
+    ),
+]
+Heap = Annotated[
+    str | None,
+    _axis(
+        "--heap",
+        help="steady: keep freed memory, so that no latency depends on what ran before (glibc). "
+        "default: the allocator as it is, page faults and all. Default: steady.",
+        metavar=words(spec.Heap),
     ),
 ]
 Precision = Annotated[
@@ -296,6 +307,17 @@ def read_axes(
         cache=None if cache is None else spec.parse_choice("--cache", cache, spec.Cache),
         regime=spec.parse_choice("--regime", regime, spec.Regime),
     )
+
+
+def read_heap(heap: str | None) -> spec.Heap:
+    """Read how the allocator is to be. Raises UsageError."""
+    return "steady" if heap is None else spec.parse_choice("--heap", heap, spec.Heap)
+
+
+def settle_heap(wanted: spec.Heap) -> None:
+    """Make the heap of this process so, before torch is loaded, and say where it cannot be."""
+    if allocator.settle(wanted) != wanted:
+        faults.say("--heap steady needs glibc: the allocator stays as it is (--heap default)")
 
 
 def read_detail(verbose: bool, quiet: bool) -> dict[str, Detail]:

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,6 +132,23 @@ def show_samples(placed: "Iterable[tuple[Row, Place]]", run: "Run | Stored") -> 
     from gcbench.formats import histogram
 
     sys.stdout.writelines(f"{line}\n" for line in histogram.lines(placed, run))
+
+
+def show_within(rows: "Sequence[Row]", share: float) -> None:
+    """Print which variants of a network fit into an added latency, below their table."""
+    from itertools import groupby
+
+    from gcbench.findings.within import settings
+    from gcbench.formats.terminal import written
+    from gcbench.formats.within import layout
+
+    for _, group in groupby(rows, lambda row: row["comparison"]):
+        found = [layout(settings(list(group), share), share)]
+        print()
+        if sys.stdout.isatty():
+            print_in_colour(found)
+        else:
+            sys.stdout.writelines(written(found))
 
 
 def require_stdout() -> None:

@@ -9,6 +9,7 @@ def peaks(
     device: options.Device = None,
     threads: options.Threads = None,
     tf32: options.Tf32 = None,
+    heap: options.Heap = None,
     no_wait: options.NoWait = False,
     json: options.Json = False,
     traceback: faults.Traceback = False,
@@ -20,6 +21,7 @@ def peaks(
 
     axes = options.read_device(device, threads)
     shortened = None if tf32 is None else spec.parse_choice("--tf32", tf32, spec.Switch)
+    options.settle_heap(options.read_heap(heap))
     faults.say("loading torch")
 
     from gcbench import engines, environment

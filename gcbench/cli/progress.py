@@ -29,6 +29,10 @@ def timing_bar(shown: bool = True) -> Iterator["Callable[[Step], None]"]:
         task = bar.add_task("warming up", total=None)
 
         def move(step: "Step") -> None:
+            if step.news:
+                if shown:
+                    say(step.news)
+                return
             width = step.half_width
             widest = f", widest interval ±{percent_text(math.expm1(width))}" if width else ""
             bar.update(

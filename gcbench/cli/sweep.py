@@ -41,6 +41,7 @@ def sweep(
     threads: lists.ThreadLists = None,
     regime: lists.Regimes = None,
     tf32: options.Tf32 = None,
+    heap: options.Heap = None,
     where: lists.Where = None,
     precision: options.Precision = None,
     max_time: options.MaxTime = None,
@@ -91,6 +92,7 @@ def sweep(
             "threads": threads,
             "regime": regime,
             "tf32": tf32,
+            "heap": heap,
             "where": where,
             "precision": precision,
             "max_time": max_time,
@@ -131,6 +133,7 @@ def sweep(
         write_whole(dump_file, spelling.to_toml(asked))
         faults.say(f"wrote {dump_file}; measure it with: gcbench sweep --file {dump_file}")
         return
+    options.settle_heap(asked.heap or "steady")
     faults.say("loading torch")
     with prepared(asked, ray_address, resume, again) as ground:
         extent = due_in(ground.place, resume, again)

@@ -4,6 +4,7 @@ Nothing has a value by default here, since a file may give it; `gcbench.spelling
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -276,10 +277,12 @@ def read_new(
 
 def read_resumed(run: Path, given: Mapping[str, Sequence[Given]]) -> Sweep:
     """Make the sweep that a run was made by. Raises UsageError or RunError."""
-    told = store.manifest(run).sweep
-    if told is None:
+    begun = store.manifest(run)
+    if begun.sweep is None:
         raise UsageError(f"--resume {run}: that run was not made by gcbench sweep")
-    return make(from_toml(told, str(run)) | dict(given))
+    asked = make(from_toml(begun.sweep, str(run)) | dict(given))
+    # runs that say nothing of it were made before there was a choice
+    return replace(asked, heap=asked.heap or begun.heap)
 
 
 def require_alone(given: Mapping[str, Sequence[Given]], **others: object) -> None:

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gcbench import environment
+from gcbench import environment, heap
 from gcbench.errors import GcbenchError
 from gcbench.records import ComparisonRecord, Manifest
-from gcbench.spec import Switch
+from gcbench.spec import Heap, Switch
 
 if TYPE_CHECKING:
     from gcbench.engines.attempts import Trying
@@ -40,6 +40,7 @@ class Terms:
     seed: int
     timeout_s: float
     tf32: Switch | None
+    heap: Heap
     wait: bool
     watched: bool
 
@@ -109,6 +110,7 @@ class Lane:
 
             alone = alone_on(terms.device, terms.wait, self._say)
             self._alone = self._held.enter_context(alone)
+        heap.settle(terms.heap)
         from gcbench.engines.isolated import Isolated
         from gcbench.peaks import Ceilings
 

@@ -110,7 +110,8 @@ def measure(
         # its dealer counts them, for each kind of device where every kind measures all
         budget.expect(-later.pop(device))
         beside = before + sum(later.values())
-        terms = Terms(device, 0, asked.seed, asked.timeout_s, asked.tf32, wait, watched)
+        switches = (asked.tf32, asked.heap or "steady")
+        terms = Terms(device, 0, asked.seed, asked.timeout_s, *switches, wait, watched)
         dealer = Dealer(asked, due, budget, tell, ran_out)
         with RayPool(terms, asked.cpus_per_comparison, manifest, allow_mismatch, tell) as pool:
 

@@ -1,5 +1,6 @@
-"""Where in a network blocks stand."""
+"""Where in a network blocks stand, and what stood there."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from gcbench.records import Cell
@@ -9,15 +10,24 @@ if TYPE_CHECKING:
 
 
 def insertion(subject: "Subject") -> dict[str, Cell]:
-    """Count the blocks inside a network, and list the modules behind which they stand.
+    """Count the blocks in what is measured of a network, and list the modules where they stand.
 
-    Empty for a block that stands alone.
+    `replaced` names what stood there before, where blocks came in its place. Empty for a block that
+    stands alone. Flags where a block is called between permutations.
     """
     if subject.case.network is None:
-        return {"inserted": None, "inserted_at": None}
+        return dict.fromkeys(("inserted", "inserted_at", "replaced"))
     # with torchvision, and much of torch's compiler, which no block alone has to load
+    from gcbench.networks.inserting import inserted
     from gcbench.networks.measured import Measured
 
     assert isinstance(subject.module, Measured)
-    places = subject.module.places
-    return {"inserted": len(places), "inserted_at": " ".join(places)}
+    put = subject.module.put
+    if any(each.last for each in put):
+        subject.flags.append("channels_last_places")
+    went = Counter(each.went for each in put if each.went)
+    return {
+        "inserted": sum(1 for _ in inserted(subject.module)),
+        "inserted_at": " ".join(each.path for each in put),
+        "replaced": ", ".join(f"{number} {name}" for name, number in went.items()) or None,
+    }

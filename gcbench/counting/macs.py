@@ -90,7 +90,7 @@ def by_gcbench(subject: "Subject") -> Count:
 
 def by_fvcore(subject: "Subject") -> Count:
     """Count by fvcore, which traces the module on real tensors on the CPU in float32."""
-    x = torch.zeros(subject.case.shape)
+    x = torch.zeros(subject.case.input_shape)
     module = subject.build().eval()
     try:
         return Count(fvcore_products(module, x), "fvcore")

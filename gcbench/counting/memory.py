@@ -43,7 +43,7 @@ def memory(subject: "Subject") -> dict[str, Cell]:
 def held_bytes(module: "nn.Module", case: "Case") -> int:
     """Weights, buffers and input in bytes, in the case's dtype where they are not whole numbers."""
     element = ELEMENT_BYTES[case.dtype]
-    return element * math.prod(case.shape) + sum(
+    return element * math.prod(case.input_shape) + sum(
         tensor.numel() * (element if tensor.is_floating_point() else tensor.element_size())
         for tensor in (*module.parameters(), *module.buffers())
     )

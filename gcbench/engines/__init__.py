@@ -7,13 +7,14 @@ from itertools import groupby
 
 from gcbench import blocks, environment, modules, networks, peaks, runtimes, spec
 from gcbench.engines.alone import Tell, alone_on
+from gcbench.engines.cores import tell_of_busy_cores
 from gcbench.engines.counted import require_buildable
 from gcbench.engines.inline import Inline
 from gcbench.engines.isolated import Isolated
 from gcbench.engines.jobs import Engine, Job, Listener
 from gcbench.engines.static import Static
 from gcbench.errors import UsageError
-from gcbench.networks import Insertion
+from gcbench.networks.variants import Insertion
 from gcbench.peaks import Ceilings
 from gcbench.records import QUICK, ComparisonRecord, Effort, Manifest, Peaks, Run
 from gcbench.spec import Axes, Comparison, CounterName, Network, Pair
@@ -84,6 +85,7 @@ def compare_inside(
     """
     device = environment.resolve_device(axes.device)
     axes = replace(axes, device=device)
+    network = networks.on_images(network, axes)
     return _possible(networks.compare(network, insertions, ratios, axes, device))
 
 
@@ -112,6 +114,7 @@ def run(
     wait: bool = True,
     tell: Tell = lambda text: None,
     profile: bool = False,
+    rivals_only: bool = False,
     partial: bool = False,
     standings: bool = False,
 ) -> Run:
@@ -119,13 +122,17 @@ def run(
 
     Devices take their turns one after the other. Where another gcbench measures there already,
     `tell` gets a sentence, and this waits for it unless `wait` says otherwise; then every row is
-    flagged `not_alone`. To `profile` adds what calls launch on CUDA, looked at when all of a device
+    flagged `not_alone`. With `rivals_only` a baseline to which nothing is left to be compared is
+    not timed. To `profile` adds what calls launch on CUDA, looked at when all of a device
     is timed. Where `partial`, an interrupt while cases are timed ends the run with what was timed
     until then; otherwise it is raised. With `standings`, progress says how far each case is.
     """
 
     def step(what: str) -> None:
         on_progress(Progress(effort.max_time_s, effort.max_time_s, doing=what))
+
+    def warn(news: str) -> None:
+        on_progress(Progress(0.0, effort.max_time_s, news=news))
 
     manifest: Manifest | None = None
     records: list[ComparisonRecord] = []
@@ -134,9 +141,19 @@ def run(
             with alone_on(device, wait, tell) as alone:
                 # the machine as it is when nobody else measures
                 manifest = manifest or environment.manifest(_stamp(), seed)
+                if device == "cpu":
+                    tell_of_busy_cores(spec.most_threads(comparisons, manifest.threads), warn)
                 ceilings = Ceilings(manifest, tell, step)
                 jobs = [
-                    Job(each, effort, seed, counter, partial=partial, standings=standings)
+                    Job(
+                        each,
+                        effort,
+                        seed,
+                        counter,
+                        rivals_only=rivals_only,
+                        partial=partial,
+                        standings=standings,
+                    )
                     for each in on_it
                 ]
                 apart = effort.processes > 1 or _may_break(jobs[0].comparison)

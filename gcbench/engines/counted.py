@@ -61,7 +61,7 @@ def foretold(
     try:
         return forked(lambda: without_numbers(case, seed, counter))
     except ForkError:
-        needed_bytes = ELEMENT_BYTES[case.dtype] * math.prod(case.shape)
+        needed_bytes = ELEMENT_BYTES[case.dtype] * math.prod(case.input_shape)
         return replace(_untold(case), needed_bytes=needed_bytes)
 
 
@@ -180,4 +180,4 @@ def _needed_bytes(subject: Subject) -> int:
     except CountingError:  # no prediction: weights and input are needed in any case
         element = ELEMENT_BYTES[subject.case.dtype]
         weights = sum(parameter.numel() for parameter in subject.module.parameters())
-        return element * (weights + math.prod(subject.case.shape))
+        return element * (weights + math.prod(subject.case.input_shape))

@@ -20,6 +20,7 @@ from typing import Self
 
 import msgspec
 
+from gcbench import heap
 from gcbench.engines.attempts import ProcessTaintedError, Taint, Trying
 from gcbench.engines.jobs import Job, Listener, Request
 from gcbench.environment import oom_kills, torch_settings
@@ -27,7 +28,7 @@ from gcbench.errors import GcbenchError, UsageError
 from gcbench.offspring import MARK, end_marked
 from gcbench.records import ComparisonRecord, Status
 from gcbench.spec import Block
-from gcbench.timing.replicates import Progress
+from gcbench.timing.replicates import SOFT_FACTOR, Progress
 from gcbench.units import span_text
 
 # how often a silent process is looked after, and how long one may take to end that said all
@@ -56,6 +57,8 @@ if os.fork() == 0:
     end_marked(os.environ[MARK])
     os.killpg(0, signal.SIGKILL)
 os.close(lifeline)
+from gcbench import heap
+heap.settle(sys.argv[4])
 from gcbench.engines.worker import main
 main(*json.loads(sys.argv[3]))
 """
@@ -102,7 +105,8 @@ class Worker:
         self._mark = secrets.token_hex(8)
         # tracebacks of cases that fail there are wanted where they are wanted here
         here = json.dumps([torch_settings(), logging.getLogger("gcbench").level])
-        command = [sys.executable, "-P", "-c", _START, json.dumps(sys.path), str(lifeline), here]
+        command = [sys.executable, "-P", "-c", _START, json.dumps(sys.path), str(lifeline)]
+        command += [here, heap.now()]
         try:
             # in a session of its own: an interrupt reaches this process alone, which then ends that
             self._process = subprocess.Popen(
@@ -270,7 +274,7 @@ def _stop(may: bool) -> bytes:
 
 def _silence_s(job: Job, timeout_s: float) -> float:
     """How long nothing may be heard while all arms are timed, each of which was tried in time."""
-    return job.effort.max_time_s + 2 * len(job.comparison.cases) * timeout_s
+    return SOFT_FACTOR * job.effort.max_time_s + 2 * len(job.comparison.cases) * timeout_s
 
 
 class _OverrunError(Exception):

@@ -72,7 +72,9 @@ def measure(job: Job, listener: Listener = SILENT) -> ComparisonRecord:
         attempts = [_attempt(job, position, setting, listener) for position in range(len(cases))]
         listener.on_trying(Trying(None))
         attempts = fitting(attempts, baselines, job.bounds)
-        timing = _time_what_runs(attempts, job, setting, listener)
+        _tell_of_failures(attempts, job, listener)
+        alone = job.rivals_only and len(cases) > 1 and not _rivals(attempts, baselines)
+        timing = None if alone else _time_what_runs(attempts, job, setting, listener)
         if timing is None or timing.stopped_by != "interrupt":
             attempts = [_spent(attempt, setting) for attempt in attempts]
     found = tuple(
@@ -83,6 +85,23 @@ def measure(job: Job, listener: Listener = SILENT) -> ComparisonRecord:
     )
     timings = () if timing is None else (timing,)
     return record_of(job.comparison, found, job.effort, timings)
+
+
+def _tell_of_failures(attempts: Sequence[Attempt], job: Job, listener: Listener) -> None:
+    """Say before the timing which cases it goes without, where it was not said yet."""
+    for position, attempt in enumerate(attempts):
+        found = attempt.measurement
+        if attempt.work is None and position not in job.known:
+            news = f"{found.case.label}: {found.status}, {found.reason}"
+            listener.on_progress(Progress(0.0, job.effort.max_time_s, news=news))
+
+
+def _rivals(attempts: Sequence[Attempt], baselines: Sequence[int]) -> bool:
+    """Whether some case has work, and so has the one that it is divided by."""
+    return any(
+        attempt.work and attempts[baseline].work and baseline != position
+        for position, (attempt, baseline) in enumerate(zip(attempts, baselines, strict=True))
+    )
 
 
 def _attempt(job: Job, position: int, setting: Setting, listener: Listener) -> Attempt:

@@ -17,10 +17,11 @@ class Job:
     `process` is its number among those that measure the same: each draws orders of its own, and all
     the same weights and inputs. `known` are cases, by position, that are not to be tried: it is
     known what becomes of them; `graphless` are those that no CUDA graph can hold, with the reason.
-    To `profile` is to look at what known cases launch, instead of timing any. Where `partial`, an
-    interrupt while cases are timed leaves the record of what was timed until then, and is raised
-    otherwise; so is one that comes before the first replicate. With `standings`, progress says how
-    far each case is.
+    With `rivals_only` a baseline to which nothing is left to be compared is not timed. To `profile`
+    is to look at what known cases launch, instead of timing any. Where `partial`, an interrupt
+    while cases are timed leaves the record of what was timed until then, and is raised otherwise;
+    so is one that comes before the first replicate. With `standings`, progress says how far each
+    case is.
     """
 
     comparison: Comparison
@@ -32,6 +33,7 @@ class Job:
     known: Mapping[int, Measurement] = field(default_factory=dict)
     graphless: Mapping[int, str] = field(default_factory=dict)
     profile: bool = False
+    rivals_only: bool = False
     partial: bool = False
     standings: bool = False
 

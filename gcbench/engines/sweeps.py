@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Self
 
-from gcbench import blocks, environment, sweep
+from gcbench import blocks, environment, spec, sweep
 from gcbench.engines import with_peaks
 from gcbench.engines.alone import Tell, alone_on
 from gcbench.engines.attempts import Bounds
+from gcbench.engines.cores import tell_of_busy_cores
 from gcbench.engines.fresh import Worker
 from gcbench.engines.inline import Inline
 from gcbench.engines.isolated import Isolated
@@ -241,6 +242,9 @@ class Session:
                 alone = alone_on(comparison.device, self._wait, self._tell)
                 self._alone = self._device_held.enter_context(alone)
                 self._device = comparison.device
+                if comparison.device == "cpu":
+                    threads = spec.most_threads([comparison], self._manifest.threads)
+                    tell_of_busy_cores(threads, self._tell)
             yield comparison
 
     def measure(

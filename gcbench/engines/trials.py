@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from gcbench import blocks, environment, spec
 from gcbench.disturbance import machine_flags
 from gcbench.engines.alone import Tell, alone_on
+from gcbench.engines.cores import tell_of_busy_cores
 from gcbench.engines.inline import time_side_by_side
 from gcbench.records import Effort
 from gcbench.spec import Axes, Case
@@ -71,6 +72,8 @@ def run(
     axes = replace(axes, device=device, cache="warm")
     effort = Effort(PRECISION, seconds)
     with alone_on(device, wait, tell) as alone:
+        if device == "cpu":
+            tell_of_busy_cores(axes.threads or environment.default_threads(), tell)
         for turn in range(times):
             for trial in TRIALS:
                 record = time_side_by_side(*_arms(trial, axes), effort, seed + turn)

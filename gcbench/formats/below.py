@@ -120,7 +120,8 @@ def _inside(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         if row["inserted"]:
             blocks = counted(row["inserted"], "block")
-            yield f"{label(row)}: {blocks}, behind {_shortened(row['inserted_at'])}"
+            where = f"in place of {row['replaced']}, at" if row["replaced"] else "behind"
+            yield f"{label(row)}: {blocks}, {where} {_shortened(row['inserted_at'])}"
 
 
 def _shortened(paths: str) -> str:

@@ -29,6 +29,9 @@ from gcbench.units import counted, interval_text
 
 # columns that stand even where every cell is empty; the second ones only where something was timed
 _ALWAYS = ("block", "params", "MACs")
+REASONS_TOLD = 5
+# behind a latency that holds waiting for a core
+DISTURBED_MARK = " ~"
 _OF_TIME = ("latency", "relative", "95 % interval", "verdict")
 
 
@@ -203,7 +206,9 @@ def _cells(row: Row, pair: str | None) -> dict[str, str]:
     divided = judged not in ("", "baseline")
     # the plain network adds nothing, and a copy of its images is no measure of it
     floor = shown(row, "floor_fraction")
-    doubt = " ?" if {"peaks_busy", "above_ceiling"} & set((row["flags"] or "").split()) else ""
+    flags = set((row["flags"] or "").split())
+    doubt = " ?" if {"peaks_busy", "above_ceiling"} & flags else ""
+    wait = DISTURBED_MARK if "disturbed" in flags else ""
     adds = row["network"] and row["key"] != row["baseline"]
     return {
         "block": label(row),
@@ -212,10 +217,10 @@ def _cells(row: Row, pair: str | None) -> dict[str, str]:
         "+params": shown(row, "params_added") if adds else "",
         "MACs": shown(row, "macs"),
         "+MACs": shown(row, "macs_added") if adds else "",
-        "latency": shown(row, "latency_us") if row["status"] == "ok" else row["status"],
+        "latency": f"{shown(row, 'latency_us')}{wait}" if row["status"] == "ok" else row["status"],
         "relative": shown(row, "relative"),
         "95 % interval": interval_text(*estimate(row, "relative")) if divided else "",
-        "verdict": judged,
+        "verdict": judged.replace("_", " "),
         "x copy": "" if row["network"] else shown(row, "copies"),
         # of one image it says no more than the latency
         "images/s": shown(row, "images_per_s") if row["network"] or row["batch"] > 1 else "",

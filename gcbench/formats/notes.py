@@ -122,8 +122,9 @@ def _says(text: str) -> Callable[[Seen], str]:
 # flags that a busy machine raises, and what each is a sign of, the plainest first
 _SIGNS = {
     "pressure": "tasks waited for cores",
-    "contended": "threads waited for cores",
     "low_cpu_share": "under a core for the process",
+    "disturbed": "threads waited for cores",
+    "contended": "medians far above the fastest samples",
     "preempted": "preempted",
     "steal": "CPU steal",
     "load": "load before",
@@ -163,6 +164,15 @@ CAUSES = (
         _says("device throttled its clock: latencies inflated, paired ratios are unaffected"),
         _says("let it cool, or check its power limit"),
         flags=("throttled",),
+    ),
+    Cause(
+        "page_faults",
+        lambda seen: (
+            f"page faults in calls{seen.where(['page_faults'])}: "
+            "latencies depend on what ran before"
+        ),
+        _says("use --heap steady"),
+        flags=("page_faults",),
     ),
     Cause(
         "launch_exposed",

@@ -19,10 +19,12 @@ from gcbench.tables import COLUMNS, Row
 # names that are no column
 _MADE = ("size", "shape")
 
-_MARKS = {"unresolved": " ?", "untrusted": " !"}
+_MARKS = {"unresolved": " ?", "too_few_replicates": " ?", "untrusted": " !"}
 _MARK_WORDS = {
     "unresolved": "?: unresolved, so neither faster nor slower nor the same",
-    "untrusted": "!: untrusted, since two copies of one thing differed",
+    "too_few_replicates": "?: too few replicates for an interval",
+    "untrusted": "!: untrusted, since two copies of one thing differed, or threads waited for "
+    "a core",
 }
 # of values that are times
 _BUSY_MARK = " ~"
@@ -55,6 +57,8 @@ _TITLES = {
     "reserved_memory_bytes": "memory that the allocator takes",
     "images_per_s": "images per second",
     "copies": "latency over that of a copy of the input",
+    "minor_faults": "minor page faults of a call",
+    "waited_fraction": "share of the samples in which threads waited for a core",
 }
 
 

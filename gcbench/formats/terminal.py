@@ -20,7 +20,7 @@ GAP = "   "
 _COLOURS = {
     "faster": "green",
     "slower": "red",
-    "unresolved": "yellow",
+    **dict.fromkeys(("unresolved", "too few replicates"), "yellow"),
     "untrusted": "bold red",
     **dict.fromkeys(("missing", "failed"), "red"),
     **dict.fromkeys(("oom", "timeout", "error", "crashed", "skipped"), "red"),

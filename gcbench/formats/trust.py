@@ -112,6 +112,7 @@ def _sums(report: Report) -> Table:
         ("more calls found slower", _share(report.known_found), "as many as resolved"),
         ("false verdicts", _share(report.false_verdicts), "at most 5 %"),
         ("untrusted verdicts", _share(report.untrusted), "few"),
+        ("trials in which threads waited for a core", _share(report.disturbed), "few"),
         (
             "copies above and below 1",
             f"{report.above} and {report.below} (chance of that {report.lean:.2g})",

@@ -8,7 +8,7 @@ a file, or are drawn.
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,20 +16,32 @@ from typing import TYPE_CHECKING, Any
 
 from gcbench import blocks, spec
 from gcbench.errors import GcbenchError, UsageError, worded
-from gcbench.networks import places
-from gcbench.networks.places import Place, Position
+from gcbench.forked import ForkError, forked
+from gcbench.networks import inputs, variants
+from gcbench.networks.places import Position
+from gcbench.networks.variants import Insertion
 from gcbench.registry import Entry, Registry, imported, nearest, suggestion
 from gcbench.spec import Axes, Block, BlockSpec, Case, Comparison, Network, Value
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from gcbench.networks.inserting import Put
     from gcbench.networks.measured import Measured
+    from gcbench.networks.probing import Around
 
 CLASSIFIER = "gcbench.networks.classifiers:make"
 MASK_RCNN = "gcbench.networks.detectors:mask_rcnn"
 FASTER_RCNN = "gcbench.networks.detectors:faster_rcnn"
 RESNEXT101_32X4D = "gcbench.networks.classifiers:resnext101_32x4d"
+
+
+# of images, where a network does not say
+CHANNELS = 3
+
+
+class _UnmadeError(UsageError):
+    """A network's own code raised while it was made."""
 
 
 @dataclass(frozen=True)
@@ -79,19 +91,6 @@ _NO_DOWNLOAD: dict[str, Value] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Insertion:
-    """A block at places, looked at as far as that needs no network."""
-
-    block: Block
-    places: tuple[Place, ...]
-
-    @property
-    def spec(self) -> str:
-        """Write it as `SPEC@PLACES`, both canonical."""
-        return f"{self.block.spec}@{','.join(map(str, self.places))}"
-
-
 def resolve(text: str) -> str:
     """Look at a network spec's target and options; return its canonical form.
 
@@ -119,9 +118,8 @@ def resolve(text: str) -> str:
 
 
 def read_insertion(text: str, position: Position = "after_1x1") -> Insertion:
-    """Read `SPEC@PLACES`; `position` is that of places without one. Raises UsageError."""
-    block, where = places.split(text, position)
-    return Insertion(blocks.resolve(block), where)
+    """Read a row, as `gcbench.networks.variants` has it. Raises UsageError."""
+    return variants.resolve(text, position)
 
 
 def make(text: str, seed: int = 0) -> "nn.Module":
@@ -140,8 +138,79 @@ def make_meta(text: str) -> "nn.Module":
     """Make a network on the meta device; raises as `make` does."""
     import torch
 
-    with torch.device("meta"):
-        return _made(text)
+    from gcbench.tensors import on_meta
+
+    try:
+        with torch.device("meta"):
+            return _made(text)
+    except _UnmadeError:
+        # a constructor may look at numbers, which there are none of there; refusals come again
+        return on_meta(make(text))
+
+
+def on_images(network: Network, axes: Axes) -> Network:
+    """Find what a network of others is called on, where it does not say: images (B, C, H, W).
+
+    Their channels are those of its first convolution, or of the first one with which it can be
+    called. Raises UsageError where that takes no images, or the network or its inputs cannot be
+    made.
+    """
+    if network.maker is not None:
+        from gcbench.networks.called import shape_made
+
+        return replace(network, inputs=(shape_made(network.maker),))
+    if network.inputs or spec.parse_block(network.spec, "network").target in NETWORKS:
+        return network
+
+    size = (axes.batch, *axes.size)
+    try:
+        first = forked(lambda: _first_convolution(make_meta(network.spec), size, "meta"))
+    except ForkError:
+        first = _first_convolution(make(network.spec), size, "cpu")
+    dimensions, channels = first or (2, CHANNELS)
+    if dimensions != 2:
+        example = "BxCxDxHxW, as in 1x3x16x112x112" if dimensions == 3 else "BxCxL"
+        raise UsageError(
+            f"network {network.spec!r} begins with a Conv{dimensions}d, which takes no images "
+            f"(B, C, H, W): say what it takes with --input {example}"
+        )
+    if channels == CHANNELS:
+        return network
+    return replace(network, inputs=((axes.batch, channels, *axes.size),))
+
+
+def _first_convolution(
+    model: "nn.Module", size: tuple[int, int, int], device: str
+) -> tuple[int, int] | None:
+    """Over how many dimensions a model's first convolution goes, and how many channels it takes.
+
+    Convolutions are in the order in which they were made; where that is not how they are called,
+    the first one whose channels the model takes is meant. None where there is none.
+    """
+    from torch.nn.modules.conv import _ConvNd
+
+    known = [
+        # a lazy one takes what comes
+        (len(each.kernel_size), each.in_channels or CHANNELS)
+        for each in model.modules()
+        if isinstance(each, _ConvNd)
+    ]
+    if not known or known[0] == (2, CHANNELS) or known[0][0] != 2:
+        return known[0] if known else None
+    batch, *sides = size
+    for dimensions, channels in dict.fromkeys(known):
+        if dimensions == 2 and _is_taken(model, (batch, channels, *sides), device):
+            return dimensions, channels
+    return known[0]
+
+
+def _is_taken(model: "nn.Module", shape: tuple[int, ...], device: str) -> bool:
+    import torch
+
+    with suppress(Exception), torch.no_grad():
+        model(torch.zeros(shape, device=device))
+        return True
+    return False
 
 
 def compare(
@@ -153,23 +222,28 @@ def compare(
 ) -> Comparison:
     """Put the plain network beside it with each of the insertions, at each ratio that they take.
 
-    `axes` has the images' batch and size. The plain network is the baseline.
+    `axes` has the images' batch and size, unless the network has inputs of its own. The plain
+    network is the baseline.
     """
-    variants = [Block(spec.PLAIN, spec.PLAIN, None, False)]
+    images = network.inputs[0] if network.inputs else (axes.batch, CHANNELS, *axes.size)
+    size = (images[-2] if len(images) > inputs.LEAST_SIDES else 1, images[-1])
+    axes = replace(axes, batch=images[0], channels=images[1], size=size)
+    rows = [Block(spec.PLAIN, spec.PLAIN, None, False)]
     for insertion in insertions:
         block = insertion.block
         for ratio in ratios if block.takes_ratio else [block.ratio]:
-            variants.append(Block(block.name, insertion.spec, ratio, False))
-    comparison = spec.compare(variants, replace(axes, channels=3), device)
+            rows.append(replace(block, ratio=ratio, takes_ratio=False))
+    comparison = spec.compare(rows, axes, device)
     cases = tuple(replace(case, network=network) for case in comparison.cases)
     return replace(comparison, cases=cases)
 
 
 def is_ours(case: Case) -> bool:
     """Tell whether a case's network is of the table, and what is put in of gcbench's blocks."""
-    block = "" if case.spec == spec.PLAIN else places.split(case.spec)[0]
-    network = spec.parse_block(_network_of(case).spec, "network").target
-    return network in NETWORKS and (not block or blocks.is_ours(block))
+    put = [] if case.spec == spec.PLAIN else variants.read(case.spec)
+    network = _network_of(case)
+    is_known = spec.parse_block(network.spec, "network").target in NETWORKS and not network.maker
+    return is_known and all(blocks.is_ours(part.spec) for part in put)
 
 
 def build_case(case: Case, seed: int) -> "Measured":
@@ -188,17 +262,50 @@ def _network_of(case: Case) -> Network:
 
 
 def _with_blocks(case: Case, model: "nn.Module", seed: int = 0) -> "Measured":
-    from gcbench.networks import inserting, weights
+    from gcbench.networks import weights
     from gcbench.networks.measured import Measured
 
     network = _network_of(case)
     if network.weights is not None:
         weights.load(model, Path(network.weights))
-    put: list[str] = []
+
+    def measured(model: "nn.Module", put: "Sequence[Put]" = ()) -> Measured:
+        return Measured(model, network, case.batch, (case.height, case.width), put)
+
+    put: list[Put] = []
     if case.spec != spec.PLAIN:
-        block, where = places.split(case.spec)
-        put = inserting.insert(model, block, where, case.ratio, seed, case.shape)
-    return Measured(model, network, case.batch, (case.height, case.width), put)
+        training = case.mode != "infer"
+        row = variants.resolve(case.spec)
+        put = put_in(model, row, case.ratio, seed, case.input_shape, measured, training)
+    return measured(model, put)
+
+
+def put_in(
+    model: "nn.Module",
+    row: Insertion,
+    ratio: int | None,
+    seed: int,
+    shape: tuple[int, ...],
+    around: "Around | None" = None,
+    training: bool = False,
+) -> "list[Put]":
+    """Put all that a row names into a network, part by part.
+
+    `ratio` goes into blocks that take one and fix none. The rest, and what is raised, is as in
+    `gcbench.networks.inserting.insert`.
+    """
+    from gcbench.networks import inserting
+
+    done: list[Put] = []
+    for part in row.parts:
+        block = part.block
+        of = ratio if block.takes_ratio else block.ratio
+        more = (of, seed + len(done), shape, around, training)
+        if part.what is None:
+            done += inserting.insert(model, block.spec, part.places, *more)
+        else:
+            done += inserting.replace(model, block.spec, part.what, *more)
+    return done
 
 
 def _made(text: str) -> "nn.Module":
@@ -212,7 +319,7 @@ def _made(text: str) -> "nn.Module":
     except GcbenchError:
         raise
     except (Exception, SystemExit) as error:
-        raise UsageError(f"network {text!r} cannot be made: {worded(error)}") from error
+        raise _UnmadeError(f"network {text!r} cannot be made: {worded(error)}") from error
     if not isinstance(model, nn.Module):
         raise UsageError(f"network {text!r} makes {type(model).__name__}, not a torch.nn.Module")
     return model.eval()

@@ -1,25 +1,36 @@
-"""Putting a block into a network: behind a module, whichever network that is.
+"""Putting a block into a network: behind a module, or in its place, whichever network that is.
 
 A module is replaced by one that calls it and then the block; nothing of the network is copied or
 written anew.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from gcbench import blocks
 from gcbench.errors import UsageError, told
-from gcbench.forked import ForkError, forked, is_known
-from gcbench.networks.places import Place, find
-from gcbench.networks.with_block import WithBlock
-from gcbench.spec import Shape
-from gcbench.tensors import copied, on_meta
+from gcbench.networks.detectors import part_of
+from gcbench.networks.places import Place, actual, find, named, require_module
+from gcbench.networks.probing import Around, Sides, Site, asked, dtype_of, probed, times
+from gcbench.networks.with_block import ChannelsSecond, WithBlock
+from gcbench.registry import suggestion
 
-T = TypeVar("T")
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A block that was put into a network: the path of the module behind which it stands.
+
+    Or in whose place, where `went` names the class that stood there. `last` says that channels come
+    last there, so that the block is called between two permutations.
+    """
+
+    path: str
+    went: str = ""
+    last: bool = False
 
 
 def insert(
@@ -28,138 +39,151 @@ def insert(
     places: tuple[Place, ...],
     ratio: int | None = None,
     seed: int = 0,
-    shape: Shape = (1, 3, 224, 224),
-) -> list[str]:
-    """Put a block behind every module that the places name; return the paths of those.
+    shape: Sides = (1, 3, 224, 224),
+    around: Around | None = None,
+    training: bool = False,
+) -> list[Put]:
+    """Put a block behind every module that the places name.
 
     Each block is built for the channels and the size that arrive there, with weights of its own, on
     the device and in the dtype of the network; the model is changed in place, once all of that
-    worked. `ratio` goes in where the block takes one; `shape` is an input that the model takes.
-    Raises UsageError where a place does not exist, its output is no (B, C, H, W), or the block
-    cannot be built.
+    worked. `ratio` goes in where the block takes one; `shape` is an input of what is measured of
+    the model, which `around` makes of it (all of it, unless it says otherwise). `training` asks for
+    places that are reached in training mode too. Raises UsageError where a place does not exist,
+    its output is no (B, C, H, W), or the block cannot be built.
     """
     paths = find(model, places)
-    outputs = outputs_at(model, paths, shape)
+    sites = probed(model, paths, shape, around or whole_of(shape), training)
     made = [
-        _fitting(model, path, spec, outputs[path], ratio, seed + number)
+        _fitting(model, path, spec, sites[path], ratio, seed + number)
         for number, path in enumerate(paths)
     ]
-    # what lies within another place first: its path is another once that is replaced
-    for path, block in sorted(zip(paths, made, strict=True), key=lambda put: -put[0].count(".")):
+    done = [Put(named(model, path), last=sites[path].last) for path in paths]
+    for path, block in _inner_first(paths, made):
         _put(model, path, block)
-    return paths
+    return done
+
+
+def replace(
+    model: nn.Module,
+    spec: str,
+    what: str,
+    ratio: int | None = None,
+    seed: int = 0,
+    shape: Sides = (1, 3, 224, 224),
+    around: Around | None = None,
+    training: bool = False,
+) -> list[Put]:
+    """Put a block in the place of each module of a class, or of the module at a path.
+
+    As `insert` does; also raises UsageError where what stands there maps its input to another
+    shape, or takes more than one tensor, since a block does neither.
+    """
+    paths = standing(model, what)
+    sites = probed(model, paths, shape, around or whole_of(shape), training)
+    for path in paths:
+        _require_block_there(model, path, sites[path])
+    made = [
+        _fitting(model, path, spec, sites[path], ratio, seed + number)
+        for number, path in enumerate(paths)
+    ]
+    went = {path: type(model.get_submodule(path)).__name__ for path in paths}
+    done = [Put(named(model, path), went[path], sites[path].last) for path in paths]
+    for path, block in _inner_first(paths, made):
+        model.set_submodule(path, WithBlock(nn.Identity(), block).train(model.training))
+    return done
+
+
+def standing(model: nn.Module, what: str) -> list[str]:
+    """The paths of the modules of a class, none within another; or the one of that path.
+
+    Raises UsageError where the model has neither.
+    """
+    of_class = [n for n, module in model.named_modules() if n and type(module).__name__ == what]
+    if of_class:
+        return [p for p in of_class if not any(p.startswith(f"{other}.") for other in of_class)]
+    if "." in what or what in dict(model.named_children()):
+        path = actual(model, what)
+        require_module(model, path)
+        return [path]
+    classes = sorted({type(module).__name__ for module in model.modules()})
+    raise UsageError(
+        f"nothing in the network is a {what!r}, class or path: {suggestion(what, classes)}"
+    )
+
+
+def whole_of(shape: Sides) -> Around:
+    """What is called of a model where nobody says: all of it, of a detector on fixed boxes."""
+
+    def around(model: nn.Module) -> nn.Module:
+        return part_of(model, None, shape[0], (shape[-2], shape[-1]))
+
+    return around
 
 
 def inserted(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The path of the module behind which each block of a network stands, and the block."""
     for path, module in model.named_modules():
         if isinstance(module, WithBlock):
-            yield from ((path, block) for block in module.inserted)
+            for block in module.inserted:
+                yield path, block.block if isinstance(block, ChannelsSecond) else block
 
 
-def outputs_at(model: nn.Module, paths: Sequence[str], shape: Shape) -> dict[str, Shape]:
-    """Tell the shape of what the modules at some paths give, by a pass without numbers.
-
-    The model is called on `shape` until all of them were; what comes behind may fail there. A model
-    with code of others is asked in a copy of this process, and where it needs numbers, with them.
-    Raises UsageError where one gives no (B, C, H, W), different widths, or is not reached.
-    """
-    return _asked(model, lambda twin, device: _outputs_at(twin, paths, shape, device))
+def outputs_at(model: nn.Module, paths: list[str], shape: Sides) -> dict[str, Sides]:
+    """Tell the shape of what the modules at some paths give; see `probed`."""
+    found = probed(model, paths, shape, whole_of(shape))
+    return {path: site.shape for path, site in found.items()}
 
 
-def _asked(module: nn.Module, ask: Callable[[nn.Module, str], T]) -> T:
-    """Ask a copy of a module on the meta device, or on the CPU where it does not answer there."""
-    if is_known(module) or any(tensor.is_meta for tensor in module.parameters()):
-        return ask(on_meta(module), "meta")
-    try:
-        return forked(lambda: ask(on_meta(module), "meta"))
-    except ForkError:
-        return ask(copied(module).to("cpu"), "cpu")
-
-
-def _outputs_at(
-    twin: nn.Module, paths: Sequence[str], shape: Shape, device: str
-) -> dict[str, Shape]:
-    twin.eval()
-    outputs: dict[str, list[Any]] = {path: [] for path in paths}
-    for path in paths:
-        # bound now: the loop's variable will be another
-        def keep(module: nn.Module, given: Any, output: Any, path: str = path) -> None:
-            outputs[path].append(output)
-
-        twin.get_submodule(path).register_forward_hook(keep)
-    failure = None
-    try:
-        with torch.no_grad():
-            twin(torch.zeros(shape, device=device, dtype=dtype_of(twin)))
-    except (Exception, SystemExit) as error:  # a model may raise anything
-        failure = error
-    return {path: _shape(path, found, shape, failure) for path, found in outputs.items()}
-
-
-def _shape(path: str, outputs: Sequence[Any], shape: Shape, failure: BaseException | None) -> Shape:
-    """The shape of the first of a module's outputs, which must have the same channels."""
-    size = _times(shape)
-    if not outputs:
-        why = f": {told(failure)}" if failure else ""
-        raise UsageError(f"place {path!r} is not reached when an input {size} goes through{why}")
-    widths = set()
-    for output in outputs:
-        if not isinstance(output, Tensor) or output.ndim != 4:
-            what = (
-                f"of shape {tuple(output.shape)}"
-                if isinstance(output, Tensor)
-                else f"a {type(output).__name__}"
-            )
-            raise UsageError(f"place {path!r}: the output there is {what}, no (B, C, H, W) tensor")
-        widths.add(output.shape[1])
-    if len(widths) > 1:
-        told_widths = ", ".join(map(str, sorted(widths)))
-        raise UsageError(f"place {path!r} is called more than once, with {told_widths} channels")
-    B, C, H, W = outputs[0].shape
-    return B, C, H, W
+def _require_block_there(model: nn.Module, path: str, site: Site) -> None:
+    kind, where = type(model.get_submodule(path)).__name__, named(model, path)
+    if site.given is None:
+        raise UsageError(
+            f"{kind} at {where} is called with more than one tensor, and a block takes one"
+        )
+    if site.given != site.shape:
+        raise UsageError(
+            f"{kind} at {where} gives {times(site.shape)} for {times(site.given)}: no block can "
+            "stand there, since a block keeps the shape"
+        )
 
 
 def _fitting(
-    model: nn.Module, path: str, spec: str, shape: Shape, ratio: int | None, seed: int
+    model: nn.Module, path: str, spec: str, site: Site, ratio: int | None, seed: int
 ) -> nn.Module:
-    """Build a block as it goes behind the module at a path, which gives a shape."""
-    channels, size = shape[1], shape[2:]
+    """Build a block as it goes to the module at a path, which gives what the site says."""
+    shape = site.block_shape
     weights = [*model.get_submodule(path).parameters(), *model.parameters()]
     like = next((tensor for tensor in weights if tensor.is_floating_point()), torch.empty(0))
-    with _naming(path):
+    size = (shape[-2], shape[-1])
+    with _naming(named(model, path)):
+        if len(shape) != 4 and not blocks.is_foreign(spec):
+            raise UsageError(
+                f"block {spec!r} takes (B, C, H, W), and the output there is {times(site.shape)}"
+            )
         if like.device.type == "meta":
-            block = blocks.build_at(spec, channels, ratio, size)
+            block = blocks.build_at(spec, site.channels, ratio, size)
         else:
-            block = blocks.build(spec, channels, ratio, seed, size)
+            block = blocks.build(spec, site.channels, ratio, seed, size)
         _require_shape_kept(block, spec, shape)
-    return block.to(device=like.device, dtype=like.dtype).train(model.training)
+    block = block.to(device=like.device, dtype=like.dtype).train(model.training)
+    return ChannelsSecond(block).train(model.training) if site.last else block
 
 
-def _require_shape_kept(block: nn.Module, spec: str, shape: Shape) -> None:
+def _require_shape_kept(block: nn.Module, spec: str, shape: Sides) -> None:
     """Raise UsageError where a block gives another shape, which an addition might even take."""
 
     def ask(twin: nn.Module, device: str) -> str:
         with torch.no_grad():
             output = twin.eval()(torch.zeros(shape, dtype=dtype_of(twin), device=device))
-        return _times(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+        return times(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
 
     try:
-        given = _asked(block, ask)
+        given = asked(block, ask)
     except (Exception, SystemExit) as error:  # a block may raise anything
-        raise UsageError(f"block {spec!r} does not take {_times(shape)}: {told(error)}") from error
-    if given != _times(shape):
-        raise UsageError(f"block {spec!r} gives {given} for {_times(shape)}")
-
-
-def dtype_of(model: nn.Module) -> torch.dtype:
-    """The dtype of a model's weights: the first of its floating-point parameters."""
-    floating = (each.dtype for each in model.parameters() if each.is_floating_point())
-    return next(floating, torch.float32)
-
-
-def _times(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))
+        raise UsageError(f"block {spec!r} does not take {times(shape)}: {told(error)}") from error
+    if given != times(shape):
+        raise UsageError(f"block {spec!r} gives {given} for {times(shape)}")
 
 
 @contextmanager
@@ -168,6 +192,11 @@ def _naming(path: str) -> Iterator[None]:
         yield
     except UsageError as error:
         raise UsageError(f"at {path}: {error}") from error
+
+
+def _inner_first(paths: list[str], made: list[nn.Module]) -> list[tuple[str, nn.Module]]:
+    """What lies within another place first: its path is another once that is replaced."""
+    return sorted(zip(paths, made, strict=True), key=lambda put: -put[0].count("."))
 
 
 def _put(model: nn.Module, path: str, block: nn.Module) -> None:

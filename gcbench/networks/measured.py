@@ -1,12 +1,15 @@
 """What of a network is called when it is measured, and what that gives."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from gcbench.errors import UsageError
+from gcbench.errors import BlockError, UsageError
+from gcbench.networks.called import called
 from gcbench.networks.detectors import part_of
+from gcbench.networks.inserting import Put
 from gcbench.spec import Network
 
 
@@ -23,26 +26,28 @@ class Measured(nn.Module):
         network: Network,
         batch: int,
         size: tuple[int, int],
-        places: Sequence[str] = (),
+        put: Sequence[Put] = (),
     ) -> None:
         """Take the part of a model that is measured on images (batch, 3, *size).
 
-        `places` are the model's modules behind which blocks were put, by their paths there. Raises
-        UsageError where the whole of a network is asked for that has no parts.
+        `put` says what was put into the model. Raises UsageError where the whole of a network is
+        asked for that has no parts, or what it takes beside images cannot be made.
         """
         super().__init__()
-        self.places = tuple(places)
+        self.put = tuple(put)
         try:
-            self.network = part_of(model, network.whole, batch, size)
+            self.network = called(part_of(model, network.whole, batch, size), network)
         except ValueError as error:
             raise UsageError(f"network {network.spec!r}: {error}") from error
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...] | Tensor:
-        """(B, 3, H, W) -> every tensor of the output; in training mode a loss, a scalar."""
+        """Images -> every tensor of the output; in training mode a loss, a scalar."""
         outputs = tuple(_tensors(self.network(x)))
         if not self.training:
             return outputs
         means = [output.mean() for output in outputs if output.is_floating_point()]
+        if not means:
+            raise BlockError("the network's output holds no tensor of which a loss can be made")
         return sum(means[1:], means[0])
 
 
@@ -55,3 +60,6 @@ def _tensors(output: Any) -> Iterator[Tensor]:
     elif isinstance(output, Sequence) and not isinstance(output, str):
         for each in output:
             yield from _tensors(each)
+    elif is_dataclass(output):
+        for field in fields(output):
+            yield from _tensors(getattr(output, field.name))

@@ -2,9 +2,9 @@
 
     PLACES   PLACE[,PLACE]...
     PLACE    WHERE[/after_1x1 | /after_add]
-    WHERE    STAGES.WHICH | MODULE.PATH | +1 | +all
+    WHERE    STAGES[.WHICH] | MODULE.PATH | +1 | +all
     STAGES   c2 to c5, layer1 to layer4 (the same), or from-to: c3-c5
-    WHICH    all | first | last | last-N | N
+    WHICH    all (the default of c2 to c5) | first | last | last-N | N
 
 `+1` and `+all` are the GCNet paper's: `c4.last-1/after_add` and `c3-c5.all`.
 """
@@ -29,6 +29,8 @@ STAGES = {f"c{number}": f"layer{number - 1}" for number in range(2, 6)}
 _STAGED = re.compile(
     r"(?:c([2-5])|layer([1-4]))(?:-(?:c([2-5])|layer([1-4])))?\.(all|first|last(?:-[0-9]{1,3})?|[0-9]{1,3})"
 )
+# layer3 alone is a module
+_STAGES_ALONE = re.compile(r"c[2-5](-c[2-5])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +94,13 @@ def _place(text: str, default: Position) -> Place:
         raise UsageError(f"place {text!r}: /{given} is unknown: {suggestion(given, _positions())}")
     position: Position | None = "after_add" if given == "after_add" else None
     position = "after_1x1" if given == "after_1x1" else position
+    where += ".all" if _STAGES_ALONE.fullmatch(where) else ""
     staged = _STAGED.fullmatch(where)
     if staged:
         return Place(_stages(text, staged), staged[5], position or default)
     if not re.fullmatch(r"\w+(\.\w+)*", where) or re.fullmatch(r"c[0-9]+(\..*)?", where):
         raise UsageError(
-            f"place {text!r}: write a stage and a residual block (c4.last-1, c3-c5.all, layer3.5), "
+            f"place {text!r}: write stages and a residual block (c4.last-1, c3-c5.all, layer3.5), "
             "the path of a module, +1 or +all; stages are c2 to c5"
         )
     return Place((), where, position)
@@ -171,6 +174,7 @@ def _chosen(model: "nn.Module", path: str, stage: str, place: Place) -> list[str
 
 def _at(model: "nn.Module", path: str, position: Position | None) -> str:
     """The path of what a block goes behind, at a module that may be a residual block."""
+    path = actual(model, path)
     require_module(model, path)
     if position != "after_1x1":
         return path
@@ -180,7 +184,7 @@ def _at(model: "nn.Module", path: str, position: Position | None) -> str:
 
 def require_module(model: "nn.Module", path: str) -> None:
     """Raise UsageError, with the nearest name, where a model has no module of this path."""
-    known = [name for name, _ in model.named_modules() if name]
+    known = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     if path not in known:
         above = path
         while above and above not in known:
@@ -191,6 +195,33 @@ def require_module(model: "nn.Module", path: str) -> None:
             f"place {path!r}: {above or type(model).__name__} has no module {missing!r}: "
             f"{suggestion(missing, below)}"
         )
+
+
+def actual(model: "nn.Module", path: str) -> str:
+    """Where a module is now that had this path before blocks were put behind what holds it."""
+    from gcbench.networks.with_block import WithBlock
+
+    found: list[str] = []
+    module: nn.Module | None = model
+    for name in path.split("."):
+        while isinstance(module, WithBlock) and name not in ("place", "inserted"):
+            found, module = [*found, "place"], module.place
+        found.append(name)
+        module = dict(module.named_children()).get(name) if module is not None else None
+    return ".".join(found)
+
+
+def named(model: "nn.Module", path: str) -> str:
+    """The path that a module had before blocks were put behind what holds it, as in state dicts."""
+    from gcbench.networks.with_block import WithBlock
+
+    kept: list[str] = []
+    module: nn.Module | None = model
+    for name in path.split("."):
+        if not (name == "place" and isinstance(module, WithBlock)):
+            kept.append(name)
+        module = dict(module.named_children()).get(name) if module is not None else None
+    return ".".join(kept)
 
 
 def through(model: "nn.Module", path: str) -> str:
@@ -207,7 +238,7 @@ def _branch_end(block: "nn.Module", path: str) -> str:
 
     Raises UsageError where there is none, as in networks that normalise first.
     """
-    from torch import nn
+    from torch.nn.modules.conv import _ConvNd
 
     from gcbench.networks.with_block import WithBlock
 
@@ -216,7 +247,7 @@ def _branch_end(block: "nn.Module", path: str) -> str:
         inner = child.place if isinstance(child, WithBlock) else child
         if "Norm" in type(inner).__name__:
             end = name
-        elif isinstance(inner, nn.Conv2d):
+        elif isinstance(inner, _ConvNd):
             end = None
     if end is None:
         raise UsageError(

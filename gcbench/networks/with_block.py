@@ -10,6 +10,23 @@ from typing import Any
 from torch import Tensor, nn
 
 
+class ChannelsSecond(nn.Module):
+    """A block where a network keeps its channels last: it is called between two permutations.
+
+    What comes out lies in memory as what came in: with channels last.
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        """Take over a block of (B, C, ...)."""
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ..., C) -> (B, ..., C), gone through the block as (B, C, ...)."""
+        output: Tensor = self.block(x.movedim(-1, 1))
+        return output.movedim(1, -1).contiguous()
+
+
 class WithBlock(nn.Module):
     """A module of a network, and the blocks behind it, in a row."""
 
@@ -20,7 +37,7 @@ class WithBlock(nn.Module):
         self.inserted = nn.Sequential(block)
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Whatever the module takes -> its output (B, C, H, W), gone through the blocks."""
+        """Whatever the module takes -> its output, gone through the blocks."""
         output: Tensor = self.inserted(self.place(*args, **kwargs))
         return output
 

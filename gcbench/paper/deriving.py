@@ -26,7 +26,7 @@ def derive(row: Row, size: tuple[int, int], whole: bool) -> Derived:
     case = compared([row], whole, Axes(size=size), "cpu").cases[-1]
     module = networks.build_meta(case)
     passed = meta_pass(module, case)
-    return Derived(passed.params, passed.macs, passed.conv_macs, len(module.places))
+    return Derived(passed.params, passed.macs, passed.conv_macs, len(module.put))
 
 
 def compared(rows: Sequence[Row], whole: bool, axes: Axes, device: str) -> Comparison:

@@ -14,7 +14,8 @@ Doubt = Literal["unresolved", "untrusted", "busy", "predicted", "ceilings"]
 # how a caption says what a mark that is not filled means
 DOUBTS: dict[Doubt, str] = {
     "unresolved": "hollow: unresolved, so neither faster nor slower nor the same",
-    "untrusted": "hollow with !: untrusted, since two copies of one thing differed",
+    "untrusted": "hollow with !: untrusted, since two copies of one thing differed, or threads "
+    "waited for a core",
     "busy": "hollow: timed while threads waited for cores, so it says little",
     "predicted": "hollow: predicted, since the case did not run",
     "ceilings": "hollow: above a ceiling, or the ceilings are those of a busy machine",
@@ -74,6 +75,8 @@ def _of_time(row: Row) -> Doubt | None:
 
 def _of_relative(row: Row) -> Doubt | None:
     verdict = row["verdict"]
+    if verdict == "too_few_replicates":
+        return "unresolved"
     return verdict if verdict in ("unresolved", "untrusted") else _of_time(row)
 
 

@@ -10,7 +10,10 @@ _NUMBERS = (
     "reserved_memory_bytes",
     *("compile_ms", "host_us", "graph_us"),
 )
-_WORDS = (*("macs_counter", "uncounted_ops", "uncounted_products", "memory_source", "inserted_at"),)
+_WORDS = (
+    *("macs_counter", "uncounted_ops", "uncounted_products", "memory_source"),
+    *("inserted_at", "replaced"),
+)
 
 
 def is_sound(record: ComparisonRecord) -> bool:
@@ -58,7 +61,8 @@ def _has_copies(timing: Timing, record: ComparisonRecord) -> bool:
 def _fits(replicate: Replicate, timing: Timing) -> bool:
     """Whether there are samples of every arm, as many for all that a group timed."""
     rows = replicate.samples_ns
-    if len(rows) != len(timing.arms) or len(replicate.exposed) not in (0, len(rows)):
+    told = (replicate.exposed, replicate.faults, replicate.waited, replicate.waiting_ns)
+    if len(rows) != len(timing.arms) or any(len(each) not in (0, len(rows)) for each in told):
         return False
     rounds = {(arm.group, len(row)) for arm, row in zip(timing.arms, rows, strict=True)}
     return len(rounds) == len({group for group, _ in rounds}) and all(

@@ -7,10 +7,11 @@ that of a GPU, in `gcbench.timing.cuda`, enqueues as many as it can and waits on
 import gc
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple, Protocol
 
 from gcbench.records import DeviceState, Queueing
+from gcbench.timing.watching import Met, Watch, watching
 
 
 class Work(Protocol):
@@ -58,13 +59,15 @@ class Reading(NamedTuple):
     """What a clock read: for each round the duration of each sample, in nanoseconds.
 
     `discarded` whole rounds were thrown away and timed again. `exposed` are the samples, as
-    (round, turn), in which the device may have waited for the host.
+    (round, turn), in which the device may have waited for the host. `met` is what this process met
+    in each sample; empty where a device did the work.
     """
 
     durations_ns: list[list[int]]
     discarded: int = 0
     exposed: frozenset[tuple[int, int]] = frozenset()
     device: DeviceState | None = None
+    met: Sequence[Sequence[Met]] = ()
 
 
 def together(states: Iterable[DeviceState | None]) -> DeviceState | None:
@@ -130,25 +133,36 @@ class CpuClock:
         self,
         now: Callable[[], int] = time.perf_counter_ns,
         sleep: Callable[[float], None] = time.sleep,
+        watching: Callable[[], AbstractContextManager[Watch]] = watching,
     ) -> None:
-        """Read time from `now`, in nanoseconds; pass it with `sleep`, in seconds."""
+        """Read time from `now`, in nanoseconds; pass it with `sleep`, in seconds.
+
+        `watching` makes what is read, beside the time, before and after each sample.
+        """
         self.now = now
         self.sleep = sleep
+        self._watching = watching
 
     def time(self, rounds: Sequence[Round]) -> Reading:
         """Run the samples one after the other; see `Clock`."""
-        with collector_off():
-            return Reading([[self._duration_ns(sample) for sample in turns] for turns in rounds])
+        with collector_off(), self._watching() as watch:
+            read = [[self._sampled(sample, watch) for sample in turns] for turns in rounds]
+        return Reading(
+            [[duration_ns for duration_ns, _ in turns] for turns in read],
+            met=[[met for _, met in turns] for turns in read],
+        )
 
-    def _duration_ns(self, sample: Sample) -> int:
+    def _sampled(self, sample: Sample, watch: Watch) -> tuple[int, Met]:
         now = self.now
         with blaming(sample.work):
             sample.make_ready()
             call = sample.work.call
+            before = watch()
             start = now()
             for _ in range(sample.calls):
                 call()
-            return now() - start
+            duration_ns = now() - start
+            return duration_ns, watch().since(before)
 
 
 @contextmanager

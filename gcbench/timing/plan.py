@@ -73,11 +73,22 @@ class Group:
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens in a replicate: groups in the order of their turns, the lightest last."""
+    """What happens in a replicate: groups in the order of their turns, the lightest last.
+
+    Precision is not asked of fewer than `min_replicates`; with fewer than `fewest` there is no
+    interval.
+    """
 
     arms: tuple[Arm, ...]
     groups: tuple[Group, ...]
     min_replicates: int
+    fewest: int
+
+    def suffices(self, replicates: int) -> bool:
+        """Whether so many replicates hold enough of every group for the intervals it asks for."""
+        return all(
+            sum(map(group.takes_part, range(replicates))) >= self.fewest for group in self.groups
+        )
 
 
 class GroupCost(NamedTuple):
@@ -130,8 +141,9 @@ def make_plan(
         )
         arms += [arm for arm, _ in own]
     relatives = sum(1 for case in costs if baselines[case] != case)
-    least = max(MIN_REPLICATES, fewest_replicates(relatives))
-    return Plan(tuple(arms), _share_out(groups, budget_ns, least), least)
+    fewest = fewest_replicates(relatives)
+    least = max(MIN_REPLICATES, fewest)
+    return Plan(tuple(arms), _share_out(groups, budget_ns, least, fewest), least, fewest)
 
 
 def cost_groups(costs_ns: Mapping[int, int]) -> list[list[int]]:
@@ -153,8 +165,13 @@ def _sample_ns(cost: Cost, calls: int, before: int) -> int:
     return (before + calls) * cost.call_ns + (before + 1) * cost.prepare_ns
 
 
-def _share_out(groups: list[GroupCost], budget_ns: int, least: int) -> tuple[Group, ...]:
-    """Give the heavy groups their share, then fill the time with replicates of the lightest."""
+def _share_out(
+    groups: list[GroupCost], budget_ns: int, least: int, fewest: int
+) -> tuple[Group, ...]:
+    """Give the heavy groups their share, then fill the time with replicates of the lightest.
+
+    A heavy group takes part at least so often that there is an interval, however long that is.
+    """
     light = groups[0]._replace(make_ns=groups[0].make_ns + round(PHASE_S / 2 * 1e9))
     heavy = groups[:0:-1]
     share_ns = HEAVY_SHARE * budget_ns / max(len(heavy), 1)
@@ -163,7 +180,7 @@ def _share_out(groups: list[GroupCost], budget_ns: int, least: int) -> tuple[Gro
     planned = []
     spent_ns = 0.0
     for group in heavy:
-        due = min(replicates, max(1, int(share_ns / _replicate_ns(group, 1))))
+        due = min(replicates, max(fewest, int(share_ns / _replicate_ns(group, 1))))
         planned.append(_group(group, _rounds_in(group, share_ns / due), due, replicates))
         spent_ns += due * _replicate_ns(group, planned[-1].rounds)
     # a heavy group need not use up its share

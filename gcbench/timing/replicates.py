@@ -24,6 +24,7 @@ from gcbench.timing.order import balanced_rounds
 from gcbench.timing.plan import PHASE_S, Cost, Group, Plan, make_plan
 from gcbench.timing.standing import Standing
 from gcbench.timing.usage import Usage, between, read_usage
+from gcbench.timing.watching import Met
 
 # A new work for a role and a case, with a module and buffers of its own at a new place in memory
 Make = Callable[[Role, int], Work]
@@ -34,6 +35,10 @@ WARM_UP_SHARE = 0.02
 # in the regime sustained a device is kept busy so long before anything is timed; the host is never
 # further ahead of it than so much
 HEAT_NS, AHEAD_NS = 5_000_000_000, 50_000_000
+# a sample waited for a core where its threads did for more than this share of it
+WAITED_SHARE = 0.05
+# a comparison whose replicates are too few for an interval may take so many times its time
+SOFT_FACTOR = 2
 # the intervals are looked at again when the replicates have grown by this share
 LOOK_SHARE = 0.05
 
@@ -43,8 +48,8 @@ class Progress:
     """How far a comparison is.
 
     `half_width` is that of the widest interval, as a logarithm, None while one is unknown; `doing`
-    says what comes before the first replicate; `standings` are those of its cases, where somebody
-    asked for them.
+    says what comes before the first replicate, `news` what is to stay: a case that failed;
+    `standings` are those of its cases, where somebody asked for them.
     """
 
     elapsed_s: float
@@ -52,6 +57,7 @@ class Progress:
     replicates: int = 0
     half_width: float | None = None
     doing: str | None = None
+    news: str | None = None
     standings: tuple[Standing, ...] = ()
 
 
@@ -74,8 +80,17 @@ class Taken:
 
     samples_ns: list[list[int]]
     exposed: list[int]
+    faults: list[int]
+    waited: list[int]
+    waiting_ns: list[int]
     discarded: int = 0
     device: DeviceState | None = None
+
+    @classmethod
+    def of(cls, arms: int) -> "Taken":
+        """Nothing yet, of so many arms."""
+        none = [0] * arms
+        return cls([[] for _ in range(arms)], none, list(none), list(none), list(none))
 
     def enter(self, orders: list[list[int]], reading: Reading) -> None:
         """Enter a reading of rounds in which the arms took their turns in these orders."""
@@ -83,18 +98,34 @@ class Taken:
             for turn, (arm, duration) in enumerate(zip(turns, durations, strict=True)):
                 self.samples_ns[arm].append(duration)
                 self.exposed[arm] += (number, turn) in reading.exposed
+        for turns, durations, mets in zip(orders, reading.durations_ns, reading.met, strict=False):
+            for arm, duration, met in zip(turns, durations, mets, strict=True):
+                self._meet(arm, duration, met)
         self.discarded += reading.discarded
         self.device = together((self.device, reading.device))
+
+    def _meet(self, arm: int, duration_ns: int, met: Met) -> None:
+        self.faults[arm] += met.faults
+        if met.waiting_ns is not None:
+            self.waiting_ns[arm] += met.waiting_ns
+            self.waited[arm] += met.waiting_ns > WAITED_SHARE * duration_ns
 
     def replicate(self, disturbance: Disturbance) -> Replicate:
         """Make the record."""
         return Replicate(
             tuple(map(tuple, self.samples_ns)),
             disturbance,
-            tuple(self.exposed) if any(self.exposed) else (),
+            _unless_none(self.exposed),
             self.device,
             self.discarded,
+            _unless_none(self.faults),
+            _unless_none(self.waited),
+            _unless_none(self.waiting_ns),
         )
+
+
+def _unless_none(counts: list[int]) -> tuple[int, ...]:
+    return tuple(counts) if any(counts) else ()
 
 
 def time_comparison(
@@ -110,6 +141,7 @@ def time_comparison(
 ) -> Timing:
     """Time the cases of a lineup side by side until the effort is spent.
 
+    The time may be exceeded, up to `SOFT_FACTOR` times, where there is no interval yet.
     In the regime `sustained` the device is kept busy for some seconds before, which are no part of
     the effort, and after each pause for as long as that was. `keep` gets what there is so far,
     whenever that is more. Returns every sample. Raises CaseError, which names the case, where one
@@ -141,7 +173,7 @@ def time_comparison(
         # never because an interval excludes 1: looking for that is how false verdicts are made
         if number >= plan.min_replicates and half_width <= math.log1p(effort.precision):
             return replace(timing, stopped_by="precision")
-        if elapsed_ns >= budget_ns:
+        if elapsed_ns >= (1 if plan.suffices(number) else SOFT_FACTOR) * budget_ns:
             return timing
 
 
@@ -220,7 +252,7 @@ def _replicate(
     order = [arm for group in due for arm in group.arms]
     rng.shuffle(order)
     works = {arm: _made(make, plan.arms[arm].role, plan.arms[arm].case) for arm in order}
-    taken = Taken([[] for _ in plan.arms], [0] * len(plan.arms))
+    taken = Taken.of(len(plan.arms))
     with _naming(works, lambda arm: plan.arms[arm].case):
         if busy:
             first = tuple(works[arm] for arm in due[0].arms)

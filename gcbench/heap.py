@@ -1,0 +1,63 @@
+"""How this process's C allocator treats freed memory: as it is by default, or steadily.
+
+By default glibc maps large buffers anew and gives freed memory back to the system, by thresholds
+that move with what was freed before. A call then pays for page faults or does not, depending on
+what ran earlier in the process. A steady heap keeps what it once had. See mallopt(3).
+"""
+
+import ctypes
+import resource
+import sys
+from contextlib import suppress
+
+from gcbench.spec import Heap
+
+# the parameters of glibc's mallopt; the values are ints, and -1 stands for the largest there is
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
+_PAD_BYTES = 64 * 2**20
+# larger than any threshold for mapping that glibc accepts, and what a probe may fault in once more
+_PROBE_BYTES, _PROBE_FAULTS = 40 * 2**20, 100
+
+_now: Heap = "default"
+
+
+def now() -> Heap:
+    """How the heap of this process is."""
+    return _now
+
+
+def settle(wanted: Heap) -> Heap:
+    """Make this process's heap as wanted, before anything large is made; returns how it is now.
+
+    Only glibc has a steady heap; elsewhere it stays `default`. What is steady once stays so.
+    """
+    global _now
+    if wanted == "steady" and _now == "default" and _made_steady():
+        _now = "steady"
+    return _now
+
+
+def _made_steady() -> bool:
+    """Ask glibc to keep freed memory, and see by the page faults whether it does."""
+    if not sys.platform.startswith("linux"):
+        return False
+    libc = ctypes.CDLL(None)
+    with suppress(AttributeError):  # another C library
+        libc.gnu_get_libc_version  # noqa: B018
+        asked = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_TOP_PAD, _PAD_BYTES))
+        if all(libc.mallopt(*each) for each in asked):
+            _fault_in(libc)
+            return _fault_in(libc) < _PROBE_FAULTS
+    return False
+
+
+def _fault_in(libc: ctypes.CDLL) -> int:
+    """Take a large buffer, write one byte in each page, give it back; returns the page faults."""
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    place = libc.malloc(_PROBE_BYTES)
+    if place:
+        ctypes.memset(place, 1, _PROBE_BYTES)
+        libc.free(place)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
