@@ -73,7 +73,7 @@ def test_a_pivot_has_the_rows_columns_and_value_that_were_asked_for(folder, caps
     assert code == 0
     cells = [line.split() for line in out.partition("\n\n")[0].splitlines()]
     assert cells[4] == ["size", "gc", "r16", "se", "r16", "nl"]
-    assert cells[6:] == [[size, "1", "2.0", "3.0"] for size in ("7x7", "14x14", "28x28")]
+    assert cells[6:] == [[size, "1", "2.00", "3.00"] for size in ("7x7", "14x14", "28x28")]
 
 
 @pytest.mark.parametrize(
