@@ -233,6 +233,7 @@ def free_bytes(device: str) -> int | None:
 
         unused = cuda.memory_reserved(device) - cuda.memory_allocated(device)
         return cuda.mem_get_info(device)[0] + unused
+    heap.give_back()
     readings = (_meminfo("MemAvailable"), _cgroup_free())
     return min((reading for reading in readings if reading is not None), default=None)
 

@@ -5,8 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from runs import manifest
 
-from gcbench import heap
+from gcbench import heap, store
 
 # the page faults of copies of 48 MB, more than glibc ever keeps by default, and what the heap says
 FAULTS = """
@@ -45,6 +46,36 @@ def test_the_default_heap_maps_a_large_buffer_anew_each_time():
     assert now == "default"
     # pages are 4 KiB, or larger where the system makes them so
     assert min(found) > 0
+
+
+HELD = """
+import sys
+from gcbench import environment, heap
+heap.settle("steady")
+import torch
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+before = resident()
+torch.ones(100_000_000)
+held = resident() - before
+environment.free_bytes("cpu")
+print(heap.now(), held > 3e8, resident() - before < 1e8)
+"""
+
+
+@glibc
+def test_what_a_steady_heap_holds_without_use_counts_as_free():
+    command = [sys.executable, "-c", HELD]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["steady", "True", "True"]
+
+
+def test_runs_of_two_heaps_do_not_compare():
+    steady, default = manifest(heap="steady"), manifest()
+    [mismatch] = store.mismatches(default, steady)
+    assert mismatch == "heap: default then, steady now"
 
 
 class Libc:

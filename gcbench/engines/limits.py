@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gcbench import environment
+from gcbench import environment, heap
 
 
 @contextmanager
@@ -49,6 +49,8 @@ def _allocator_limited(limit_bytes: int, device: str) -> Iterator[None]:
 
 @contextmanager
 def _data_limited(limit_bytes: int | None) -> Iterator[None]:
+    # what is held without use could be taken without a limit
+    heap.give_back()
     held = _data_bytes()
     if limit_bytes is None or held is None:
         yield
