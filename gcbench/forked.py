@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gcbench.errors import GcbenchError, told
+from gcbench.guarding import end_descendants, take_in_orphans
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,6 +65,7 @@ def forked(work: Callable[[], T], limit_s: float = LIMIT_S) -> T:
         raise ForkError("a copy of this process ended or took too long") from error
     finally:
         os.close(receiving)
+        end_descendants(child)
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
@@ -78,6 +80,8 @@ def _answer(work: Callable[[], Any], sending: int) -> None:
     try:
         # what the original holds is not to be let go of here: it may be another device's
         gc.freeze()
+        # what is begun here ends here, in whichever session
+        take_in_orphans()
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in range(3):
             os.dup2(nowhere, stream)
@@ -93,6 +97,7 @@ def _answer(work: Callable[[], Any], sending: int) -> None:
         answer = pickle.dumps((False, told(error)))
     with contextlib.suppress(OSError), os.fdopen(sending, "wb") as pipe:
         pipe.write(answer)
+    end_descendants()
     os._exit(0)
 
 

@@ -1,5 +1,6 @@
 """What a run holds: frozen records of what was seen. Nothing here is derived, rounded or scaled."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -152,6 +153,10 @@ class ComparisonRecord:
     machine: "Manifest | None" = None
     kind: str | None = None
     place: int = 0
+
+    def is_of(self, cases: Sequence[Case]) -> bool:
+        """Whether these are its cases, in their order."""
+        return [measurement.case for measurement in self.measurements] == list(cases)
 
     def flagged(self, flag: str) -> "ComparisonRecord":
         """The same with a flag on every case."""

@@ -32,6 +32,7 @@ def bench(
     baseline: options.Baseline = None,
     pair: options.Pair = None,
     counter: options.Counter = "auto",
+    allow_nondeterministic: options.AllowNondeterministic = False,
     csv: options.Csv = None,
     output: options.Output = None,
     format: options.Format = "table",
@@ -40,9 +41,11 @@ def bench(
     traceback: faults.Traceback = False,
 ) -> None:
     """Measure blocks side by side at one shape: a table, and a CSV."""
+    from gcbench import blocks as blocks_known
     from gcbench import groups, spec
-    from gcbench.cli.output import require_free, show, show_kernels, write_whole
+    from gcbench.cli.output import leave, require_free, require_somewhere
     from gcbench.formats import FORMATS
+    from gcbench.formats.text import shortened as cut
 
     axes = options.read_axes(
         batch=batch,
@@ -66,12 +69,13 @@ def bench(
     shortened = None if tf32 is None else spec.parse_choice("--tf32", tf32, spec.Switch)
     named = groups.expanded(blocks or spec.DEFAULT_BLOCKS)
     for text in named:
-        spec.parse_block(text)
+        blocks_known.require_known(text)
     shown = FORMATS[format]
     require_free(csv, output)
-    faults.say(f"comparing {', '.join(named)}; loading torch")
+    require_somewhere(csv, output)
+    faults.say(cut(f"comparing {', '.join(named)}; loading torch"))
 
-    from gcbench import engines, environment, store, tables
+    from gcbench import engines, environment, tables
     from gcbench.cli.progress import timing_bar
 
     # stdout is the result alone, whatever a block of the user's own prints
@@ -89,17 +93,9 @@ def bench(
             wait=not no_wait,
             tell=faults.say,
             profile=verbose,
+            allow_nondeterministic=allow_nondeterministic,
         )
     faults.warn(run.manifest.warnings)
     rows = list(tables.rows(run))
-    try:
-        if output:
-            store.save(run, output)
-        if csv:
-            write_whole(csv, FORMATS["csv"].load()(rows, run.manifest))
-    finally:
-        # a file that cannot be written, or a closed stdout, does not lose the other
-        show(rows, run.manifest, shown)
-        if verbose and shown.name == "table":
-            show_kernels(rows)
+    leave(run, rows, shown, csv, output, verbose)
     raise typer.Exit(faults.code_of(rows, strict))

@@ -21,6 +21,7 @@ TargetText = Annotated[
     str,
     typer.Argument(
         metavar="TARGET",
+        autocompletion=options.completed,
         help="A block (gc:ratio=8), a network (resnet50, timm/NAME) or a module of yours "
         "(my.module:MyBlock, my.module:make_model).",
         show_default=False,
@@ -85,7 +86,13 @@ def count(
     traceback: faults.Traceback = False,
 ) -> None:
     """Count parameters, MACs and activations of each part of a module. Times nothing."""
-    from gcbench.cli.output import print_in_colour, require_stdout, require_writable, write_whole
+    from gcbench.cli.output import (
+        print_in_colour,
+        print_lines,
+        require_stdout,
+        require_writable,
+        write_whole,
+    )
 
     spec.parse_block(target)
     sides = None if shape is None else read_shape(shape)
@@ -119,7 +126,7 @@ def count(
         return
     text = shown.load()(found, row, levels)
     if output is None:
-        sys.stdout.writelines(text)
+        print_lines(text)
     else:
         write_whole(output, text)
 

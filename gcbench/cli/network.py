@@ -45,7 +45,7 @@ def network(
 ) -> None:
     """Measure a network with blocks inside against the plain one."""
     from gcbench import groups, spec
-    from gcbench.cli.output import require_free, show, show_kernels, write_whole
+    from gcbench.cli.output import leave, require_free, require_somewhere
     from gcbench.formats import FORMATS
     from gcbench.records import NETWORK_EFFORT
 
@@ -75,9 +75,10 @@ def network(
     shortened = None if tf32 is None else spec.parse_choice("--tf32", tf32, spec.Switch)
     shown = FORMATS[format]
     require_free(csv, output)
+    require_somewhere(csv, output)
     faults.say(f"putting blocks into {net}; loading torch")
 
-    from gcbench import engines, environment, networks, store, tables
+    from gcbench import engines, environment, networks, tables
     from gcbench.cli.progress import timing_bar
 
     # stdout is the result alone, whatever a network of the user's own prints
@@ -104,14 +105,5 @@ def network(
             )
         faults.warn(run.manifest.warnings)
     rows = tables.network_first(tables.rows(run))
-    try:
-        if output:
-            store.save(run, output)
-        if csv:
-            write_whole(csv, FORMATS["csv"].load()(rows, run.manifest))
-    finally:
-        # a file that cannot be written, or a closed stdout, does not lose the other
-        show(rows, run.manifest, shown)
-        if verbose and shown.name == "table":
-            show_kernels(rows)
+    leave(run, rows, shown, csv, output, verbose)
     raise typer.Exit(faults.code_of(rows, strict))

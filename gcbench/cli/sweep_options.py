@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args
 
 from gcbench import spec, store
 from gcbench.cli.options import AXES, EFFORT, option, words
-from gcbench.errors import UsageError
+from gcbench.errors import UsageError, cause
 from gcbench.records import QUICK, RIGOROUS
 from gcbench.spelling import Given, from_toml, make
 from gcbench.sweep import EngineName, OnOom, Retriable, Stages, Sweep
@@ -323,7 +323,7 @@ def _text_of(file: Path) -> str:
             raise UsageError(f"--file {file} is no sweep: it is over {size_text(LARGEST_FILE)}")
         return text.decode("utf-8")
     except OSError as error:
-        raise UsageError(f"--file {file}: cannot read it: {error.strerror}") from error
+        raise UsageError(f"--file {file}: cannot read it: {cause(error)}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"--file {file} is no text: {error.reason}") from error
 

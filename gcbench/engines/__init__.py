@@ -112,13 +112,14 @@ def run(
     wait: bool = True,
     tell: Tell = lambda text: None,
     profile: bool = False,
+    allow_nondeterministic: bool = False,
 ) -> Run:
     """Measure comparisons, alone on the device of each among all gcbench runs of this machine.
 
     Devices take their turns one after the other. Where another gcbench measures there already,
     `tell` gets a sentence, and this waits for it unless `wait` says otherwise; then every row is
     flagged `not_alone`. To `profile` adds what calls launch on CUDA, looked at when all of a device
-    is timed.
+    is timed; `allow_nondeterministic` is that of `Job`.
     """
 
     def step(what: str) -> None:
@@ -132,7 +133,10 @@ def run(
                 # the machine as it is when nobody else measures
                 manifest = manifest or environment.manifest(_stamp(), seed)
                 ceilings = Ceilings(manifest, tell, step)
-                jobs = [Job(comparison, effort, seed, counter) for comparison in on_it]
+                jobs = [
+                    Job(each, effort, seed, counter, allow_nondeterministic=allow_nondeterministic)
+                    for each in on_it
+                ]
                 apart = effort.processes > 1 or _may_break(jobs[0].comparison)
                 engine: Engine = isolated if apart else Inline()
                 made = [

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from rich.cells import cell_len
 
-from gcbench.disturbance import FLAG_WORDS
+from gcbench.disturbance import FLAG_WORDS, OF_BLOCKS
 from gcbench.formats.cells import estimate, shown
 from gcbench.formats.order import Ordered
 from gcbench.formats.provenance import devices, floor_text, made_with
@@ -321,7 +321,10 @@ def _flags(rows: Sequence[Row], told_each: bool = True) -> Iterator[str]:
         # whose counts differ is told with the counts
         if not word.startswith("far_out") and word != "counters_disagree":
             parts = word.replace("graphs=", "graph breaks: compiled in parts, graphs=")
-            yield FLAG_WORDS.get(word, parts)
+            whose = [label(row) for row, own in words if own == word and word in OF_BLOCKS]
+            yield (
+                f"{', '.join(whose)}: {FLAG_WORDS[word]}" if whose else FLAG_WORDS.get(word, parts)
+            )
     far = [
         f"{full_label(row)} {word.partition('=')[2]} of {row['samples']}"
         for row, word in words

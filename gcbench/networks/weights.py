@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gcbench.errors import UsageError
+from gcbench.errors import UsageError, cause
 
 # where training scripts keep a network's weights among other things
 _NESTED = ("state_dict", "model")
@@ -58,7 +58,7 @@ def read(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore", UserWarning)
             found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise UsageError(f"--weights {path}: cannot read it: {error.strerror or error}") from error
+        raise UsageError(f"--weights {path}: cannot read it: {cause(error)}") from error
     except Exception as error:  # what is wrong with a file, torch tells in many ways
         raise UsageError(
             f"--weights {path} is no file of weights that can be loaded safely "

@@ -1,7 +1,13 @@
 """Whether a comparison that could be decoded can also be summarised."""
 
-from gcbench.records import ComparisonRecord, Measurement, Replicate, Timing
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 
+from gcbench.records import ComparisonRecord, Measurement, Peaks, Replicate, Timing
+from gcbench.spec import LARGEST
+
+# no number of a run is larger, whatever shapes are counted on paper
+MOST = 1e60
 # cells of a measurement that are numbers; what else there is, a metric of the user's own may say
 _NUMBERS = (
     *("params", "macs", "min_bytes", "call_macs", "call_conv_macs", "traffic_bytes", "inserted"),
@@ -21,13 +27,28 @@ def is_sound(record: ComparisonRecord) -> bool:
     cases = range(len(record.measurements))
     return (
         len(record.baselines) == len(cases)
-        and all(min(measurement.case.shape) > 0 for measurement in record.measurements)
+        and 0 <= record.precision < MOST
+        and all(map(_is_case, record.measurements))
         and all(map(_counts, record.measurements))
+        and all(map(_is_ceiling, record.peaks))
         and all(baseline in cases for baseline in record.baselines)
         and all(arm.case in cases and arm.calls > 0 for t in record.timings for arm in t.arms)
         and all(_has_copies(timing, record) for timing in record.timings)
         and all(_fits(replicate, t) for t in record.timings for replicate in t.replicates)
     )
+
+
+def _is_case(measurement: Measurement) -> bool:
+    case = measurement.case
+    others = (case.ratio or 1, case.threads or 1, case.copy, measurement.needed_bytes or 0)
+    return all(0 < side <= LARGEST for side in case.shape) and all(0 <= n < MOST for n in others)
+
+
+def _is_ceiling(peaks: Peaks) -> bool:
+    rates = (peaks.product_flops_per_s, peaks.convolution_flops_per_s, peaks.sustained_flops_per_s)
+    numbers = [*(rate for by_dtype in rates for rate in by_dtype.values()), peaks.launch_us]
+    numbers += [number for copy in peaks.copies for number in copy]
+    return all(0 <= number < MOST for number in numbers)
 
 
 def _counts(measurement: Measurement) -> bool:
@@ -39,6 +60,9 @@ def _counts(measurement: Measurement) -> bool:
     )
     return (
         all(not isinstance(number, str) and number >= 0 for number in numbers)
+        and all(
+            isinstance(cell, str) or cell is None or abs(cell) < MOST for cell in cells.values()
+        )
         and all(isinstance(word, str) for word in words)
         and (not cells.get("inserted") or bool(cells.get("inserted_at")))
     )
@@ -57,6 +81,10 @@ def _has_copies(timing: Timing, record: ComparisonRecord) -> bool:
 
 def _fits(replicate: Replicate, timing: Timing) -> bool:
     """Whether there are samples of every arm, as many for all that a group timed."""
+    if not all(0 <= number < 2**63 for number in _numbers(replicate.disturbance)):
+        return False
+    if not all(abs(number) < 2**63 for number in _numbers(replicate.device)):
+        return False
     rows = replicate.samples_ns
     if len(rows) != len(timing.arms) or len(replicate.exposed) not in (0, len(rows)):
         return False
@@ -64,3 +92,11 @@ def _fits(replicate: Replicate, timing: Timing) -> bool:
     return len(rounds) == len({group for group, _ in rounds}) and all(
         min(row) > 0 and max(row) < 2**63 for row in rows if row
     )
+
+
+def _numbers(record: object) -> Iterator[float]:
+    """The numbers of a flat record, if there is one."""
+    for field in fields(record) if is_dataclass(record) else ():
+        value = getattr(record, field.name)
+        if isinstance(value, int | float):
+            yield value
