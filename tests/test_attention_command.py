@@ -68,13 +68,15 @@ def test_each_block_is_a_row_with_its_verdict(own, capsys, tmp_path):
     code, out, err = analysed(f"{own}:small", *INSERT, *files, capsys=capsys)
     assert code == 0, err
     assert "being made" not in out
-    assert "untrained, unless its own code loads weights" in err
+    # nobody trained what was put in
+    assert "weights: untrained, drawn from seed 0" in out
+    assert "depends on the query" not in out
     for said in (
         "2 images of 32x32",
         "layer3.0.inserted.0",
         "nl dot_product, subsample=before",
         "dot_product has no softmax",
-        "of its attention depends on the query",
+        "untrained weights: nothing follows on attention",
         "snl in its place costs",
         "±: the standard deviation over images",
     ):

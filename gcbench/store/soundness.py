@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 
 from gcbench.records import ComparisonRecord, Measurement, Peaks, Replicate, Timing
-from gcbench.spec import LARGEST
 
 # no number of a run is larger, whatever shapes are counted on paper
 MOST = 1e60
@@ -27,7 +26,7 @@ def is_sound(record: ComparisonRecord) -> bool:
     cases = range(len(record.measurements))
     return (
         len(record.baselines) == len(cases)
-        and 0 <= record.precision < MOST
+        and _has_end(record.precision)
         and all(map(_is_case, record.measurements))
         and all(map(_counts, record.measurements))
         and all(map(_is_ceiling, record.peaks))
@@ -40,15 +39,19 @@ def is_sound(record: ComparisonRecord) -> bool:
 
 def _is_case(measurement: Measurement) -> bool:
     case = measurement.case
-    others = (case.ratio or 1, case.threads or 1, case.copy, measurement.needed_bytes or 0)
-    return all(0 < side <= LARGEST for side in case.shape) and all(0 <= n < MOST for n in others)
+    return min(case.shape) > 0 and _has_end(*case.shape, *_numbers(case), *_numbers(measurement))
 
 
 def _is_ceiling(peaks: Peaks) -> bool:
     rates = (peaks.product_flops_per_s, peaks.convolution_flops_per_s, peaks.sustained_flops_per_s)
-    numbers = [*(rate for by_dtype in rates for rate in by_dtype.values()), peaks.launch_us]
-    numbers += [number for copy in peaks.copies for number in copy]
-    return all(0 <= number < MOST for number in numbers)
+    copies = (number for copy in peaks.copies for number in copy)
+    return _has_end(
+        *copies, *_numbers(peaks), *(n for by_dtype in rates for n in by_dtype.values())
+    )
+
+
+def _has_end(*numbers: float) -> bool:
+    return all(abs(number) < MOST for number in numbers)
 
 
 def _counts(measurement: Measurement) -> bool:
@@ -81,9 +84,7 @@ def _has_copies(timing: Timing, record: ComparisonRecord) -> bool:
 
 def _fits(replicate: Replicate, timing: Timing) -> bool:
     """Whether there are samples of every arm, as many for all that a group timed."""
-    if not all(0 <= number < 2**63 for number in _numbers(replicate.disturbance)):
-        return False
-    if not all(abs(number) < 2**63 for number in _numbers(replicate.device)):
+    if not _has_end(*_numbers(replicate.disturbance), *_numbers(replicate.device)):
         return False
     rows = replicate.samples_ns
     if len(rows) != len(timing.arms) or len(replicate.exposed) not in (0, len(rows)):
