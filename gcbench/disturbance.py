@@ -60,7 +60,7 @@ FLAG_WORDS = {
     "constant_norm": "one hidden channel makes LayerNorm constant (constant_norm)",
     "counters_disagree": "other counters count other MACs (counters_disagree)",
     "sets_back": "its code changes the process that it shares with others, such as the number of "
-    "threads (sets_back): it was set back, and the CSV's reason says what it was",
+    "threads (sets_back)",
     "not_finite": "its output holds NaN or infinity (not_finite): is that meant, with these "
     "weights and this dtype?",
     "nondeterministic": "two calls on one input differ (nondeterministic), so its latency may too",

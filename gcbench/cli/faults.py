@@ -11,7 +11,6 @@ import typer
 
 from gcbench.cli.signals import INTERRUPTED as INTERRUPTED
 from gcbench.errors import GcbenchError, cause, is_limit, message_of, safely
-from gcbench.errors import told as told_of
 from gcbench.formats.text import printable, shortened
 from gcbench.offspring import limited
 
@@ -82,7 +81,8 @@ def _worded(error: Exception) -> tuple[int, str]:
     if isinstance(error, typer.TyperException):
         return USAGE, " ".join(error.format_message().split())
     if _is_of_torch(error):
-        return USAGE, f"torch cannot be loaded: {told_of(error)}{limited()} (install it anew)"
+        words = f"{type(error).__name__}: {' '.join(message_of(error).split())}"
+        return USAGE, f"torch cannot be loaded: {words}{limited() or ' (install it anew)'}"
     if isinstance(error, OSError) and is_limit(error):
         return USAGE, f"{cause(error)}{f': {error.filename}' if error.filename else ''}"
     if isinstance(error, MemoryError):

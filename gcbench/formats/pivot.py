@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gcbench.disturbance import BUSY
+from gcbench.disturbance import BUSY, FLAG_WORDS, OF_BLOCKS
 from gcbench.errors import UsageError
 from gcbench.formats.cells import shown
 from gcbench.formats.layout import Layout, failures
@@ -248,4 +248,14 @@ def _notes(rows: Sequence[Row], value: str) -> list[str]:
     judged = {row["verdict"] for row in rows} if value == "relative" else set()
     notes = [words for verdict, words in _MARK_WORDS.items() if verdict in judged]
     notes += [_BUSY_WORDS] if any(_is_busy(row, value) for row in rows) else []
-    return [*notes, *failures(rows)]
+    return [*notes, *failures(rows), *_own_flags(rows)]
+
+
+def _own_flags(rows: Sequence[Row]) -> Iterator[str]:
+    """What blocks' own code does that is unusual, of each block once."""
+    for flag in OF_BLOCKS:
+        flagged = [row for row in rows if flag in (row["flags"] or "").split()]
+        if flagged:
+            whose = ", ".join(dict.fromkeys(label(row) for row in flagged))
+            reason = flagged[0]["reason"]
+            yield f"{whose}: {FLAG_WORDS[flag]}{f': {reason}' if reason else ''}"
