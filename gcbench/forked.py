@@ -62,10 +62,10 @@ def forked(work: Callable[[], T], limit_s: float = LIMIT_S) -> T:
     try:
         done, result = pickle.loads(_read(receiving, time.monotonic() + limit_s))
     except (EOFError, pickle.UnpicklingError) as error:
+        end_descendants(child)
         raise ForkError("a copy of this process ended or took too long") from error
     finally:
         os.close(receiving)
-        end_descendants(child)
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)

@@ -105,6 +105,13 @@ class Sleeps(Plain):
         with open("slept", "a") as file:
             file.write(f"{slept.pid} ")
 
+class KillsGuard(Plain):
+    def forward(self, x):
+        if not x.is_meta:
+            os.kill(os.getppid(), 9)
+            time.sleep(600)
+        return x + 1
+
 class Prints(Plain):
     def forward(self, x):
         print("called " * 100)
@@ -308,6 +315,13 @@ def test_what_a_block_starts_without_a_mark_ends_with_its_worker(folder):
     started = (folder / "slept").read_text().split()
     assert started
     assert gone(started)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs PR_SET_PDEATHSIG")
+def test_a_block_that_ends_the_guard_of_its_worker_ends_itself_alone(folder):
+    record = measured(["gc", "hard_blocks:KillsGuard", "se"])
+    assert [m.status for m in record.measurements] == ["ok", "crashed", "ok"]
 
 
 # non-deterministic blocks
@@ -585,19 +599,32 @@ def test_a_name_that_is_wrong_is_answered_with_the_right_one(folder, capsys, nam
 
 
 def test_a_misspelt_name_is_answered_before_torch_is_loaded(folder):
-    for command in ("bench", "sweep"):
+    for command, name, meant in (
+        ("bench", "contextblok", "mmcv/ContextBlock"),
+        ("sweep", "contextblok", "mmcv/ContextBlock"),
+        ("count", "gcc", "gc"),
+        ("count", "resnet5", "resnet50"),
+    ):
         code = (
             "import sys\nfrom gcbench.cli.app import main\n"
-            f"try:\n    main([{command!r}, 'contextblok'])\n"
+            f"try:\n    main([{command!r}, {name!r}])\n"
             "except SystemExit:\n    assert not {'torch', 'timm', 'mmcv'} & set(sys.modules)\n"
         )
-        subprocess.run([sys.executable, "-c", code], check=True, stderr=subprocess.DEVNULL)
+        done = subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        )
+        assert f"did you mean '{meant}'?" in done.stderr
 
 
 def test_channels_go_in_by_name_where_a_constructor_takes_nothing_else(folder):
     from gcbench import blocks
 
     assert blocks.build("hard_blocks:Keyword", 16).layer.in_channels == 16
+
+
+def test_a_file_is_not_shipped_to_a_cluster(folder, capsys):
+    outcome = ran("sweep", "./hard_blocks.py:Plain", "--engine", "ray", capsys=capsys)
+    assert_refused(outcome, "'./hard_blocks.py:Plain' is a file: name it MODULE:CLASS")
 
 
 @pytest.mark.parametrize(
