@@ -72,6 +72,13 @@ def cause(error: OSError) -> str:
     return f"{error.strerror or error}{f' ({limit})' if limit else ''}"
 
 
+def no_room(error: OSError) -> str:
+    """Say why a process could not be started, as `cause` does of other things."""
+    if error.errno == errno.EAGAIN:
+        return f"{error.strerror} (the limit on processes, ulimit -u)"
+    return cause(error)
+
+
 def is_limit(error: OSError) -> str | None:
     """Name the limit for which the system refused something, where it is one."""
     return _LIMITS.get(error.errno or 0)

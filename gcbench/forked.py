@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gcbench.errors import GcbenchError, told
+from gcbench.errors import GcbenchError, no_room, told
 from gcbench.guarding import end_descendants, take_in_orphans
 
 if TYPE_CHECKING:
@@ -51,11 +51,7 @@ def forked(work: Callable[[], T], limit_s: float = LIMIT_S) -> T:
     """
     if not hasattr(os, "fork"):
         raise ForkError("this system cannot copy a process")
-    receiving, sending = os.pipe()
-    with warnings.catch_warnings():
-        # of threads whose locks nobody frees in the copy: it touches nothing that they hold
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
+    receiving, sending, child = _copied()
     if child == 0:
         _answer(work, sending)
     os.close(sending)
@@ -73,6 +69,18 @@ def forked(work: Callable[[], T], limit_s: float = LIMIT_S) -> T:
         raise ForkError(result)
     found: T = result
     return found
+
+
+def _copied() -> tuple[int, int, int]:
+    """Fork, with a pipe; returns its two ends and the copy's number, which is 0 in the copy."""
+    try:
+        receiving, sending = os.pipe()
+        with warnings.catch_warnings():
+            # of threads whose locks nobody frees in the copy: it touches nothing that they hold
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return receiving, sending, os.fork()
+    except OSError as error:
+        raise ForkError(f"this process cannot be copied: {no_room(error)}") from error
 
 
 def _answer(work: Callable[[], Any], sending: int) -> None:

@@ -23,7 +23,7 @@ import msgspec
 from gcbench.engines.attempts import ProcessTaintedError, Taint, Trying
 from gcbench.engines.jobs import Job, Listener, Request
 from gcbench.environment import oom_kills, torch_settings
-from gcbench.errors import GcbenchError, LimitError, UsageError, cause
+from gcbench.errors import GcbenchError, LimitError, UsageError, no_room
 from gcbench.offspring import MARK, end_marked
 from gcbench.records import ComparisonRecord, Status
 from gcbench.spec import Block
@@ -97,7 +97,7 @@ class Worker:
         try:
             self._start()
         except OSError as error:
-            raise LimitError(f"cannot start a process: {cause(error)}") from error
+            raise LimitError(f"cannot start a process: {no_room(error)}") from error
 
     def _start(self) -> None:
         lifeline, self._lifeline = os.pipe()

@@ -60,8 +60,8 @@ def main(settings: Sequence[Any], log_level: int = logging.NOTSET) -> None:
                     _run(request.job, send, tell)
                 elif request.block:
                     _look(request.block, send)
-        except BrokenPipeError:
-            # nobody listens any more
+        except OSError:
+            # nobody listens any more, or a block closed what it could
             os._exit(1)
 
 
