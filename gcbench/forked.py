@@ -103,9 +103,10 @@ def _answer(work: Callable[[], Any], sending: int) -> None:
         answer = pickle.dumps((True, work()))
     except BaseException as error:  # whatever it raised is the answer
         answer = pickle.dumps((False, told(error)))
+    # whoever has the answer ends this process at once
+    end_descendants()
     with contextlib.suppress(OSError), os.fdopen(sending, "wb") as pipe:
         pipe.write(answer)
-    end_descendants()
     os._exit(0)
 
 

@@ -112,7 +112,8 @@ class Belongings:
         for place, shared in _SHARED.items():
             now = vars(shared)
             for name, value in self._names[place].items():
-                if not (name.startswith("_") or _is_same(now.get(name), value)):
+                called = callable(value) and not name.startswith("_")
+                if called and not _is_same(now.get(name), value):
                     with suppress(Exception):
                         setattr(shared, name, value)
                     yield f"{place}.{name}"

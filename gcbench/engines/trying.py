@@ -263,9 +263,10 @@ def _require_block(work: Workload, case: Case, any_output: bool) -> tuple[str, .
     )
 
 
-def _finite_flags(output: Tensor) -> tuple[str, ...]:
+def _finite_flags(output: object) -> tuple[str, ...]:
     """Flag an output that holds what is no number: the time of such a call may be another."""
-    return () if bool(torch.isfinite(output).all()) else ("not_finite",)
+    whole = not isinstance(output, Tensor) or bool(torch.isfinite(output).all())
+    return () if whole else ("not_finite",)
 
 
 def _sampled(output: Tensor) -> Tensor:
