@@ -14,7 +14,7 @@ from pathlib import Path
 
 import typer
 
-from gcbench.cli.app import app
+from gcbench.cli.commands import app
 
 
 def bare_program() -> str:

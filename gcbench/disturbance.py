@@ -17,6 +17,9 @@ DRIFT = 0.10
 # flags under which threads waited for cores, so that latencies say little of what was timed
 BUSY = ("pressure", "low_cpu_share", "contended", "disturbed")
 
+# flags of what a block's own code does, which are told of the block
+OF_BLOCKS = ("sets_back", "not_finite", "nondeterministic")
+
 # flags as the CSV has them, in words, with what to do about them
 FLAG_WORDS = {
     "steal": f"the host took more than {percent_text(STEAL_SHARE)} of the time for others "
@@ -61,6 +64,11 @@ FLAG_WORDS = {
     "counters_disagree": "other counters count other MACs (counters_disagree)",
     "channels_last_places": "channels come last where blocks stand: each is called between two "
     "permutations, which its cost contains (channels_last_places)",
+    "sets_back": "its code changes the process that it shares with others, such as the number of "
+    "threads (sets_back)",
+    "not_finite": "its output holds NaN or infinity (not_finite): is that meant, with these "
+    "weights and this dtype?",
+    "nondeterministic": "two calls on one input differ (nondeterministic), so its latency may too",
     "value_dependent": "MACs hold for this input: the block branches on values (value_dependent)",
     "baseline_failed": "a baseline was not measured, so nothing is divided by it (baseline_failed)",
 }

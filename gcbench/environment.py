@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gcbench import heap
-from gcbench.errors import UsageError
+from gcbench.errors import UsageError, cause
 from gcbench.records import Cell, Gpu, Manifest
 from gcbench.spec import Switch
 
@@ -219,7 +219,7 @@ def lock_path(what: str) -> Path:
 
 def unlockable(path: Path, error: OSError) -> str:
     """Say that a lock cannot be had, and what that means."""
-    return f"cannot lock {path} ({error.strerror}): another gcbench might measure beside this one"
+    return f"cannot lock {path} ({cause(error)}): another gcbench might measure beside this one"
 
 
 def free_bytes(device: str) -> int | None:

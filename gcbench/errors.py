@@ -4,10 +4,25 @@ The library raises these and prints nothing; `gcbench.cli` turns each into one l
 the exit code that the kind carries.
 """
 
+import errno
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
+from typing import TypeVar
 
+T = TypeVar("T")
+
+# no more characters than these are quoted of what was given
+LONGEST_QUOTED = 200
+
+# what the system refuses for a limit that somebody may raise
+_LIMITS = {
+    errno.EMFILE: "the limit on open files, ulimit -n",
+    errno.ENFILE: "the machine's limit on open files",
+    errno.ENOMEM: "not enough memory, or the limit on it, ulimit -v",
+    errno.EFBIG: "the limit on the size of files, ulimit -f",
+}
 # whose lines tell a user nothing about code of their own
 _OURS = frozenset({"gcbench", "torch", "torchvision", "fvcore"}) | sys.stdlib_module_names
 
@@ -17,27 +32,66 @@ def told(error: BaseException) -> str:
 
     What gcbench found says so itself.
     """
-    if isinstance(error, GcbenchError):
-        return str(error)
+    if issubclass(type(error), GcbenchError):
+        return message_of(error)
     message = " ".join(message_of(error).split())[:300]
     # the parser's words end with the file and line that are said here in any case
-    if isinstance(error, SyntaxError):
-        message = error.msg
-    return (f"{type(error).__name__}: {message}" if message else type(error).__name__) + at(error)
+    if issubclass(type(error), SyntaxError):
+        message = safely(lambda: str(getattr(error, "msg", message)), message)
+    kind = safely(lambda: str(type(error).__name__), "an exception without a name")
+    return (f"{kind}: {message}" if message else kind) + at(error)
 
 
 def worded(error: BaseException) -> str:
     """Say what a block's own code raised; a ValueError is written for the person and says it."""
     message = message_of(error)
-    return f"{message}{at(error)}" if isinstance(error, ValueError) and message else told(error)
+    spoken = issubclass(type(error), ValueError) and message
+    return f"{message}{at(error)}" if spoken else told(error)
 
 
 def message_of(error: BaseException) -> str:
     """The message of what somebody else's code raised, as UTF-8 holds it; empty without one."""
+    return safely(lambda: str(error).encode("utf-8", "replace").decode(), "")
+
+
+def safely(read: Callable[[], T], otherwise: T) -> T:
+    """Read something of what somebody else's code raised, where even looking may raise anything."""
     try:
-        return str(error).encode("utf-8", "replace").decode()
-    except BaseException:  # even this may raise anything
-        return ""
+        return read()
+    except BaseException:
+        return otherwise
+
+
+def cause(error: OSError) -> str:
+    """Say what the system refused, and which limit that is.
+
+    >>> cause(OSError(24, "Too many open files"))
+    'Too many open files (the limit on open files, ulimit -n)'
+    """
+    limit = is_limit(error)
+    return f"{error.strerror or error}{f' ({limit})' if limit else ''}"
+
+
+def no_room(error: OSError) -> str:
+    """Say why a process could not be started, as `cause` does of other things."""
+    if error.errno == errno.EAGAIN:
+        return f"{error.strerror} (the limit on processes, ulimit -u)"
+    return cause(error)
+
+
+def is_limit(error: OSError) -> str | None:
+    """Name the limit for which the system refused something, where it is one."""
+    return _LIMITS.get(error.errno or 0)
+
+
+def quoted(text: object) -> str:
+    """Write what was given in quotes, no more of it than anybody reads.
+
+    >>> quoted("gc"), len(quoted(5000 * "9"))
+    ("'gc'", 200)
+    """
+    whole = repr(text)
+    return whole if len(whole) <= LONGEST_QUOTED else f"{whole[: LONGEST_QUOTED - 4]}...{whole[0]}"
 
 
 def at(error: BaseException) -> str:
@@ -46,11 +100,15 @@ def at(error: BaseException) -> str:
     That is the innermost line outside gcbench, torch and Python's own library, and outside every
     installed package too where there is such a line.
     """
+    return safely(lambda: _at(error), "")
+
+
+def _at(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         return _shown(error.filename, error.lineno)
     lines, step = [], error.__traceback__
     while step:
-        if _top(step.tb_frame.f_globals.get("__name__", "")) not in _OURS:
+        if _top(str(step.tb_frame.f_globals.get("__name__", ""))) not in _OURS:
             lines.append((step.tb_frame.f_code.co_filename, step.tb_lineno))
         step = step.tb_next
     written = [line for line in lines if "site-packages" not in line[0]] or lines
@@ -92,6 +150,12 @@ class UsageError(GcbenchError):
 
 class RunError(GcbenchError):
     """A stored run cannot be read or written; the message names the file."""
+
+    exit_code = 2
+
+
+class LimitError(GcbenchError):
+    """The system refuses what is needed to go on; the message names the limit."""
 
     exit_code = 2
 

@@ -17,7 +17,8 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gcbench.errors import GcbenchError, told
+from gcbench.errors import GcbenchError, no_room, told
+from gcbench.guarding import end_descendants, take_in_orphans
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,17 +51,14 @@ def forked(work: Callable[[], T], limit_s: float = LIMIT_S) -> T:
     """
     if not hasattr(os, "fork"):
         raise ForkError("this system cannot copy a process")
-    receiving, sending = os.pipe()
-    with warnings.catch_warnings():
-        # of threads whose locks nobody frees in the copy: it touches nothing that they hold
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
+    receiving, sending, child = _copied()
     if child == 0:
         _answer(work, sending)
     os.close(sending)
     try:
         done, result = pickle.loads(_read(receiving, time.monotonic() + limit_s))
     except (EOFError, pickle.UnpicklingError) as error:
+        end_descendants(child)
         raise ForkError("a copy of this process ended or took too long") from error
     finally:
         os.close(receiving)
@@ -73,11 +71,25 @@ def forked(work: Callable[[], T], limit_s: float = LIMIT_S) -> T:
     return found
 
 
+def _copied() -> tuple[int, int, int]:
+    """Fork, with a pipe; returns its two ends and the copy's number, which is 0 in the copy."""
+    try:
+        receiving, sending = os.pipe()
+        with warnings.catch_warnings():
+            # of threads whose locks nobody frees in the copy: it touches nothing that they hold
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return receiving, sending, os.fork()
+    except OSError as error:
+        raise ForkError(f"this process cannot be copied: {no_room(error)}") from error
+
+
 def _answer(work: Callable[[], Any], sending: int) -> None:
     """Do the work in the copy, send what it gave, and end the copy."""
     try:
         # what the original holds is not to be let go of here: it may be another device's
         gc.freeze()
+        # what is begun here ends here, in whichever session
+        take_in_orphans()
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in range(3):
             os.dup2(nowhere, stream)
@@ -91,6 +103,8 @@ def _answer(work: Callable[[], Any], sending: int) -> None:
         answer = pickle.dumps((True, work()))
     except BaseException as error:  # whatever it raised is the answer
         answer = pickle.dumps((False, told(error)))
+    # whoever has the answer ends this process at once
+    end_descendants()
     with contextlib.suppress(OSError), os.fdopen(sending, "wb") as pipe:
         pipe.write(answer)
     os._exit(0)

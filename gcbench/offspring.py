@@ -15,6 +15,14 @@ MARK = "GCBENCH_WORKER"
 ROUNDS = 5
 
 
+def limited() -> str:
+    """Say that memory is limited by `ulimit -v`, where it is: so libraries fail in odd ways."""
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return "" if most == resource.RLIM_INFINITY else f" (ulimit -v is {most // 2**10})"
+
+
 def end_marked(mark: str, variable: str = MARK) -> bool:
     """Kill every process that carries this mark in a variable, but for the one that asks.
 

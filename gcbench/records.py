@@ -1,5 +1,6 @@
 """What a run holds: frozen records of what was seen. Nothing here is derived, rounded or scaled."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -167,6 +168,10 @@ class ComparisonRecord:
         """The same, as the last that was measured when a person ended it."""
         *before, last = self.timings
         return replace(self, timings=(*before, replace(last, stopped_by="interrupt")))
+
+    def is_of(self, cases: Sequence[Case]) -> bool:
+        """Whether these are its cases, in their order."""
+        return [measurement.case for measurement in self.measurements] == list(cases)
 
     def flagged(self, flag: str) -> "ComparisonRecord":
         """The same with a flag on every case."""

@@ -5,15 +5,18 @@ importing what it lists.
 """
 
 import difflib
+import hashlib
 import importlib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-from gcbench.errors import UsageError, worded
+from gcbench.errors import UsageError, quoted, worded
 
 # more names than these are told only where none is near
 MOST_KNOWN = 30
@@ -69,7 +72,9 @@ class Registry(Generic[E_co]):
     def __getitem__(self, name: str) -> E_co:
         """Return the entry of this name. Raises UsageError with the nearest name and all names."""
         if name not in self._entries:
-            raise UsageError(f"unknown {self.kind} {name!r}: {suggestion(name, self._entries)}")
+            raise UsageError(
+                f"unknown {self.kind} {quoted(name)}: {suggestion(name, self._entries)}"
+            )
         return self._entries[name]
 
 
@@ -82,7 +87,7 @@ def imported(what: str, target: str) -> Any:
     module, _, attribute = target.partition(":")
     look_here()
     try:
-        found = importlib.import_module(module)
+        found = _of_file(Path(module)) if is_file(module) else importlib.import_module(module)
         factory = getattr(found, attribute, None)
     except KeyboardInterrupt:
         raise
@@ -95,6 +100,35 @@ def imported(what: str, target: str) -> Any:
             f"{suggestion(attribute, known)}"
         )
     return factory
+
+
+def is_file(module: str) -> bool:
+    """Tell whether a module is named by its file."""
+    return module.endswith(".py")
+
+
+def _of_file(path: Path) -> ModuleType:
+    """Import a file, once; its folder is looked through for what it imports, as for a script."""
+    path = path.expanduser().resolve()
+    # no name of a library's, whatever the file is called
+    name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def look_here() -> None:
@@ -124,5 +158,16 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known name that a mistyped word is most like, if any is."""
-    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
+    """The known name that a mistyped word is most like, if any is.
+
+    >>> nearest("GC", ["gc", "se"]), nearest("contextblok", ["gc", "mmcv/ContextBlock"])
+    ('gc', 'mmcv/ContextBlock')
+    """
+    names = list(known)
+    found = difflib.get_close_matches(word, names, n=1)
+    if found:
+        return found[0]
+    # in other letters, or without the library that it is of
+    plain = {name.rpartition("/")[2].lower(): name for name in reversed(names)}
+    found = difflib.get_close_matches(word.rpartition("/")[2].lower(), plain, n=1)
+    return plain[found[0]] if found else None

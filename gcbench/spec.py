@@ -10,10 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from gcbench.errors import UsageError
+from gcbench.errors import UsageError, quoted
 from gcbench.registry import suggestion
 
 Dtype = Literal["float32", "float16", "bfloat16", "float64"]
+# what others call them
+DTYPE_ALIASES = {
+    **dict.fromkeys(("fp32", "f32", "float"), "float32"),
+    **dict.fromkeys(("fp16", "f16", "half"), "float16"),
+    **dict.fromkeys(("bf16",), "bfloat16"),
+    **dict.fromkeys(("fp64", "f64", "double"), "float64"),
+}
 Layout = Literal["contiguous", "channels_last"]
 Mode = Literal["infer", "train", "backward"]
 Runtime = Literal["eager", "compile", "graph"]
@@ -58,6 +65,9 @@ ELEMENT_BYTES: dict[Dtype, int] = {"float32": 4, "float16": 2, "bfloat16": 2, "f
 LARGEST = 2**31 - 1
 # more than machines have, and fewer than libraries crash at
 MOST_THREADS = 1024
+
+# a name, or a file of Python
+_TARGET = re.compile(r"[\w./-]+|[\w./~+ -]+\.py")
 
 _WORDS: dict[str, Value] = {"true": True, "false": False, "none": None}
 
@@ -250,11 +260,12 @@ def axes_at(shape: Shape, named: Mapping[str, Any]) -> Axes:
     known = [
         field.name for field in fields(Axes) if field.name not in ("batch", "channels", "size")
     ]
+    read = dict(named)
     for name, value in named.items():
         if name not in known:
-            raise UsageError(f"unknown axis {name!r}: {suggestion(name, known)}")
+            raise UsageError(f"unknown axis {quoted(name)}: {suggestion(name, known)}")
         if name in CHOICES and (value is not None or name != "cache"):
-            parse_choice(name, str(value), CHOICES[name])
+            read[name] = parse_choice(name, str(value), CHOICES[name])
         elif name == "device" and value is not None:
             parse_device(name, str(value))
         elif name == "threads" and value is not None:
@@ -262,7 +273,7 @@ def axes_at(shape: Shape, named: Mapping[str, Any]) -> Axes:
         elif name == "ratio" and value is not None:
             parse_count(name, str(value))
     batch, channels, height, width = parse_shape("shape", shape)
-    return Axes(batch=batch, channels=channels, size=(height, width), **named)
+    return Axes(batch=batch, channels=channels, size=(height, width), **read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,7 +421,7 @@ def parse_block(text: str, what: str = "block") -> BlockSpec:
     """
 
     def refuse(why: str) -> UsageError:
-        return UsageError(f"{what} {text!r}: {why} (a {what} is TARGET[:key=value]...)")
+        return UsageError(f"{what} {quoted(text)}: {why} (a {what} is TARGET[:key=value]...)")
 
     try:
         text.encode()
@@ -419,15 +430,15 @@ def parse_block(text: str, what: str = "block") -> BlockSpec:
     parts = text.split(":")
     first = next((i for i, part in enumerate(parts) if "=" in part), len(parts))
     target = parts[:first]
-    if not 1 <= len(target) <= 2 or not all(re.fullmatch(r"[\w./-]+", part) for part in target):
+    if not 1 <= len(target) <= 2 or not all(_TARGET.fullmatch(part) for part in target):
         raise refuse(f"the target is a name such as {EXAMPLES[what]}")
     options: dict[str, Value] = {}
     for part in parts[first:]:
         key, equals, value = part.partition("=")
         if not equals:
-            raise refuse(f"{part!r} stands behind the options but is no key=value")
+            raise refuse(f"{quoted(part)} stands behind the options but is no key=value")
         if not key.isidentifier() or not value or re.search(r"[,@=\s]", value):
-            raise refuse(f"{part!r} is no key=value (a value has no comma, space, = or @)")
+            raise refuse(f"{quoted(part)} is no key=value (a value has no comma, space, = or @)")
         if key in options:
             raise refuse(f"option {key!r} is given twice")
         options[key] = parse_value(value)
@@ -496,7 +507,7 @@ def parse_device(option: str, text: str) -> str:
     """
     if re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", text.strip()):
         return text.strip()
-    raise UsageError(f"{option} takes cpu, cuda or cuda:INDEX, not {text!r}")
+    raise UsageError(f"{option} takes cpu, cuda or cuda:INDEX, not {quoted(text)}")
 
 
 def parse_devices(option: str, text: str) -> tuple[str, ...]:
@@ -508,7 +519,8 @@ def parse_devices(option: str, text: str) -> tuple[str, ...]:
     devices = tuple(dict.fromkeys(parse_device(option, each) for each in text.split(",")))
     if len({kind_of(device) for device in devices}) > 1:
         raise UsageError(
-            f"{option} takes devices of one kind, not {text!r}: run it for each kind, or a sweep"
+            f"{option} takes devices of one kind, not {quoted(text)}: "
+            "run it for each kind, or a sweep"
         )
     return devices
 
@@ -516,15 +528,18 @@ def parse_devices(option: str, text: str) -> tuple[str, ...]:
 def parse_choice(option: str, text: str, choices: Any) -> Any:
     """Read one of a Literal's values. Raises UsageError with the nearest and all of them.
 
-    >>> parse_choice("--mode", "infer", Mode)
-    'infer'
+    >>> parse_choice("--mode", "infer", Mode), parse_choice("--dtype", "bf16", Dtype)
+    ('infer', 'bfloat16')
     """
     known = get_args(choices)
-    if text.strip() in known:
-        return text.strip()
+    word = text.strip()
+    if choices is Dtype:
+        word = DTYPE_ALIASES.get(word.removeprefix("torch."), word)
+    if word in known:
+        return word
     if _is_list(text):
         raise _refused(option, text, f"one of {', '.join(known)}")
-    raise UsageError(f"{option} {text!r} is unknown: {suggestion(text, known)}")
+    raise UsageError(f"{option} {quoted(text)} is unknown: {suggestion(text, known)}")
 
 
 def _is_list(text: str) -> bool:
@@ -534,7 +549,7 @@ def _is_list(text: str) -> bool:
 def _refused(option: str, text: str, allowed: str) -> UsageError:
     if _is_list(text):
         return UsageError(
-            f"{option} takes one value in bench, not the list or range {text!r}: give {allowed}, "
-            "and run bench once for each (a grid of shapes is a sweep)"
+            f"{option} takes one value in bench, not the list or range {quoted(text)}: "
+            f"give {allowed}, and run bench once for each (a grid of shapes is a sweep)"
         )
-    return UsageError(f"{option} takes {allowed}, not {text!r}")
+    return UsageError(f"{option} takes {allowed}, not {quoted(text)}")

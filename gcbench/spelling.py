@@ -5,13 +5,14 @@
 
 import itertools
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from gcbench import spec
-from gcbench.errors import UsageError
+from gcbench.errors import UsageError, quoted
 from gcbench.registry import suggestion
 from gcbench.spec import Axes, CounterName, Shape
 from gcbench.sweep import EngineName, OnOom, Stages, Sweep, first_axes
@@ -50,7 +51,9 @@ def _many(read: Callable[[str, str], Sequence[V]]) -> Callable[[Sequence[Given]]
         for place, text in given:
             for item in text.split(","):
                 if not item.strip():
-                    raise UsageError(f"{place}: nothing stands between two commas of {text!r}")
+                    raise UsageError(
+                        f"{place}: nothing stands between two commas of {quoted(text)}"
+                    )
                 found |= dict.fromkeys(read(place, item.strip()))
                 _require_few(place, len(found), text)
         return tuple(found)
@@ -75,15 +78,21 @@ def parse_counts(place: str, item: str) -> Sequence[int]:
         return range(start, stop + 1, step)
     if factors := re.fullmatch(r"([0-9]+)\.\.([0-9]+)x([0-9]+)", item):
         start, stop = (spec.parse_count(place, end) for end in factors.groups()[:2])
-        factor = spec.parse_count(f"{place}, as the factor of {item!r},", factors[3], least=2)
+        factor = spec.parse_count(f"{place}, as the factor of {quoted(item)},", factors[3], least=2)
         _require_upwards(place, item, start, stop)
         powers = itertools.takewhile(
             lambda number: number <= stop, (start * factor**i for i in itertools.count())
         )
-        return list(powers)
+        found = list(powers)
+        if found[-1] != stop:
+            raise UsageError(
+                f"{place}: the range {quoted(item)} does not meet its end {stop}: end it at "
+                f"{found[-1]} or {found[-1] * factor}"
+            )
+        return found
     raise UsageError(
         f"{place} takes whole numbers as 14,28,56 or 14:56:14 (start:stop:step) or 7..56x2 "
-        f"(doubling up to 56), not {item!r}"
+        f"(doubling up to 56), not {quoted(item)}"
     )
 
 
@@ -97,7 +106,7 @@ def parse_sizes(place: str, item: str) -> Sequence[tuple[int, int]]:
         return [spec.parse_size(place, item)]
     if re.search(r"x", item) and ".." not in item:
         raise UsageError(
-            f"{place} takes sizes such as 56 (56x56) or 50x80 (height x width), not {item!r}"
+            f"{place} takes sizes such as 56 (56x56) or 50x80 (height x width), not {quoted(item)}"
         )
     return [(side, side) for side in parse_counts(place, item)]
 
@@ -110,7 +119,7 @@ def parse_shapes(place: str, item: str) -> Sequence[Shape]:
     """
     sides = item.split("x")
     if len(sides) != 4 or not all(re.fullmatch(r"[0-9]+", side) for side in sides):
-        raise UsageError(f"{place} takes a shape BxCxHxW such as 1x256x56x56, not {item!r}")
+        raise UsageError(f"{place} takes a shape BxCxHxW such as 1x256x56x56, not {quoted(item)}")
     batch, channels, height, width = (spec.parse_count(place, side) for side in sides)
     return [(batch, channels, height, width)]
 
@@ -155,7 +164,7 @@ def _pair(place: str, text: str) -> str:
 
 def _whether(place: str, text: str) -> bool:
     if text not in ("true", "false"):
-        raise UsageError(f"{place} takes true or false, not {text!r}")
+        raise UsageError(f"{place} takes true or false, not {quoted(text)}")
     return text == "true"
 
 
@@ -165,12 +174,14 @@ def _cpus(place: str, text: str) -> int:
 
 def _require_upwards(place: str, item: str, start: int, stop: int) -> None:
     if start > stop:
-        raise UsageError(f"{place}: the range {item!r} counts up, and {start} is above {stop}")
+        raise UsageError(
+            f"{place}: the range {quoted(item)} counts up, and {start} is above {stop}"
+        )
 
 
 def _require_few(place: str, number: int, text: str) -> None:
     if number > MOST_VALUES:
-        raise UsageError(f"{place}: {text!r} is {number:,} values, more than {MOST_VALUES:,}")
+        raise UsageError(f"{place}: {quoted(text)} is {number:,} values, more than {MOST_VALUES:,}")
 
 
 def _as_it_is(value: Any) -> Any:
@@ -224,6 +235,7 @@ KEYS: dict[str, Key] = {
     "baseline": Key(None, _one(_block)),
     "pair": Key(None, _one(_pair)),
     "static": Key(None, _one(_whether)),
+    "allow_nondeterministic": Key(None, _one(_whether)),
     "seed": Key(None, _one(lambda place, text: spec.parse_count(place, text, least=0))),
     "counter": Key(None, _one(_choice(CounterName))),
     "batch": _axis(parse_counts),
@@ -316,6 +328,8 @@ def from_toml(text: str, source: str) -> dict[str, tuple[Given, ...]]:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{source} is not TOML: {error}") from error
+    except ValueError as error:
+        raise UsageError(f"{source}: {_endless_in(text)}: that is no number with an end") from error
     named: dict[str, tuple[Given, ...]] = {}
     tables = [key.table for key in KEYS.values() if key.table]
     for name, value in document.items():
@@ -327,6 +341,16 @@ def from_toml(text: str, source: str) -> dict[str, tuple[Given, ...]]:
             for key, inner in value.items():
                 named |= _entry(name, key, inner, source, _names_in(name))
     return named
+
+
+def _endless_in(text: str) -> str:
+    """Name the key of the first number with more digits than Python reads, or its line."""
+    most = sys.get_int_max_str_digits()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if re.search(rf"[0-9_]{{{most},}}", line):
+            key, equals, _ = line.partition("=")
+            return key.strip() if equals else f"line {number}"
+    return "a number"
 
 
 def _entry(
@@ -360,7 +384,10 @@ def _text(path: str, value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int | float):
-        return str(value)
+        try:
+            return str(value)
+        except ValueError as error:  # in another base it has no limit when it is read
+            raise UsageError(f"{path}: that is no number with an end") from error
     raise UsageError(f"{path} takes text or a number, not {_shown(value)}")
 
 
@@ -370,7 +397,7 @@ def _shown(value: Any) -> str:
         if isinstance(value, dict)
         else "a list"
         if isinstance(value, list)
-        else repr(value)
+        else quoted(value)
     )
 
 

@@ -68,6 +68,7 @@ class Sweep:
     seed: int = 0
     counter: CounterName = "auto"
     static: bool = False
+    allow_nondeterministic: bool = False
     engine: EngineName = "process"
     timeout_s: float = 120.0
     memory_limit_bytes: int | None = None

@@ -3,7 +3,7 @@
 import math
 import re
 
-from gcbench.errors import UsageError
+from gcbench.errors import UsageError, quoted
 
 _COUNT_UNITS = (
     *((1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P")),
@@ -185,7 +185,9 @@ def parse_seconds(option: str, text: str) -> float:
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)?", text.strip())
     seconds = float(match[1]) * _SECONDS[match[2] or "s"] if match else 0.0
     if seconds <= 0:
-        raise UsageError(f"{option} takes a time above zero such as 10s, 500ms or 2m, not {text!r}")
+        raise UsageError(
+            f"{option} takes a time above zero such as 10s, 500ms or 2m, not {quoted(text)}"
+        )
     return seconds
 
 
@@ -214,7 +216,7 @@ def parse_size_bytes(option: str, text: str) -> int:
     match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([KMGT]?)(?:i?B)?", text.strip())
     size = math.floor(float(match[1]) * _BYTES[match[2]]) if match else 0
     if not 0 < size < 2**60:
-        raise UsageError(f"{option} takes a size such as 4GiB or 512M, not {text!r}")
+        raise UsageError(f"{option} takes a size such as 4GiB or 512M, not {quoted(text)}")
     return size
 
 
@@ -230,7 +232,7 @@ def parse_share(option: str, text: str) -> float:
     share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
     if not 0 < share < 1:
         raise UsageError(
-            f"{option} takes a share between 0 and 100 %, such as 2% or 0.02, not {text!r}"
+            f"{option} takes a share between 0 and 100 %, such as 2% or 0.02, not {quoted(text)}"
         )
     return share
 

@@ -6,10 +6,13 @@ first case is looked at, kinds included: text is not compared with numbers.
 
     condition   condition and condition | condition or condition | not condition | (condition)
                 value == != < <= > >= value, chained | value in (value, ...) | text in text
-    value       a column | a number | 'text' | value + - * / // % ** value | -value | (value)
+    value       a column | size | shape | N | a number | 'text'
+                value + - * / // % ** value | -value | (value)
 
 A value is missing where a column is (the ratio of a block that has none), where something is
-divided by zero, and where arithmetic meets a missing value; a comparison with it is false.
+divided by zero, and where arithmetic meets a missing value; a comparison with it is false. `size`
+is text (`'50x80'`), and beside numbers the side of a square map, missing where it is none; `shape`
+is text (`'1x64x50x80'`), `N` is height * width.
 """
 
 import ast
@@ -20,7 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gcbench.errors import UsageError
+from gcbench.errors import UsageError, quoted
 from gcbench.registry import suggestion
 from gcbench.spec import Case
 
@@ -47,11 +50,23 @@ COLUMNS: dict[str, type] = {
     "regime": str,
 }
 
-# words of options and tables that are no column, and how a condition says them
-_SPELT = {
-    "size": "a condition says height and width",
-    "shape": "a condition says batch, channels, height and width",
+# words of options and tables that are no column, and what a row has for them: beside a number the
+# size is the side of a square map, and missing where it is none
+_MADE: dict[str, tuple[Read, type]] = {
+    "size": (lambda row: f"{row['height']}x{row['width']}", str),
+    "shape": (lambda row: _shape(row), str),
+    "N": (lambda row: row["height"] * row["width"], int),
 }
+
+
+def _shape(row: Row) -> str:
+    return "x".join(str(row[side]) for side in ("batch", "channels", "height", "width"))
+
+
+def _side_of_square(row: Row) -> int | None:
+    height: int = row["height"]
+    return height if height == row["width"] else None
+
 
 LONGEST_TEXT, DEEPEST = 1000, 100
 # numbers past these have no use here, and would take memory and time without end
@@ -119,10 +134,10 @@ def parse_where(
         bare = re.sub(r"'[^']*'?|\"[^\"]*\"?", "", text)  # specs in quotes hold = themselves
         hint = " (equal is ==)" if re.search(r"(?<![<>=!:])=(?!=)", bare) else ""
         raise UsageError(
-            f"{option} {text!r} is no condition: not understood{place}{hint}"
+            f"{option} {quoted(text)} is no condition: not understood{place}{hint}"
         ) from error
     if _depth(tree) > DEEPEST:
-        raise UsageError(f"{option} {text!r} is nested too deep")
+        raise UsageError(f"{option} {quoted(text)} is nested too deep")
     return Where(text, _Reader(option, text.strip(), columns, unknown).condition(tree.body))
 
 
@@ -164,7 +179,12 @@ class _Reader:
         raise self._refused(node, "is no condition: compare it with something")
 
     def _comparison(self, node: ast.Compare) -> Read:
-        sides = [self.value(side) for side in (node.left, *node.comparators)]
+        nodes = [node.left, *node.comparators]
+        numeric = any(self._is_numeric(side) for side in nodes)
+        sides = [
+            (_side_of_square, int) if numeric and _is_size(side) else self.value(side)
+            for side in nodes
+        ]
         steps = []
         for i, comparison in enumerate(node.ops):
             compare = _COMPARISONS.get(type(comparison))
@@ -177,6 +197,12 @@ class _Reader:
             return all(_compared(compare, left(row), right(row)) for compare, left, right in steps)
 
         return holds
+
+    def _is_numeric(self, node: ast.expr) -> bool:
+        """Whether a size beside this is meant as a number."""
+        if isinstance(node, ast.Tuple | ast.List):
+            return bool(node.elts) and all(map(self._is_numeric, node.elts))
+        return not _is_size(node) and self.value(node)[1] is int
 
     def _require_comparable(
         self, node: ast.Compare, comparison: ast.cmpop, left: type, right: type
@@ -201,10 +227,11 @@ class _Reader:
             case ast.Constant(value=str() as word):
                 return (lambda row: word), str
             case ast.Name(id=name):
+                if name in _MADE and name not in self.columns:
+                    return _MADE[name]
                 if name not in self.columns:
-                    hint = f"{suggestion(name, self.columns)}; a text stands in quotes"
-                    known = _SPELT.get(name) or hint
-                    raise self._refused(node, f"{self.unknown}: {known}")
+                    hint = suggestion(name, (*self.columns, *_MADE))
+                    raise self._refused(node, f"{self.unknown}: {hint}; a text stands in quotes")
                 return (lambda row: row[name]), self.columns[name]
             case ast.Tuple(elts=elements) | ast.List(elts=elements):
                 return self._list(elements)
@@ -220,7 +247,7 @@ class _Reader:
         return (lambda row: [read(row) for read in reads]), tuple
 
     def _number(self, node: ast.expr) -> Read:
-        read, kind = self.value(node)
+        read, kind = (_side_of_square, int) if _is_size(node) else self.value(node)
         if kind is not int:
             raise self._refused(node, f"is {_KIND_WORDS[kind]}, which one cannot calculate with")
         return read
@@ -247,7 +274,11 @@ class _Reader:
 
     def _refused(self, node: ast.expr, why: str) -> UsageError:
         place = ast.get_source_segment(self.text, node) or self.text
-        return UsageError(f"{self.option}: {place!r} {why}")
+        return UsageError(f"{self.option}: {quoted(place)} {why}")
+
+
+def _is_size(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "size"
 
 
 def _compared(compare: Callable[[Any, Any], bool], left: Any, right: Any) -> bool:

@@ -3,6 +3,7 @@
 import json
 import pickle
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,10 @@ from test_network_command import assert_refused, ran, rows_of
 
 from gcbench import engines
 from gcbench.attention import analysis, running, verdict
-from gcbench.attention.images import Photo
+from gcbench.attention.asked import Asked
+from gcbench.attention.images import Photo, fitted, gather, normalised
+from gcbench.attention.queries import parse
+from gcbench.cli.progress import counting_bar
 from gcbench.errors import UsageError
 from gcbench.formats import attention as words
 from gcbench.networks import make, read_insertion
@@ -41,6 +45,36 @@ def numberless():
 
 def blind():
     return nn.Sequential(nn.Conv2d(3, 3, 1))
+
+def trained():
+    model = small()
+    steps = torch.linspace(0, 0.1, 10_000_000)
+    for parameter in model.parameters():
+        parameter.data = steps[: parameter.numel()].view_as(parameter).clone()
+    model.layer2.add_module("attending", Attending(128))
+    return model
+
+class Attending(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels))
+
+    def attention_map(self, x):
+        keys = x.flatten(2)
+        return (keys.transpose(1, 2) @ keys).softmax(-1)
+
+    def forward(self, x):
+        return x + (x.flatten(2) @ self.attention_map(x).transpose(1, 2)).view_as(x)
+
+class Wrong(Attending):
+    def attention_map(self, x):
+        return 2 * super().attention_map(x)
+
+def attending():
+    return nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), Attending(4))
+
+def wrong():
+    return nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), Wrong(4))
 """
 FAST = ["--size", "32", "--threads", "1", "--no-latency"]
 INSERT = ["--insert", "nl@+1", "--insert", "nl:similarity=dot_product:subsample=before@c3.last"]
@@ -68,13 +102,15 @@ def test_each_block_is_a_row_with_its_verdict(own, capsys, tmp_path):
     code, out, err = analysed(f"{own}:small", *INSERT, *files, capsys=capsys)
     assert code == 0, err
     assert "being made" not in out
-    assert "untrained, unless its own code loads weights" in err
+    # nobody trained what was put in
+    assert "weights: untrained, drawn from seed 0" in out
+    assert "attention depends on the query" not in out
     for said in (
         "2 images of 32x32",
         "layer3.0.inserted.0",
         "nl dot_product, subsample=before",
         "dot_product has no softmax",
-        "of its attention depends on the query",
+        "untrained weights: nothing follows on attention",
         "snl in its place costs",
         "±: the standard deviation over images",
     ):
@@ -146,6 +182,68 @@ def test_weights_are_of_the_plain_network_or_of_the_one_with_blocks(own, trained
     ).state_dict()
     for name, value in model.state_dict().items():
         assert torch.equal(loaded[name], value)
+
+
+def test_weights_that_a_network_loads_itself_are_not_called_untrained(own, capsys):
+    code, out, _ = analysed(f"{own}:trained", capsys=capsys)
+    assert code == 0
+    assert "weights: as the network makes them, seed 0" in out
+    assert "attention depends on the query" in out
+    assert "untrained" not in out
+
+
+def test_a_conclusion_is_drawn_of_weights_from_a_file(own, capsys):
+    model = running.prepare(f"{own}:small", [read_insertion("nl@+1")], 16, None, 5, (32, 32))
+    torch.save(model.state_dict(), "w.pth")
+    line = [f"{own}:small", "--insert", "nl@+1"]
+    code, out, _ = analysed(*line, "--weights", "w.pth", capsys=capsys)
+    assert code == 0
+    assert "of its attention depends on the query" in out
+    # those of the plain network say nothing of what was put in
+    torch.save(make(f"{own}:small", seed=5).state_dict(), "plain.pth")
+    code, out, _ = analysed(*line, "--weights", "plain.pth", capsys=capsys)
+    assert "attention depends on the query" not in out
+    assert "untrained weights" in out
+
+
+def test_a_picture_says_that_weights_are_untrained(own):
+    asked = Asked(
+        model=f"{own}:attending",
+        inserts=(),
+        block=None,
+        photos=gather([Path("pictures")]),
+        weights=None,
+        size=(32, 32),
+        axes=Axes(device="cpu", threads=1),
+        seed=0,
+        queries=parse("2"),
+    )
+    report = analysis.analyse(asked, engines.count_only, counting_bar)
+    [panel] = report.panels
+    assert panel.title == "1, untrained weights"
+
+
+def test_a_block_that_gives_its_map_is_measured_by_it(own, capsys):
+    code, _, err = analysed(f"{own}:attending", "--csv", "a.csv", capsys=capsys)
+    assert code == 0, err
+    [row] = rows_of(Path("a.csv"))
+    assert (row["kind"], row["detail"], row["status"]) == ("own", "Attending", "ok")
+    assert (row["queries"], row["keys"], row["heads"]) == ("64", "64", "1")
+    # the share from its definition, on the map itself
+    model = make(f"{own}:attending", seed=0).eval()
+    shares = []
+    for photo in gather([Path("pictures")]):
+        with torch.no_grad():
+            x = model[0](normalised(fitted(photo, (32, 32))))
+            rows = model[1].attention_map(x)[0].double()
+        shares.append(float(1 - rows.mean(0).square().sum() / rows.square().sum(1).mean()))
+    assert float(row["query_share"]) == pytest.approx(sum(shares) / 2, rel=1e-5)
+
+
+def test_a_map_whose_rows_are_no_shares_is_none(own, capsys):
+    code, out, _ = analysed(f"{own}:wrong", capsys=capsys)
+    assert code != 0
+    assert "attention_map is to return shares" in out
 
 
 def test_bad_input_is_one_line(own, capsys, tmp_path):

@@ -82,7 +82,7 @@ def test_a_condition_keeps_a_part(folder, capsys):
         (["-o", "results/new.jsonl"], ["--output results/new.jsonl: the suffix"]),
         (["-o", "link.svg"], ["the run and --output name the same file"]),
         (["--where", "hight > 7"], ["--where", "hight", "height"]),
-        (["--where", "size == 7"], ["--where: 'size' is no column: a condition says height and"]),
+        (["--where", "sise == 7"], ["--where: 'sise' is no column: did you mean 'size'?"]),
         (
             ["--chart", "memory", "--where", "height == 7 and block == 'gc'"],
             ["memory of 1 case (not measured),"],

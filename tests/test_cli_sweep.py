@@ -15,7 +15,7 @@ from test_isolated import MODULES, alive, gone
 from test_sweeps import asked, at
 
 from gcbench import store
-from gcbench.cli import sweeping
+from gcbench.cli import faults, sweeping
 from gcbench.cluster import connecting, sessions
 from gcbench.engines.sweeps import Extent
 from gcbench.errors import UsageError
@@ -225,7 +225,7 @@ def test_ray_is_wanted_only_where_something_is_due(folder, capsys, monkeypatch):
     assert_refused(ran("sweep", "--resume", "run", capsys=capsys), "Ray is wanted")
 
 
-def test_a_sweep_that_lost_its_last_node_names_the_run_to_go_on_with(folder, monkeypatch):
+def test_a_sweep_that_lost_its_last_node_names_the_run_to_go_on_with(folder, monkeypatch, capsys):
     def measure(*about, **more):
         raise sessions.NoLaneError("no node is left")
 
@@ -234,9 +234,18 @@ def test_a_sweep_that_lost_its_last_node_names_the_run_to_go_on_with(folder, mon
     place = at(asked(engine="ray"))
     ground = sweeping.Ground(place, sessions.Cluster(place, ()))
     how = sweeping.How((), False, True, False, None, None)
-    with store.create(run, manifest()) as kept, pytest.raises(sessions.NoLaneError) as raised:
+    with (
+        store.create(run, manifest()) as kept,
+        pytest.raises(sessions.NoLaneError) as raised,
+        sweeping.begun(run, how),
+    ):
         sweeping.measure_into(kept, ground, run, Extent(), how)
-    assert str(raised.value).endswith(f"go on with: gcbench sweep --resume {run}")
+    assert faults.told(raised.value) == sessions.NoLaneError.exit_code
+    [*_, last] = capsys.readouterr().err.splitlines()
+    assert last == (
+        "gcbench: no node is left: what was measured is kept; "
+        f"go on with: gcbench sweep --resume {run}"
+    )
 
 
 @pytest.mark.slow

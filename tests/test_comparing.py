@@ -180,7 +180,7 @@ def test_cases_are_paired_by_key_whatever_their_order():
         ("gc", False, True, "missing"),
         ("se", False, False, found.pairs[1].judgement.verdict),
         ("nl", False, False, found.pairs[2].judgement.verdict),
-        ("snl", True, False, "missing"),
+        ("snl", True, False, "new"),
     ]
 
 

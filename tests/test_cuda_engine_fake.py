@@ -433,7 +433,7 @@ def test_a_graph_is_recorded_when_it_is_made_and_not_behind_a_wait(monkeypatch):
 def test_the_kernels_of_a_call_are_named_below_a_table_where_that_is_asked_for(gpu, monkeypatch):
     from typer.testing import CliRunner
 
-    from gcbench.cli.app import app
+    from gcbench.cli.commands import app
 
     asked = ["bench", "gc", "-C", "16", "-s", "6", "-r", "4", "--device", "cuda", "--quick"]
     done = CliRunner().invoke(app, [*asked, "-v"])

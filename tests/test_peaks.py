@@ -83,8 +83,6 @@ def test_every_number_of_threads_has_ceilings_of_its_own(manifest, measured, cac
         ({"versions": {"torch": "99.0"}}, "torch was"),
         ({"usable_cores": 77}, "cores was"),
         ({"devices": {"cpu": "another one"}}, "device was"),
-        ({"flags": {"cuda_matmul_allow_tf32": True}}, "cuda_matmul_allow_tf32 was"),
-        ({"variables": {"OPENBLAS_CORETYPE": "Prescott"}}, "variables was"),
         ({"gpus": {"cpu": Gpu(driver="580.65.06")}}, "driver was None and is 580.65.06"),
     ],
 )
@@ -95,6 +93,21 @@ def test_stale_ceilings_are_told_and_measured_anew(manifest, measured, cache, ch
     assert len(measured) == 2
     assert words in said[0]
     assert "stale" in said[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"flags": {"cuda_matmul_allow_tf32": True}},
+        {"variables": {"OPENBLAS_CORETYPE": "Prescott"}},
+    ],
+)
+def test_settings_in_turn_have_ceilings_of_their_own(manifest, measured, cache, change):
+    other, said = replace(manifest, **change), []
+    for machine in (manifest, other, manifest, other):
+        of_cpu(machine, told=said.append)
+    assert (len(measured), said) == (2, [])
+    assert len(list(cache.iterdir())) == 2
 
 
 def test_one_session_looks_for_ceilings_once_however_busy_the_machine_is(

@@ -126,7 +126,7 @@ def test_a_missing_library_is_one_sentence_with_the_pip_command(library, monkeyp
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("tim/gca", "unknown library 'tim': did you mean 'timm'"),
+        ("tim/gca", "unknown block 'tim/gca': did you mean 'timm/gca'"),
         ("timm/gcaa", "timm has no block 'gcaa': did you mean 'gca'"),
         ("mmcv/Contextblock", "did you mean 'ContextBlock'"),
     ],

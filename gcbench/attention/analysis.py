@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from gcbench.attention.maps import Panel
 
+# the state of a network whose weights nobody trained, so that nothing follows from its maps
+UNTRAINED = "untrained"
 # pictures whose maps are drawn, and pictures that a row names
 DRAWN, NAMED = 3, 100
 
@@ -53,6 +55,7 @@ def analyse(asked: Asked, measure: verdict.Measure, bar: Bar) -> Report:
         if asked.block is not None:
             blocks = running.choose(model, blocks, asked.block)
         running.require_memory(model, text, asked.size, device)
+        untrained = running.is_untrained(model, text, bool(inserts), asked.weights, asked.seed)
         with bar("measuring", len(asked.photos)) as done:
             seen = running.measure(
                 model,
@@ -71,23 +74,25 @@ def analyse(asked: Asked, measure: verdict.Measure, bar: Bar) -> Report:
     prices = verdict.prices(seen, asked.axes, until)
     shared = {
         "network": " ".join([text, *(each.spec for each in inserts)]),
-        **_given(asked),
+        **_given(asked, untrained),
         **where(manifest, device),
     }
     return Report(
         rows.rows(seen, prices, shared),
         manifest,
-        _panels(seen, asked) if asked.queries else [],
+        _panels(seen, asked, untrained) if asked.queries else [],
         tuple(f"{each.found.path}: {each.maps_reason}" for each in seen if each.maps_reason),
         tuple(running.shared_in(model)),
         until.stopped,
     )
 
 
-def _given(asked: Asked) -> rows.Row:
+def _given(asked: Asked, untrained: bool) -> rows.Row:
     """The cells that say what went through the network."""
+    made = "untrained, drawn from" if untrained else "as the network makes them,"
     return {
-        "weights": f"as the network makes them, seed {asked.seed}"
+        "state": UNTRAINED if untrained else None,
+        "weights": f"{made} seed {asked.seed}"
         if asked.weights is None
         else printable(asked.weights.name),
         "image_names": _names(asked.photos),
@@ -115,9 +120,10 @@ def where(manifest: Manifest, device: str) -> rows.Row:
     }
 
 
-def _panels(seen: Sequence[running.Seen], asked: Asked) -> "list[Panel]":
+def _panels(seen: Sequence[running.Seen], asked: Asked, untrained: bool) -> "list[Panel]":
     photos = [(each.name, fitted(each, asked.size)) for each in asked.photos[:DRAWN]]
-    return [panel(each, photos, each.found.path) for each in seen if each.maps]
+    state = ", untrained weights" if untrained else ""
+    return [panel(each, photos, f"{each.found.path}{state}") for each in seen if each.maps]
 
 
 def panel(seen: running.Seen, photos: Sequence[tuple[str, "Image"]], title: str) -> "Panel":

@@ -16,7 +16,8 @@ class Call:
 
     `inputs` and `added` are (N, C): x_i and z_i - x_i. `rows` gives (heads, n, K) for the positions
     of n queries. `replay` takes these rows and positions and gives what the block adds there,
-    (n, C), so that rows computed anew can be held against what the block did. A grid is None where
+    (n, C), so that rows computed anew can be held against what the block did; None where the block
+    itself is asked for its rows. A grid is None where
     positions are no map of H x W. Where `added` was `subtracted` it lost the digits of x.
     """
 
@@ -25,7 +26,7 @@ class Call:
     keys: int
     heads: int
     rows: "Callable[[Tensor], Tensor]"
-    replay: "Callable[[Tensor, Tensor], Tensor]"
+    replay: "Callable[[Tensor, Tensor], Tensor] | None"
     query_grid: Grid | None
     key_grid: Grid | None
     subtracted: bool = True

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gcbench.errors import UsageError
+from gcbench.errors import UsageError, cause
 from gcbench.formats.text import printable
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _files(path: Path) -> Iterable[Path]:
         named = [each for each in sorted(path.iterdir()) if each.suffix.lower() in ends]
         found = [each for each in named if each.is_file()]
     except OSError as error:
-        raise UsageError(f"--images {path}: cannot read it: {error.strerror}") from error
+        raise UsageError(f"--images {path}: cannot read it: {cause(error)}") from error
     if not found:
         raise UsageError(
             f"--images {path}: there are no pictures in this folder (files such as .jpg or .png)"
@@ -137,7 +137,7 @@ def _opened(path: Path) -> Iterator["Image.Image"]:
             f"--images {path}: this is no picture ({', '.join(FORMATS)} are read)"
         ) from error
     except OSError as error:
-        why = error.strerror or "the picture is damaged"
+        why = cause(error) if error.errno else "the picture is damaged"
         raise UsageError(f"--images {path}: cannot read it: {why}") from error
     except (ValueError, SyntaxError, EOFError, MemoryError) as error:
         raise UsageError(f"--images {path}: the picture is damaged") from error

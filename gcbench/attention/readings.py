@@ -146,6 +146,8 @@ def _js(call: Call, seed: int, exact: int, pairs: int) -> tuple[Estimate, int]:
 
 def _not_replayed(call: Call) -> str | None:
     """Say where rows computed anew would not make the block add what it added."""
+    if call.replay is None:
+        return None
     at = torch.linspace(0, call.queries - 1, min(REPLAYED, call.queries)).round().long()
     there = call.added[at.to(call.added.device)].double()
     here = call.replay(call.rows(at), at).double()

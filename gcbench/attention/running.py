@@ -1,6 +1,6 @@
 """Pictures through a model, and what its attention blocks make of them, one picture at a time."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -89,7 +89,7 @@ def prepare(
     """
     model = networks.make(networks.resolve(text), seed)
     found = None if state is None else weights.read(state)
-    with_blocks = found is not None and any(".inserted." in name for name in found)
+    with_blocks = found is not None and _has_blocks(found)
     if state is not None and found is not None and not with_blocks:
         weights.put(model, found, state)
     for each in insertions:
@@ -99,6 +99,28 @@ def prepare(
     if any(tensor.is_meta for tensor in model.state_dict().values()):
         raise UsageError(f"network {text!r} is made on the meta device, where there are no weights")
     return model.eval()
+
+
+def is_untrained(
+    model: nn.Module, text: str, inserted: bool, state: Path | None, seed: int
+) -> bool:
+    """Whether nobody trained a network that was prepared from a seed, or what was put into it.
+
+    One that loads weights of its own has the same ones from every seed.
+    """
+    if inserted and (state is None or not _has_blocks(weights.read(state))):
+        return True
+    if state is not None:
+        return False
+    other = networks.make(text, seed + 1).state_dict()
+    return any(
+        name in other and not torch.equal(tensor, other[name])
+        for name, tensor in model.state_dict().items()
+    )
+
+
+def _has_blocks(state: Mapping[str, Tensor]) -> bool:
+    return any(".inserted." in name for name in state)
 
 
 def find(model: nn.Module) -> list[Found]:

@@ -15,16 +15,17 @@ import copy
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 
 from gcbench import peers
-from gcbench.errors import UsageError, at, at_code, told, worded
-from gcbench.registry import Entry, Registry, imported, suggestion
+from gcbench.errors import UsageError, at, at_code, quoted, told, worded
+from gcbench.registry import Entry, Registry, imported, is_file, nearest, suggestion
 from gcbench.spec import (
     ELEMENT_BYTES,
     Block,
@@ -44,6 +45,14 @@ if TYPE_CHECKING:
 Factory = Any
 
 CHANNEL_NAMES = ("channels", "in_channels", "num_channels", "dim", "in_dim", "planes", "inplanes")
+# the same, of an argument without a default
+REQUIRED_NAMES = ("channel", "in_channel", "in_planes", "in_chs", "in_chans", "num_features", "c")
+_EMPTY = inspect.Parameter.empty
+_POSITIONAL = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.VAR_POSITIONAL,
+)
 # how a constructor says that it is bound to one size of map: both sides apart, or as (H, W)
 SIDE_NAMES = ("height", "width")
 SIZE_NAMES = ("feat_size", "input_resolution")
@@ -349,14 +358,26 @@ def resolve(text: str) -> Block:
         return Block(name=text, spec=text, ratio=None, takes_ratio=False)
     spec = parse_block(text)
     factory = factory_of(spec)
-    parameters = options_of(factory)
+    try:
+        parameters = options_of(factory)
+    except UsageError as error:
+        raise UsageError(f"block {quoted(text)}: {error}") from error
     options = _checked(spec, factory, parameters)
+    missing = _missing(factory, parameters, options)
+    if missing:
+        added = "".join(f":{name}=VALUE" for name in missing)
+        raise UsageError(
+            f"block {quoted(text)} needs {' and '.join(missing)}: add it, as in {text}{added}"
+            f"{_made_at(factory)}"
+        )
     takes_ratio = _takes_ratio(factory, parameters, options)
     if "ratio" in options and type(options["ratio"]) is not int:
-        raise UsageError(f"block {text!r}: ratio takes a whole number, the divisor of the channels")
+        raise UsageError(
+            f"block {quoted(text)}: ratio takes a whole number, the divisor of the channels"
+        )
     if "ratio" in options and "ratio" in parameters and not takes_ratio:
         key, value = factory.without_ratio
-        raise UsageError(f"block {text!r}: with {key}={value_text(value)} there is no ratio")
+        raise UsageError(f"block {quoted(text)}: with {key}={value_text(value)} there is no ratio")
     ratio = options.pop("ratio", None)
     kept = {
         key: value
@@ -477,7 +498,7 @@ def _copied(name: str) -> "nn.Module":
     try:
         return copy.deepcopy(_GIVEN.get()[name])
     except Exception as error:  # the module may raise anything
-        raise UsageError(f"block {name!r} cannot be copied: {worded(error)}") from error
+        raise UsageError(f"block {quoted(name)} cannot be copied: {worded(error)}") from error
 
 
 def is_bound(text: str) -> bool:
@@ -519,13 +540,13 @@ def _construct(
         # arguments that do not fit are refused where the call is, which is here
         where = "" if at(error) else _made_at(factory)
         raise UsageError(
-            f"block {text!r} cannot be built at {channels} channels: "
+            f"block {quoted(text)} cannot be built at {channels} channels: "
             f"{worded(error)}{where}{remark(text)}"
         ) from error
     if not isinstance(module, nn.Module):
         where = _made_at(factory)
         raise UsageError(
-            f"block {text!r} makes {type(module).__name__}, not a torch.nn.Module{where}"
+            f"block {quoted(text)} makes {type(module).__name__}, not a torch.nn.Module{where}"
         )
     return module
 
@@ -535,23 +556,53 @@ def factory_of(spec: BlockSpec) -> Factory:
 
     Modules are looked for in the working directory too. Raises UsageError where there is none.
     """
+    require_known(str(spec))
     if "/" in spec.target and ":" not in spec.target:
         return peers.factory(spec.target)
     target = spec.target
     if ":" not in target and target not in BLOCKS:
-        target = _announced(target)
+        target = catalogue()[0][target].target
     if ":" in target:
         return imported(f"block {str(spec)!r}", target)
     listed: Factory = BLOCKS[target].load()
     return listed
 
 
-def _announced(name: str) -> str:
+def require_known(text: str) -> None:
+    """Make sure that a block spec's target has a name that is known, as far as that is told fast.
+
+    Nothing is imported for it. Raises UsageError with the nearest of all that there are.
+    """
+    target = parse_block(text).target
+    module, colon, _ = target.partition(":")
+    if text in _GIVEN.get() or target in BLOCKS:
+        return
+    if colon:
+        if is_file(module) and not Path(module).expanduser().is_file():
+            raise UsageError(f"block {quoted(text)}: there is no file {module}")
+        return
+    if is_file(target):
+        raise UsageError(f"block {quoted(text)}: name a class in that file, as in {target}:MyBlock")
     known, clashes = catalogue()
-    told = [clash for clash in clashes if clash.startswith(f"{name!r} ")]
-    if told and name not in known:
-        raise UsageError("; ".join(["block " + told[0], *told[1:]]))
-    return known[name].target
+    if "/" in target:
+        peers.require_known(target)
+    elif target not in known:
+        told = [clash for clash in clashes if clash.startswith(f"{target!r} ")]
+        if told:
+            raise UsageError("; ".join(["block " + told[0], *told[1:]]))
+        raise UsageError(f"unknown block {quoted(target)}: {_meant(target, known)}")
+
+
+def _meant(target: str, known: Iterable[BlockEntry]) -> str:
+    """Say what an unknown name may have meant, among all blocks that there are."""
+    module, dot, name = target.rpartition(".")
+    if dot and module and name.isidentifier():
+        return f"did you mean {module}:{name}? (a class of your own is MODULE:CLASS)"
+    others = [f"{library.name}/{name}" for library in peers.LIBRARIES for name in library.names]
+    ours = [entry.name for entry in known]
+    near = nearest(target, [*ours, *others])
+    hint = f"did you mean {near!r}? " if near else ""
+    return f"{hint}known: {', '.join(ours)}; gcbench blocks lists those of libraries"
 
 
 def remark(text: str) -> str:
@@ -567,6 +618,13 @@ def source_of(module: "nn.Module", text: str) -> str:
     """Say where the code that a block runs is a user's own, else the code that made it."""
     where = written_at(type(module).forward)
     return where if where or text in _GIVEN.get() else _made_at(factory_of(parse_block(text)))
+
+
+def made_at(text: str) -> str:
+    """Say where the code that makes a block begins; nothing where that is nobody's own."""
+    if text in _GIVEN.get():
+        return written_at(type(_GIVEN.get()[text]).__init__)
+    return _made_at(factory_of(parse_block(text)))
 
 
 def _made_at(factory: Factory) -> str:
@@ -597,15 +655,42 @@ def _parameters(factory: Factory) -> dict[str, inspect.Parameter]:
 
 
 def _channels_name(factory: Factory) -> str | None:
+    """The name under which a factory takes the channels; None where it is to be its first argument.
+
+    Raises UsageError where there is neither.
+    """
     parameters = _parameters(factory)
-    return next((name for name in CHANNEL_NAMES if name in parameters), None)
+    named = [name for name in CHANNEL_NAMES if name in parameters]
+    # these may mean something else where they have a default
+    named += [n for n in REQUIRED_NAMES if n in parameters and parameters[n].default is _EMPTY]
+    if named or any(p.kind in _POSITIONAL for p in parameters.values()):
+        return named[0] if named else None
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return CHANNEL_NAMES[0]
+    takes = f"only {', '.join(parameters)}, by name" if parameters else "no argument"
+    names = ", ".join((*CHANNEL_NAMES, *REQUIRED_NAMES))
+    raise UsageError(
+        f"it takes {takes}, and gcbench passes the channels as one of {names}{_made_at(factory)}"
+    )
 
 
 def options_of(factory: Factory) -> dict[str, inspect.Parameter]:
     """The options that a block spec may give, by name: every parameter but the channels."""
     parameters = _parameters(factory)
-    channels = _channels_name(factory) or next(iter(parameters), None)
+    channels = _channels_name(factory)
+    if channels is None:
+        channels = next(name for name, p in parameters.items() if p.kind in _POSITIONAL)
     return {name: p for name, p in parameters.items() if name != channels}
+
+
+def _missing(
+    factory: Factory, parameters: Mapping[str, inspect.Parameter], given: Mapping[str, Value]
+) -> list[str]:
+    """The arguments that a factory needs and that nobody gives it."""
+    ours = ("ratio", *_sized(factory, (1, 1)), *given)
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    needed = (n for n, p in parameters.items() if p.default is _EMPTY and p.kind in by_name)
+    return [name for name in needed if name not in ours]
 
 
 def options_at(text: str) -> dict[str, Any]:
@@ -637,7 +722,8 @@ def _checked(
     for name, value in spec.options:
         if name not in parameters and not open_ended:
             raise UsageError(
-                f"block {str(spec)!r}: unknown option {name!r}: {suggestion(name, parameters)}"
+                f"block {str(spec)!r}: unknown option {quoted(name)}: "
+                f"{suggestion(name, parameters)}"
             )
         kind = kinds.get(name)
         if kind and not (type(value) in (*get_args(kind), kind) or _is_number(kind, value)):

@@ -15,7 +15,15 @@ from gcbench.attention.asked import Asked
 from gcbench.attention.queries import Chooser, parse
 from gcbench.cli import faults, options
 from gcbench.cli import network_options as inside
-from gcbench.cli.output import require_apart, require_stdout, require_writable, write_whole
+from gcbench.cli.output import (
+    beside_files,
+    is_stdout,
+    print_lines,
+    require_apart,
+    require_writable,
+    write_and_say,
+    write_whole,
+)
 from gcbench.cli.progress import counting_bar, timing_bar
 from gcbench.errors import StoppedError, UsageError
 from gcbench.formats import ATTENTION_FORMATS
@@ -231,13 +239,7 @@ def _analysed(asked: Asked, no_latency: bool, no_wait: bool) -> "Report":
 
     # stdout is the result alone, whatever a network of the user's own prints
     with redirect_stdout(sys.stderr):
-        report = analyse(asked, *_doors(no_latency, no_wait))
-    if asked.weights is None:
-        faults.say(
-            f"no --weights: {asked.model} was measured as it is made from seed {asked.seed}: "
-            "untrained, unless its own code loads weights"
-        )
-    return report
+        return analyse(asked, *_doors(no_latency, no_wait))
 
 
 def _demonstrated(
@@ -276,8 +278,9 @@ def _leave(
         if output:
             _draw(report, output)
     finally:
-        require_stdout()
-        sys.stdout.writelines(shown.load()(report.rows, report.manifest, **detail))
+        if not (is_stdout(csv) or is_stdout(output)):
+            with beside_files(csv):
+                print_lines(shown.load()(report.rows, report.manifest, **detail))
 
 
 def _draw(report: "Report", output: Path) -> None:
@@ -286,8 +289,7 @@ def _draw(report: "Report", output: Path) -> None:
     for words in report.untold:
         faults.say(f"not drawn: {words}")
     if report.panels:
-        write_whole(output, maps.png(report.panels))
-        faults.say(f"wrote {output}")
+        write_and_say(output, maps.png(report.panels))
     else:
         faults.say(f"--output {output}: there are no maps to draw")
 

@@ -6,7 +6,6 @@ from contextlib import redirect_stdout
 import typer
 
 from gcbench.cli import faults, options
-from gcbench.errors import StoppedError
 
 
 def bench(
@@ -34,6 +33,7 @@ def bench(
     baseline: options.Baseline = None,
     pair: options.Pair = None,
     counter: options.Counter = "auto",
+    allow_nondeterministic: options.AllowNondeterministic = False,
     csv: options.Csv = None,
     output: options.Output = None,
     format: options.Format = "table",
@@ -43,9 +43,11 @@ def bench(
     traceback: faults.Traceback = False,
 ) -> None:
     """Measure blocks side by side at one shape: a table, and a CSV."""
+    from gcbench import blocks as blocks_known
     from gcbench import groups, spec
-    from gcbench.cli.output import require_free, show, show_samples, write_whole
+    from gcbench.cli.output import leave, require_free, require_somewhere
     from gcbench.formats import FORMATS
+    from gcbench.formats.text import shortened as cut
 
     axes = options.read_axes(
         batch=batch,
@@ -69,15 +71,16 @@ def bench(
     shortened = None if tf32 is None else spec.parse_choice("--tf32", tf32, spec.Switch)
     named = groups.expanded(blocks or spec.DEFAULT_BLOCKS)
     for text in named:
-        spec.parse_block(text)
+        blocks_known.require_known(text)
     allocator = options.read_heap(heap)
     shown = FORMATS[format]
     detail = options.read_detail(verbose, quiet)
     require_free(csv, output)
+    require_somewhere(csv, output)
     options.settle_heap(allocator)
-    faults.say(f"comparing {', '.join(named)}; loading torch")
+    faults.say(cut(f"comparing {', '.join(named)}; loading torch"))
 
-    from gcbench import engines, environment, store, tables
+    from gcbench import engines, environment, tables
     from gcbench.cli.live import live_table
 
     # stdout is the result alone, whatever a block of the user's own prints
@@ -102,19 +105,9 @@ def bench(
             rivals_only=True,
             partial=True,
             standings=live.moves,
+            allow_nondeterministic=allow_nondeterministic,
         )
     faults.warn(run.manifest.warnings)
     rows = list(tables.rows(run))
-    try:
-        if output:
-            store.save(run, output)
-        if csv:
-            write_whole(csv, FORMATS["csv"].load()(rows, run.manifest))
-    finally:
-        # a file that cannot be written, or a closed stdout, does not lose the other
-        show(rows, run.manifest, shown, None, **detail)
-        if verbose and shown.name == "table":
-            show_samples(tables.placed(run), run)
-    if run.interrupted:
-        raise StoppedError("interrupted: the table is of what was measured until then")
+    leave(run, rows, shown, csv, output, verbose, **detail)
     raise typer.Exit(faults.code_of(rows, strict))

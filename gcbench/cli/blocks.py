@@ -23,6 +23,7 @@ Blocks = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[BLOCK]...",
+        autocompletion=options.completed,
         help="A block to describe; with --shape the blocks and groups to count.",
         show_default=False,
     ),
@@ -191,13 +192,13 @@ def _keys(text: str, columns: Sequence[str]) -> list[str]:
 
 
 def _show(listing: "Listing", shown: Entry) -> None:
-    from gcbench.cli.output import print_in_colour, require_stdout
+    from gcbench.cli.output import print_in_colour, print_lines, require_stdout
 
     require_stdout()
     if shown.name == "table" and sys.stdout.isatty():
         print_in_colour([listing.layout])
         return
-    sys.stdout.writelines(shown.load()(listing))
+    print_lines(shown.load()(listing))
 
 
 def _verify() -> None:

@@ -75,7 +75,7 @@ def compare(
 ) -> None:
     """Compare two stored runs: what became slower or faster, and what cannot be told."""
     from gcbench import comparing, store
-    from gcbench.cli.output import require_apart, require_writable, write_whole
+    from gcbench.cli.output import require_apart, require_writable, write_and_say
     from gcbench.comparing.gates import parse_conditions
     from gcbench.errors import UsageError
     from gcbench.where import parse_where
@@ -95,8 +95,7 @@ def compare(
     if where is not None and not found.pairs and (first.outlines or second.outlines):
         raise UsageError(f"--where {where!r} leaves no case of either run")
     if output:
-        write_whole(output, shown.load()(found, **detail))
-        faults.say(f"wrote {output}")
+        write_and_say(output, shown.load()(found, **detail))
     else:
         _show(found, shown, **detail)
     raise typer.Exit(_code(found, conditions))
@@ -115,14 +114,14 @@ def _require_alike(a: Path, b: Path, differences: Sequence[str], allowed: bool) 
 
 def _show(found: "Compared", shown: "Entry", **detail: "Detail") -> None:
     """Print on stdout; the tables in colour on a terminal."""
-    from gcbench.cli.output import print_in_colour, require_stdout
+    from gcbench.cli.output import print_in_colour, print_lines, require_stdout
     from gcbench.formats.comparison import layouts
 
     require_stdout()
     if shown.name == "table" and sys.stdout.isatty():
         print_in_colour(layouts(found, **detail), **detail)
     else:
-        sys.stdout.writelines(shown.load()(found, **detail))
+        print_lines(shown.load()(found, **detail))
 
 
 def _code(found: "Compared", conditions: "list[Condition]") -> int:

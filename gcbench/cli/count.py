@@ -8,11 +8,14 @@ from typing import Annotated
 
 import typer
 
-from gcbench import spec
+from gcbench import blocks, spec
 from gcbench.anatomy import By
+from gcbench.blocks import BLOCKS
 from gcbench.cli import faults, options
 from gcbench.errors import UsageError
 from gcbench.formats import ANATOMY_FORMATS
+from gcbench.networks import NETWORKS
+from gcbench.registry import nearest
 
 # images, where a network is asked for
 IMAGES = (1, 3, 224, 224)
@@ -21,6 +24,7 @@ TargetText = Annotated[
     str,
     typer.Argument(
         metavar="TARGET",
+        autocompletion=options.completed,
         help="A block (gc:ratio=8), a network (resnet50, timm/NAME) or a module of yours "
         "(my.module:MyBlock, my.module:make_model).",
         show_default=False,
@@ -85,9 +89,15 @@ def count(
     traceback: faults.Traceback = False,
 ) -> None:
     """Count parameters, MACs and activations of each part of a module. Times nothing."""
-    from gcbench.cli.output import print_in_colour, require_stdout, require_writable, write_whole
+    from gcbench.cli.output import (
+        print_in_colour,
+        print_lines,
+        require_stdout,
+        require_writable,
+        write_whole,
+    )
 
-    spec.parse_block(target)
+    require_known(target)
     sides = None if shape is None else read_shape(shape)
     width = None if channels is None else spec.parse_count("--channels", channels)
     divisor = spec.parse_count("--ratio", ratio)
@@ -119,9 +129,24 @@ def count(
         return
     text = shown.load()(found, row, levels)
     if output is None:
-        sys.stdout.writelines(text)
+        print_lines(text)
     else:
         write_whole(output, text)
+
+
+def require_known(target: str) -> None:
+    """Make sure that a target is a block or a network, as far as that needs no torch.
+
+    Raises UsageError with the nearest name.
+    """
+    name = spec.parse_block(target).target
+    if name in NETWORKS:
+        return
+    near = nearest(name, (entry.name for entry in NETWORKS))
+    if near and not nearest(name, (entry.name for entry in BLOCKS)) and not set(":/") & set(name):
+        raise UsageError(f"unknown block or network {name!r}: did you mean {near!r}?")
+    if not ("/" in name and name.startswith("timm/")):
+        blocks.require_known(target)
 
 
 def read_images(sides: Sequence[int]) -> spec.Shape:

@@ -1,24 +1,24 @@
 """How what went wrong reaches the person: one line on stderr, and an exit code."""
 
 import logging
-import signal
 import sys
 import traceback
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gcbench.errors import GcbenchError
-from gcbench.formats.text import printable
+from gcbench.cli.signals import INTERRUPTED as INTERRUPTED
+from gcbench.errors import GcbenchError, cause, is_limit, message_of, safely
+from gcbench.formats.text import printable, shortened
+from gcbench.offspring import limited
 
 if TYPE_CHECKING:
     from gcbench.records import Status
 
 FAIL_ON, USAGE, SOME_FAILED, NOTHING_MEASURED, UNTRUSTED = 1, 2, 3, 4, 5
-INTERNAL, INTERRUPTED = 70, 130
+INTERNAL = 70
 
 EXIT_CODES = (
     "Exit codes: 0 done · 1 a --fail-on condition is met (compare) · "
@@ -63,17 +63,47 @@ def warn(warnings: Iterable[str]) -> None:
 
 
 def told(error: Exception) -> int:
-    """Tell an error in one line, its traceback first where asked for; return the exit code."""
+    """Tell an error in one line, its traceback first where asked for; return the exit code.
+
+    Notes that were added to it stand behind it: what was kept, and how to go on.
+    """
     if _traceback.get():
-        traceback.print_exception(error)
+        safely(lambda: traceback.print_exception(error), None)
+    code, words = _worded(error)
+    notes: list[str] = getattr(error, "__notes__", [])
+    say(": ".join([shortened(words), *notes]))
+    return code
+
+
+def _worded(error: Exception) -> tuple[int, str]:
     if isinstance(error, GcbenchError):
-        say(str(error))
-        return error.exit_code
+        return error.exit_code, str(error)
     if isinstance(error, typer.TyperException):
-        say(" ".join(error.format_message().split()))
-        return USAGE
-    say(f"internal error, {type(error).__name__}: {error} (--traceback shows where)")
-    return INTERNAL
+        return USAGE, " ".join(error.format_message().split())
+    if _is_of_torch(error):
+        words = f"{type(error).__name__}: {' '.join(message_of(error).split())}"
+        return USAGE, f"torch cannot be loaded: {words}{limited() or ' (install it anew)'}"
+    if isinstance(error, OSError) and is_limit(error):
+        return USAGE, f"{cause(error)}{f': {error.filename}' if error.filename else ''}"
+    if isinstance(error, MemoryError):
+        return USAGE, f"there is not enough memory{limited()}"
+    words = f"{type(error).__name__}: {message_of(error)}"
+    return INTERNAL, f"internal error, {words}{limited()} (--traceback shows where)"
+
+
+def _is_of_torch(error: Exception) -> bool:
+    """Whether torch itself could not be imported, or is not what it should be."""
+    torch = sys.modules.get("torch")
+    if isinstance(error, AttributeError) and torch is not None and error.obj is torch:
+        return True
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "torch":
+        return True
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(
+        frame.f_code.co_name == "<module>"
+        and str(frame.f_globals.get("__name__")).partition(".")[0] == "torch"
+        for frame in frames
+    )
 
 
 def code_of_statuses(counts: "Mapping[Status, int]") -> int:
@@ -81,23 +111,6 @@ def code_of_statuses(counts: "Mapping[Status, int]") -> int:
     if not counts.get("ok"):
         return NOTHING_MEASURED
     return 0 if set(counts) == {"ok"} else SOME_FAILED
-
-
-@contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end things as Ctrl-C does, so that what was measured is kept."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _is_untrusted(row: "Mapping[Any, Any]") -> bool:

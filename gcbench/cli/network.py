@@ -7,7 +7,6 @@ import typer
 
 from gcbench.cli import faults, options
 from gcbench.cli import network_options as inside
-from gcbench.errors import StoppedError
 
 
 def network(
@@ -50,7 +49,7 @@ def network(
 ) -> None:
     """Measure a network with blocks inside against the plain one."""
     from gcbench import spec
-    from gcbench.cli.output import require_free, show, show_samples, show_within, write_whole
+    from gcbench.cli.output import leave, require_free, require_somewhere
     from gcbench.formats import FORMATS
     from gcbench.records import NETWORK_EFFORT
 
@@ -83,10 +82,11 @@ def network(
     shown = FORMATS[format]
     detail = options.read_detail(verbose, quiet)
     require_free(csv, output)
+    require_somewhere(csv, output)
     options.settle_heap(allocator)
     faults.say(f"putting blocks into {net}; loading torch")
 
-    from gcbench import engines, environment, networks, store, tables
+    from gcbench import engines, environment, networks, tables
     from gcbench.cli.live import live_table
 
     # stdout is the result alone, whatever a network of the user's own prints
@@ -120,18 +120,5 @@ def network(
             )
         faults.warn(run.manifest.warnings)
     rows = tables.network_first(tables.rows(run))
-    try:
-        if output:
-            store.save(run, output)
-        if csv:
-            write_whole(csv, FORMATS["csv"].load()(rows, run.manifest))
-    finally:
-        # a file that cannot be written, or a closed stdout, does not lose the other
-        show(rows, run.manifest, shown, None, **detail)
-        if share is not None:
-            show_within(rows, share)
-        if verbose and shown.name == "table":
-            show_samples(tables.placed(run), run)
-    if run.interrupted:
-        raise StoppedError("interrupted: the table is of what was measured until then")
+    leave(run, rows, shown, csv, output, verbose, share, **detail)
     raise typer.Exit(faults.code_of(rows, strict))

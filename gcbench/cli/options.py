@@ -39,10 +39,23 @@ def _axis(*names: str, help: str, metavar: str) -> Any:
     return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=AXES)
 
 
+def completed(incomplete: str) -> list[tuple[str, str]]:
+    """Complete the name of a block or a group, for a shell; each with what it is."""
+    from gcbench import groups
+    from gcbench.blocks import catalogue
+    from gcbench.peers import LIBRARIES
+
+    known = [(entry.name, entry.summary) for entry in catalogue()[0]]
+    known += [(f"{each.name}/{name}", each.summary) for each in LIBRARIES for name in each.names]
+    known += [(f"{groups.MARK}{name}", "a group") for name in groups.known()]
+    return [(name, words) for name, words in known if name.startswith(incomplete)]
+
+
 Blocks = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="BLOCK",
+        autocompletion=completed,
         help="Block specs, TARGET[:key=value]..., such as gc:ratio=8 or my.module:MyBlock:width=3. "
         f"Default: {' '.join(spec.DEFAULT_BLOCKS)}.",
         show_default=False,
@@ -192,7 +205,7 @@ Rows = Annotated[
     str | None,
     option(
         "--rows",
-        help="What a line of the pivot shares: columns of the CSV, size (HxW) or shape. "
+        help="What a line of the pivot shares: columns of the CSV, size (HxW), shape or N (H*W). "
         "Default: whatever varies beside --columns.",
         metavar="NAME[,NAME]",
         panel=PIVOT,
@@ -202,7 +215,7 @@ Columns = Annotated[
     str | None,
     option(
         "--columns",
-        help="What a column of the pivot shares. Default: block, with its ratio.",
+        help="What a column of the pivot shares. Default: block, with its ratio; or what varies.",
         metavar="NAME",
         panel=PIVOT,
     ),
@@ -252,6 +265,13 @@ Format = Annotated[
         help="What stdout carries.",
         metavar="|".join(entry.name for entry in FORMATS),
         rich_help_panel=OUTPUT,
+    ),
+]
+AllowNondeterministic = Annotated[
+    bool,
+    option(
+        "--allow-nondeterministic",
+        help="Time blocks whose calls differ on one input, and flag them.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]

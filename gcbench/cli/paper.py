@@ -71,7 +71,7 @@ def paper(
 ) -> None:
     """Show the GCNet paper's tables, every printed cell beside what is derived now."""
     from gcbench import spec
-    from gcbench.cli.output import require_free, write_whole
+    from gcbench.cli.output import beside_files, is_stdout, print_lines, require_free, write_whole
     from gcbench.paper import frame, table_of
     from gcbench.records import NETWORK_EFFORT
 
@@ -105,5 +105,7 @@ def paper(
     found = frame(wanted, timed)
     if csv:
         write_whole(csv, PAPER_FORMATS["csv"].load()(found))
-    print(shown.load()(found, **detail), end="")
+    if not is_stdout(csv):
+        with beside_files(csv):
+            print_lines(shown.load()(found, **detail))
     raise typer.Exit(faults.code_of(found.to_dict("records"), strict=False) if latency else 0)

@@ -38,7 +38,7 @@ def plot(
 ) -> None:
     """Draw a stored run: svg, png, pdf, or a page that needs no network."""
     from gcbench import tables
-    from gcbench.cli.output import require_apart, require_writable, write_whole
+    from gcbench.cli.output import require_apart, require_writable, write_and_say
     from gcbench.errors import UsageError
     from gcbench.plots.drawing import draw, drawn_of, fitting
     from gcbench.plots.saving import picture, require_installed, require_suffix
@@ -64,5 +64,4 @@ def plot(
     path = output or run.with_name(f"{run.stem}-{name}.svg")
     require_writable("--output", path)
     spec = draw(name, drawn)
-    write_whole(path, picture(spec, require_suffix("--output", path)))
-    faults.say(f"wrote {path}")
+    write_and_say(path, picture(spec, require_suffix("--output", path)))

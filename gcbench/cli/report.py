@@ -30,7 +30,14 @@ def report(
 ) -> None:
     """Show a stored run: every case, or one value of each in rows and columns."""
     from gcbench import tables
-    from gcbench.cli.output import require_apart, require_writable, show, show_samples, write_whole
+    from gcbench.cli.output import (
+        is_stdout,
+        require_apart,
+        require_writable,
+        show,
+        show_samples,
+        write_and_say,
+    )
     from gcbench.findings import Watch
     from gcbench.formats import FORMATS, PIVOTS
     from gcbench.formats.order import ordered, parse_sort
@@ -41,7 +48,7 @@ def report(
     shown = (PIVOTS if pivoted else FORMATS)[format]
     detail = options.read_detail(verbose, quiet)
     down = [parse_name("--rows", name.strip()) for name in rows.split(",")] if rows else []
-    across = parse_name("--columns", columns or "block")
+    across = None if columns is None else parse_name("--columns", columns)
     told = None if value is None else parse_name("--value", value)
     keys = None if sort is None else parse_sort("--sort", sort)
     kept = None if where is None else parse_where("--where", where, tables.KINDS, "is no column")
@@ -56,9 +63,8 @@ def report(
     if csv:
         all_rows = (row for row, _ in _kept(stored, kept))
         asked = ordered(all_rows, keys) if keys else all_rows
-        write_whole(csv, FORMATS["csv"].load()(asked, stored.manifest))
-        faults.say(f"wrote {csv}")
-        if not (pivoted or output or format != "table"):
+        write_and_say(csv, FORMATS["csv"].load()(asked, stored.manifest))
+        if not (pivoted or output or format != "table") or (is_stdout(csv) and not output):
             # who asked for a file of a large run has no use for its tables
             return
     watch = Watch(stored)
@@ -66,8 +72,7 @@ def report(
     what = ordered(made, keys) if keys else made
     laid = pivot(what, down, across, told) if pivoted else what
     if output:
-        write_whole(output, shown.load()(laid, stored.manifest, watch, **detail))
-        faults.say(f"wrote {output}")
+        write_and_say(output, shown.load()(laid, stored.manifest, watch, **detail))
     else:
         show(laid, stored.manifest, shown, watch, **detail)
         if verbose and shown.name == "table" and not pivoted:

@@ -5,15 +5,18 @@ from dataclasses import replace
 import typer
 
 from gcbench import groups, spelling
+from gcbench.blocks import require_known
 from gcbench.cli import faults, options
 from gcbench.cli import sweep_options as lists
-from gcbench.cli.output import require_apart, require_writable, write_whole
+from gcbench.cli.output import is_stdout, print_lines, require_apart, require_writable, write_whole
 from gcbench.cli.sweeping import (
     How,
+    begun,
     counts,
     due_in,
     foreseen,
     go_on,
+    going_on,
     leave,
     measure_into,
     new_run,
@@ -22,6 +25,7 @@ from gcbench.cli.sweeping import (
     start,
 )
 from gcbench.errors import UsageError
+from gcbench.formats.text import pasted
 
 
 def sweep(
@@ -59,6 +63,7 @@ def sweep(
     baseline: options.Baseline = None,
     pair: options.Pair = None,
     counter: lists.Counters = None,
+    allow_nondeterministic: options.AllowNondeterministic = False,
     file: lists.File = None,
     dump_file: lists.DumpFile = None,
     resume: lists.Resume = None,
@@ -106,6 +111,7 @@ def sweep(
             "baseline": baseline,
             "pair": pair,
             "counter": counter,
+            "allow_nondeterministic": allow_nondeterministic,
             "per_device": per_device,
             "cpus_per_comparison": cpus_per_comparison,
         }
@@ -127,24 +133,33 @@ def sweep(
         else lists.read_new(given, file, quick, rigorous)
     )
     asked = replace(asked, blocks=tuple(groups.expanded(asked.blocks)))
+    for text in asked.blocks:
+        require_known(text)
     lists.require_cluster(asked, bool(resume), ray_address, allow_mismatch)
     if dump_file:
         require_writable("--dump-file", dump_file)
         write_whole(dump_file, spelling.to_toml(asked))
-        faults.say(f"wrote {dump_file}; measure it with: gcbench sweep --file {dump_file}")
+        if not is_stdout(dump_file):
+            named = pasted(dump_file)
+            faults.say(f"wrote {named}; measure it with: gcbench sweep --file {named}")
         return
     options.settle_heap(asked.heap or "steady")
     faults.say("loading torch")
     with prepared(asked, ray_address, resume, again) as ground:
         extent = due_in(ground.place, resume, again)
         if dry_run:
-            print(*foreseen(ground, resume, again), sep="\n")
+            print_lines(f"{line}\n" for line in foreseen(ground, resume, again))
             return
         run = resume or output or new_run()
         # what ran out is to be tried again, or has another limit now
         forget = "oom" in again or memory_limit is not None
         how = How(again, forget, not no_wait, allow_mismatch, csv, ray_address)
-        with go_on(ground, run, allow_mismatch) if resume else start(ground, run) as kept:
-            measure_into(kept, ground, run, extent, how)
-    leave(run, csv, **detail)
+        with going_on(run, how):
+            with (
+                go_on(ground, run, allow_mismatch) if resume else start(ground, run) as kept,
+                begun(run, how),
+            ):
+                measure_into(kept, ground, run, extent, how)
+            with begun(run, how):
+                leave(run, csv, **detail)
     raise typer.Exit(faults.code_of_statuses(counts(run)))

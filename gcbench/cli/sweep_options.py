@@ -10,8 +10,9 @@ from typing import Annotated, Any, get_args
 
 from gcbench import spec, store
 from gcbench.cli.options import AXES, EFFORT, option, words
-from gcbench.errors import UsageError
+from gcbench.errors import UsageError, cause, quoted
 from gcbench.records import QUICK, RIGOROUS
+from gcbench.registry import is_file
 from gcbench.spelling import Given, from_toml, make
 from gcbench.sweep import EngineName, OnOom, Retriable, Stages, Sweep
 from gcbench.units import size_text
@@ -306,6 +307,12 @@ def require_cluster(
     The address is not part of a sweep: it belongs to where one sits today. Raises UsageError.
     """
     spread = asked.engine == "ray"
+    by_file = next((each for each in asked.blocks if is_file(each.partition(":")[0])), None)
+    if spread and by_file:
+        raise UsageError(
+            f"--engine ray ships modules to its nodes, and block {quoted(by_file)} is a file: "
+            "name it MODULE:CLASS"
+        )
     if ray_address is not None and not spread:
         raise UsageError("--ray-address goes with --engine ray")
     if allow_mismatch and not (resumed or spread):
@@ -326,7 +333,7 @@ def _text_of(file: Path) -> str:
             raise UsageError(f"--file {file} is no sweep: it is over {size_text(LARGEST_FILE)}")
         return text.decode("utf-8")
     except OSError as error:
-        raise UsageError(f"--file {file}: cannot read it: {error.strerror}") from error
+        raise UsageError(f"--file {file}: cannot read it: {cause(error)}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"--file {file} is no text: {error.reason}") from error
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from gcbench import spelling, store
 from gcbench.cli import faults
-from gcbench.cli.output import require_writable, show, write_whole
+from gcbench.cli.output import beside_files, is_stdout, require_writable, show, write_whole
 from gcbench.cli.progress import SweepBar, sweep_bar
 from gcbench.cli.stored import opened
-from gcbench.errors import RunError, StoppedError, UsageError
+from gcbench.errors import RunError, StoppedError, UsageError, cause
+from gcbench.formats.text import pasted
 from gcbench.units import counted, span_text
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def new_run() -> Path:
     try:
         RESULTS.mkdir(exist_ok=True)
     except OSError as error:
-        raise RunError(f"cannot make the folder {RESULTS}: {error.strerror} (-o RUN)") from error
+        raise RunError(f"cannot make the folder {RESULTS}: {cause(error)} (-o RUN)") from error
     return store.path_in(RESULTS, f"sweep-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
 
 
@@ -62,11 +63,11 @@ class How:
     csv: Path | None
     ray_address: str | None
 
-    def going_on(self, run: Path) -> str:
-        """The line that goes on."""
+    def way_on(self, run: Path) -> str:
+        """What was kept, and the line that goes on."""
         options = {"--ray-address": self.ray_address, "--csv": self.csv}
-        more = "".join(f" {name} {value}" for name, value in options.items() if value)
-        return f"gcbench sweep --resume {run}{more}"
+        more = "".join(f" {name} {pasted(value)}" for name, value in options.items() if value)
+        return f"what was measured is kept; go on with: gcbench sweep --resume {pasted(run)}{more}"
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,12 @@ def foreseen(ground: Ground, run: Path | None, retry: "Collection[Status]") -> l
 
 def require_new(run: Path | None) -> None:
     """Make sure that a run can be begun. Raises RunError with the line that goes on with it."""
+    if is_stdout(run):
+        raise RunError("--output -: a sweep goes on from its run, which is a file: name one")
     require_writable("--output", run)
     if run and run.is_file():
         raise RunError(
-            f"{run} is there already: go on with it by gcbench sweep --resume {run}, "
+            f"{run} is there already: go on with it by gcbench sweep --resume {pasted(run)}, "
             "or name another"
         )
     require_writable("--output", run, new=True)
@@ -180,30 +183,49 @@ def go_on(ground: Ground, run: Path, allow_mismatch: bool) -> "RunFile":
 def measure_into(kept: "RunFile", ground: Ground, run: Path, extent: "Extent", how: How) -> None:
     """Measure what is due into a run.
 
-    Raises StoppedError where the person ends it, and GcbenchError where a cluster has no node left.
+    Raises RunError where it cannot be written, and GcbenchError where no process can be started, or
+    a cluster has no node left.
     """
     asked = ground.place.sweep
     each = ", on each kind of device," if asked.per_device else ""
+    with redirect_stdout(sys.stderr):
+        ran_out = {} if how.forget else store.shortages(run)
+        known = Known(extent, run, store.manifest(run), store.statuses(run), ran_out)
+        faults.say(
+            f"{counted(extent.cases, 'case')} in "
+            f"{counted(extent.comparisons, 'comparison')}{each} into {run}"
+            + (f"; {len(known.statuses):,} are there already" if known.statuses else "")
+        )
+        if known.statuses and extent.cases and asked.budget_s is not None:
+            faults.say(f"--budget {span_text(asked.budget_s)} begins anew")
+        with sweep_bar(extent.comparisons) as bar:
+            through = _spread if ground.cluster else _here
+            for record in through(ground, known, how, bar):
+                kept.append(record)
+                bar.done(record)
+
+
+@contextmanager
+def going_on(run: Path, how: How) -> Iterator[None]:
+    """Say of whatever ends a sweep, once its run is there, how to go on."""
     try:
-        with redirect_stdout(sys.stderr):
-            ran_out = {} if how.forget else store.shortages(run)
-            known = Known(extent, run, store.manifest(run), store.statuses(run), ran_out)
-            faults.say(
-                f"{counted(extent.cases, 'case')} in "
-                f"{counted(extent.comparisons, 'comparison')}{each} into {run}"
-                + (f"; {len(known.statuses):,} are there already" if known.statuses else "")
-            )
-            if known.statuses and extent.cases and asked.budget_s is not None:
-                faults.say(f"--budget {span_text(asked.budget_s)} begins anew")
-            with sweep_bar(extent.comparisons) as bar:
-                through = _spread if ground.cluster else _here
-                for record in through(ground, known, how, bar):
-                    kept.append(record)
-                    bar.done(record)
+        yield
     except KeyboardInterrupt:
-        raise StoppedError(
-            f"interrupted: what was measured is kept; go on with: {how.going_on(run)}"
-        ) from None
+        if not run.is_file():
+            raise
+        stopped = StoppedError("interrupted")
+        stopped.add_note(how.way_on(run))
+        raise stopped from None
+
+
+@contextmanager
+def begun(run: Path, how: How) -> Iterator[None]:
+    """Say of what breaks off a sweep that was begun how to go on."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(how.way_on(run))
+        raise
 
 
 def _here(ground: Ground, known: Known, how: How, bar: "SweepBar") -> "Iterator[ComparisonRecord]":
@@ -228,23 +250,18 @@ def _spread(
     from gcbench.cluster import sessions
 
     assert ground.cluster
-    try:
-        yield from sessions.measure(
-            ground.cluster,
-            known.manifest,
-            known.statuses,
-            how.retry,
-            wait=how.wait,
-            allow_mismatch=how.allow_mismatch,
-            tell=faults.say,
-            watched=bar.moves,
-            on_view=lambda view: bar.spread(view.total, view.doing),
-            ran_out=known.ran_out,
-        )
-    except sessions.NoLaneError as error:
-        raise sessions.NoLaneError(
-            f"{error}: what was measured is kept; go on with: {how.going_on(known.run)}"
-        ) from error
+    yield from sessions.measure(
+        ground.cluster,
+        known.manifest,
+        known.statuses,
+        how.retry,
+        wait=how.wait,
+        allow_mismatch=how.allow_mismatch,
+        tell=faults.say,
+        watched=bar.moves,
+        on_view=lambda view: bar.spread(view.total, view.doing),
+        ran_out=known.ran_out,
+    )
 
 
 def leave(run: Path, csv: Path | None, **detail: "Detail") -> None:
@@ -257,16 +274,20 @@ def leave(run: Path, csv: Path | None, **detail: "Detail") -> None:
     stored = opened(run)
     if csv:
         write_whole(csv, FORMATS["csv"].load()(tables.rows(stored), stored.manifest))
+    if is_stdout(csv):
+        return
     cases = len(store.statuses(run))
     if cases > MOST_SHOWN:
         faults.say(
-            f"{cases:,} cases are more than a table shows: gcbench report {run} --format csv"
+            f"{cases:,} cases are more than a table shows: "
+            f"gcbench report {pasted(run)} --format csv"
         )
         return
     watch = Watch(stored)
     made = pivot(watch.over(tables.placed(stored)))
-    show(made, stored.manifest, PIVOTS["table"], watch, **detail)
-    faults.say(f"shown again, and otherwise, by: gcbench report {run}")
+    with beside_files(run):
+        show(made, stored.manifest, PIVOTS["table"], watch, **detail)
+    faults.say(f"shown again, and otherwise, by: gcbench report {pasted(run)}")
 
 
 def counts(run: Path) -> "Counter[Status]":

@@ -10,7 +10,7 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Protocol
 
-from gcbench.engines.jobs import Job
+from gcbench.engines.jobs import Job, job_of
 from gcbench.engines.sweeps import Budget, Shortages, extent, not_run
 from gcbench.records import ComparisonRecord, Manifest, Measurement
 from gcbench.spec import Comparison
@@ -192,7 +192,7 @@ class Dealer:
             spent = not_run(comparison, usual, self._asked.budget_s or 0)
             return replace(spent, place=comparison.place)
         bounds = self._shortages[lane.node].bounds(self._asked, device)
-        return Turn(Job(comparison, effort, self._asked.seed, self._asked.counter, bounds=bounds))
+        return Turn(job_of(self._asked, comparison, effort, bounds))
 
     def give_back(self, lane: LaneState, turn: Turn) -> None:
         """Take back what a lane did not finish; it is dealt before anything else."""

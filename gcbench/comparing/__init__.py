@@ -20,7 +20,7 @@ from gcbench.statistics import Absolute, Interval, Noise, Verdict, absolutes
 from gcbench.store import Stored, chosen
 from gcbench.units import counted
 
-Standing = Verdict | Literal["missing", "failed"]
+Standing = Verdict | Literal["new", "missing", "failed"]
 
 # exact, so any difference is one; the second column says how the first was found, and where that
 # differs too nothing can be said of it
@@ -79,7 +79,9 @@ class Pair:
     @property
     def verdict(self) -> Standing | None:
         """What may be said; None where both are ok and one was not timed."""
-        if self.a is None or self.b is None:
+        if self.a is None:
+            return "new"
+        if self.b is None:
             return "missing"
         if not self.a.status == self.b.status == "ok":
             return "failed"

@@ -117,6 +117,7 @@ def run(
     rivals_only: bool = False,
     partial: bool = False,
     standings: bool = False,
+    allow_nondeterministic: bool = False,
 ) -> Run:
     """Measure comparisons, alone on the device of each among all gcbench runs of this machine.
 
@@ -125,7 +126,8 @@ def run(
     flagged `not_alone`. With `rivals_only` a baseline to which nothing is left to be compared is
     not timed. To `profile` adds what calls launch on CUDA, looked at when all of a device
     is timed. Where `partial`, an interrupt while cases are timed ends the run with what was timed
-    until then; otherwise it is raised. With `standings`, progress says how far each case is.
+    until then; otherwise it is raised. With `standings`, progress says how far each case is;
+    `allow_nondeterministic` is that of `Job`.
     """
 
     def step(what: str) -> None:
@@ -153,6 +155,7 @@ def run(
                         rivals_only=rivals_only,
                         partial=partial,
                         standings=standings,
+                        allow_nondeterministic=allow_nondeterministic,
                     )
                     for each in on_it
                 ]

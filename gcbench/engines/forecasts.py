@@ -9,7 +9,7 @@ from gcbench.engines.attempts import Bounds
 from gcbench.engines.jobs import Job
 from gcbench.engines.static import Static
 from gcbench.records import Measurement
-from gcbench.spec import Case, Comparison
+from gcbench.spec import Axes, Case, Comparison
 from gcbench.sweep import Sweep
 from gcbench.units import size_text, span_text
 
@@ -101,10 +101,19 @@ def lines(asked: Sweep, found: Forecast) -> Iterator[str]:
         )
     if found.largest:
         case, needed = found.largest
-        yield f"memory       at most {size_text(needed)}: {case.key}"
+        yield f"memory       at most {size_text(needed)}: {_named(case)}"
     if found.unpredicted:
         yield f"             not predicted for {found.unpredicted:,} cases (other modes than infer)"
     for why, (count, first) in itertools.islice(found.losses.items(), MOST_LOSSES):
-        yield f"not measured {count:,}: {why}; first {first.key}"
+        yield f"not measured {count:,}: {why}; first {_named(first)}"
     if len(found.losses) > MOST_LOSSES:
         yield f"             and for {len(found.losses) - MOST_LOSSES:,} reasons more"
+
+
+def _named(case: Case) -> str:
+    """A case in words: its block, its shape, and the axes that are not as usual."""
+    usual = Axes()
+    axes = ("dtype", "layout", "mode", "runtime", "threads", "regime")
+    other = [name for name in axes if getattr(case, name) != getattr(usual, name)]
+    words = [f"{case.threads} threads" if n == "threads" else getattr(case, n) for n in other]
+    return " ".join([case.label, "at", "x".join(map(str, case.shape)), *words])

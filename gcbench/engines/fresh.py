@@ -24,7 +24,7 @@ from gcbench import heap
 from gcbench.engines.attempts import ProcessTaintedError, Taint, Trying
 from gcbench.engines.jobs import Job, Listener, Request
 from gcbench.environment import oom_kills, torch_settings
-from gcbench.errors import GcbenchError, UsageError
+from gcbench.errors import GcbenchError, LimitError, UsageError, no_room
 from gcbench.offspring import MARK, end_marked
 from gcbench.records import ComparisonRecord, Status
 from gcbench.spec import Block
@@ -35,28 +35,22 @@ from gcbench.units import span_text
 LOOK_S, LINGER_S = 0.5, 10.0
 # loading torch on a busy machine, before the first case is tried
 START_S = 120.0
+# no record is longer; what is has no end
+LONGEST_ANSWER = 2**29
+_GARBLED = "its process sent what is no answer: something wrote into its pipe"
 # what is sent back to a process that said which case it is about to try, or how far it is: to go
 # on, or to leave it at that
 HEARD, STOP = b"heard", b"stop"
 
-# The first thing that a process does is to fork a guard, which does nothing but wait for the
-# parent's end of a pipe to close: then it kills all that its worker started (compilers, what a
-# block forked or began in a session of its own), the worker, and itself, however the parent died.
+# The first thing that a process does is to fork the worker and to guard it: when the parent's end
+# of a pipe closes, however the parent died, or the worker ends, it ends all that this started.
 _START = """
-import json, os, signal, sys
+import json, os, sys
 # torch's profiler measures memory, and would tell on stderr of every start and stop
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-lifeline = int(sys.argv[2])
 sys.path[:] = json.loads(sys.argv[1])
-from gcbench.offspring import MARK, end_marked
-if os.fork() == 0:
-    os.close(0)
-    os.close(1)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.read(lifeline, 1)
-    end_marked(os.environ[MARK])
-    os.killpg(0, signal.SIGKILL)
-os.close(lifeline)
+from gcbench.guarding import guarded
+guarded(int(sys.argv[2]))
 from gcbench import heap
 heap.settle(sys.argv[4])
 from gcbench.engines.worker import main
@@ -100,7 +94,16 @@ class Worker:
     """A process that takes one job after another, in a process group of its own."""
 
     def __init__(self) -> None:
-        """Start the process; it loads torch while the caller goes on."""
+        """Start the process; it loads torch while the caller goes on.
+
+        Raises LimitError where the system has no room for it.
+        """
+        try:
+            self._start()
+        except OSError as error:
+            raise LimitError(f"cannot start a process: {no_room(error)}") from error
+
+    def _start(self) -> None:
         lifeline, self._lifeline = os.pipe()
         self._mark = secrets.token_hex(8)
         # tracebacks of cases that fail there are wanted where they are wanted here
@@ -135,16 +138,22 @@ class Worker:
 
     def end(self) -> None:
         """Kill the process and all that it started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        # which has its guard end all of it
+        with suppress(OSError):
+            os.close(self._lifeline)
+        self._lifeline = -1
+        try:
+            self._process.wait(LINGER_S)
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        # what somebody ended the guard of
         end_marked(self._mark)
-        self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe
             with suppress(OSError):  # what was not sent is not missed
                 pipe.close()
-        with suppress(OSError):
-            os.close(self._lifeline)
 
     def ask(self, job: Job, timeout_s: float, listener: Listener) -> ComparisonRecord:
         """Have a job done. Trying one case may take `timeout_s`.
@@ -168,8 +177,12 @@ class Worker:
                 raise _overran(trying, limit_s) if begun else _not_begun(limit_s) from None
             except _EndedError as ended:
                 raise self._ended(ended.code, trying, begun) from None
+            except _GarbledError:
+                raise WorkerError("crashed", _GARBLED, trying) from None
             begun = True
             if answer.record:
+                if not answer.record.is_of(job.comparison.cases):
+                    raise WorkerError("crashed", _GARBLED, trying)
                 return answer.record
             if answer.refusal:
                 raise GcbenchError(answer.refusal)
@@ -214,6 +227,8 @@ class Worker:
             why = f"took more than {span_text(limit_s)}" + (" (--timeout)" if begun else "")
         except _EndedError as ended:
             why = f"ended its process {_how(ended.code)}"
+        except _GarbledError:
+            why = "wrote into the pipe of its process, by which that answers"
         else:
             if answer.block:
                 return answer.block
@@ -229,7 +244,10 @@ class Worker:
             self._process.stdin.flush()
 
     def _answer(self, deadline: float) -> Answer:
-        return msgspec.json.decode(self._line(deadline), type=Answer)
+        try:
+            return msgspec.json.decode(self._line(deadline), type=Answer)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise _GarbledError from error
 
     def _line(self, deadline: float) -> bytes:
         """The next line that the process writes, unless it ends or closes its stdout.
@@ -248,6 +266,8 @@ class Worker:
             if not read and (readable or ended):
                 raise _EndedError(self._exit_code())
             self._pending += read
+            if len(self._pending) > LONGEST_ANSWER:
+                raise _GarbledError
         line, _, self._pending = self._pending.partition(b"\n")
         return line
 
@@ -278,6 +298,10 @@ def _silence_s(job: Job, timeout_s: float) -> float:
 
 
 class _OverrunError(Exception):
+    pass
+
+
+class _GarbledError(Exception):
     pass
 
 

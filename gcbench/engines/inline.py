@@ -68,7 +68,7 @@ def measure(job: Job, listener: Listener = SILENT) -> ComparisonRecord:
         return _profiled(job)
     cases, baselines = job.comparison.cases, job.comparison.baselines
     with _torch_state(cases[0].device) as threads, runtimes.session(cases):
-        setting = Setting(job.seed, threads, job.process, flush_for(cases), job.counter, job.bounds)
+        setting = _setting(job, threads)
         attempts = [_attempt(job, position, setting, listener) for position in range(len(cases))]
         listener.on_trying(Trying(None))
         attempts = fitting(attempts, baselines, job.bounds)
@@ -101,6 +101,18 @@ def _rivals(attempts: Sequence[Attempt], baselines: Sequence[int]) -> bool:
     return any(
         attempt.work and attempts[baseline].work and baseline != position
         for position, (attempt, baseline) in enumerate(zip(attempts, baselines, strict=True))
+    )
+
+
+def _setting(job: Job, threads: int) -> Setting:
+    return Setting(
+        job.seed,
+        threads,
+        job.process,
+        flush_for(job.comparison.cases),
+        job.counter,
+        job.bounds,
+        job.allow_nondeterministic,
     )
 
 
@@ -167,7 +179,7 @@ def _profiled(job: Job) -> ComparisonRecord:
     cases, rng = job.comparison.cases, random.Random(job.seed)
     found = dict(job.known)
     with _torch_state(cases[0].device) as threads, runtimes.session(cases):
-        setting = Setting(job.seed, threads, job.process, flush_for(cases), job.counter, job.bounds)
+        setting = _setting(job, threads)
         clock = clock_of(cases[0].device)
         assert isinstance(clock, CudaClock)
         for position, measured in job.known.items():

@@ -3,18 +3,21 @@
 Every case is tried alone before anything is timed. Where its process dies or overruns, that case is
 blamed: it gets its row, and the comparison goes on without it in a new process. A process that dies
 while all are timed together names nobody: then each case is timed alone, in a process of its own,
-and those that die again are blamed. Where none does, the comparison is tried once more.
+and those that die again are blamed. Where none does, the comparison is tried once more. Nor does a
+case that fails where the code of others had run count as failed before it was tried alone.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Self
 
+from gcbench import blocks, modules
 from gcbench.engines.attempts import ProcessTaintedError, Trying
 from gcbench.engines.fresh import NotBegunError, Worker, WorkerError
 from gcbench.engines.jobs import SILENT, Job, Listener
 from gcbench.errors import GcbenchError
+from gcbench.offspring import limited
 from gcbench.records import ComparisonRecord, Effort, Measurement
 from gcbench.timing.replicates import Progress
 
@@ -29,6 +32,10 @@ class Isolated:
         """Let trying one case take `timeout_s`."""
         self._timeout_s = timeout_s
         self._worker: Worker | None = None
+        # whose code, other than gcbench's and torch's own, ran in it
+        self._ran: set[str] = set()
+        # failures, by block and words, that were seen where nobody else's code had run
+        self._own: set[tuple[str, str | None]] = set()
 
     def __enter__(self) -> Self:
         """Use it; a process is started when the first comparison comes."""
@@ -43,6 +50,7 @@ class Isolated:
         if self._worker:
             self._worker.end()
         self._worker = None
+        self._ran.clear()
 
     def measure(self, job: Job, listener: Listener = SILENT) -> ComparisonRecord:
         """Do a job; with more than one of `processes`, share its effort among them.
@@ -91,8 +99,12 @@ class Isolated:
         again = True
         while True:
             try:
-                records.append(self._ask(job, listener))
-                return job
+                record = self._ask(job, listener)
+                cleared = self._cleared(job, record, listener)
+                if cleared is None:
+                    records.append(record)
+                    return job
+                job = cleared
             except ProcessTaintedError as error:
                 job = job.after(error.taint)
             except WorkerError as lost:
@@ -108,13 +120,17 @@ class Isolated:
             limit_s = job.effort.max_time_s
             listener.on_progress(Progress(0.0, limit_s, doing="starting a process that measures"))
         self._worker = self._worker or Worker()
+        cases = job.comparison.cases
+        self._ran |= {cases[i].spec for i in job.unknown if not modules.is_known(cases[i])}
         try:
             return self._worker.ask(job, self._timeout_s, listener)
         except NotBegunError as error:
             self.end()
             if used:  # it was lost while nobody asked anything of it
                 return self._ask(job, listener)
-            raise GcbenchError(f"cannot start a process that measures: {error.reason}") from error
+            raise GcbenchError(
+                f"cannot start a process that measures: {error.reason}{limited()}"
+            ) from error
         except BaseException:
             self.end()
             raise
@@ -131,6 +147,9 @@ class Isolated:
         case = job.comparison.cases[position]
         listener.on_progress(Progress(0.0, job.effort.max_time_s, doing=f"suspecting {case.label}"))
         tried: list[Trying] = []
+        if self._ran - {case.spec}:
+            # what others' code did to their process is no evidence
+            self.end()
         try:
             self._ask(job.alone(position), Listener(on_trying=tried.append))
         except ProcessTaintedError as error:
@@ -142,6 +161,63 @@ class Isolated:
             lost.trying = lost.trying or counted
             return lost
         return None
+
+    def _cleared(self, job: Job, record: ComparisonRecord, listener: Listener) -> Job | None:
+        """The job to do again, where a case failed for what another one did to their process.
+
+        Each case that failed where others' code had run is tried alone in a fresh process. Where
+        it goes through there, those that do not, or else the one beside which it fails, are left
+        out, each with its own row. None where every failure is the case's own.
+        """
+        failed = [i for i in job.unknown if self._is_suspect(record.measurements[i])]
+        if not failed:
+            return None
+        alone = {i: self._row_alone(job, {i}, i, listener) for i in failed}
+        own = {i: row for i, row in alone.items() if row.status != "ok"}
+        self._own |= {(row.case.spec, row.reason) for row in own.values()}
+        innocent = [i for i in failed if i not in own]
+        if not innocent:
+            return None
+        guilty = own or self._guilty(job, record, innocent[0], listener)
+        self.end()
+        return replace(job, known={**job.known, **guilty}) if guilty else None
+
+    def _is_suspect(self, row: Measurement) -> bool:
+        """Whether a case failed where the code of another one may be to blame."""
+        known = (row.case.spec, row.reason) in self._own
+        return row.status == "error" and not known and bool(self._ran - {row.case.spec})
+
+    def _guilty(
+        self, job: Job, record: ComparisonRecord, victim: int, listener: Listener
+    ) -> dict[int, Measurement]:
+        """Find the case beside which another one fails that goes through alone; its row says so."""
+        cases = job.comparison.cases
+        for position in job.unknown:
+            if position == victim or modules.is_known(cases[position]):
+                continue
+            row = self._row_alone(job, {position, victim}, victim, listener)
+            if row.status != "ok":
+                spoils = (
+                    f"beside it {row.case.label}, which goes through alone, fails: {row.reason}"
+                    f"{blocks.made_at(cases[position].spec)}"
+                )
+                found = record.measurements[position]
+                return {position: replace(found, status="error", reason=spoils)}
+        return {}
+
+    def _row_alone(
+        self, job: Job, positions: Collection[int], wanted: int, listener: Listener
+    ) -> Measurement:
+        """What becomes of one case where these alone are measured, in a fresh process."""
+        case = job.comparison.cases[wanted]
+        listener.on_progress(Progress(0.0, job.effort.max_time_s, doing=f"suspecting {case.label}"))
+        self.end()
+        try:
+            return self._ask(job.alone(*positions), SILENT).measurements[wanted]
+        except ProcessTaintedError as error:
+            return error.taint.known.get(wanted, Measurement(case))
+        except WorkerError as lost:
+            return _row(job, wanted, lost)
 
 
 def _all_blamed(job: Job, lost: WorkerError) -> dict[int, Measurement]:

@@ -7,6 +7,7 @@ from typing import Protocol
 from gcbench.engines.attempts import UNBOUNDED, Bounds, Taint, Trying
 from gcbench.records import QUICK, ComparisonRecord, Effort, Measurement, Timing
 from gcbench.spec import Comparison, CounterName
+from gcbench.sweep import Sweep
 from gcbench.timing.replicates import Progress
 
 
@@ -21,7 +22,8 @@ class Job:
     is to look at what known cases launch, instead of timing any. Where `partial`, an interrupt
     while cases are timed leaves the record of what was timed until then, and is raised otherwise;
     so is one that comes before the first replicate. With `standings`, progress says how far each
-    case is.
+    case is; with `allow_nondeterministic` a block is timed that does not give the same twice, and
+    flagged.
     """
 
     comparison: Comparison
@@ -36,6 +38,7 @@ class Job:
     rivals_only: bool = False
     partial: bool = False
     standings: bool = False
+    allow_nondeterministic: bool = False
 
     @property
     def unknown(self) -> list[int]:
@@ -54,15 +57,27 @@ class Job:
         """The job of looking at what cases launch that were measured."""
         return replace(self, known=dict(enumerate(found)), profile=True)
 
-    def alone(self, position: int) -> "Job":
-        """The job of timing one case alone that is to be tried, and not for long."""
+    def alone(self, *positions: int) -> "Job":
+        """The job of timing these cases alone that are to be tried, and not for long."""
         others = {
             i: Measurement(case, "skipped", "not timed here")
             for i, case in enumerate(self.comparison.cases)
-            if i != position
+            if i not in positions
         }
         short = replace(self.effort, max_time_s=min(self.effort.max_time_s, QUICK.max_time_s))
         return replace(self, effort=short, known={**others, **self.known})
+
+
+def job_of(asked: Sweep, comparison: Comparison, effort: Effort, bounds: Bounds) -> Job:
+    """The job of measuring one comparison of a sweep."""
+    return Job(
+        comparison,
+        effort,
+        asked.seed,
+        asked.counter,
+        bounds=bounds,
+        allow_nondeterministic=asked.allow_nondeterministic,
+    )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from gcbench.engines.cores import tell_of_busy_cores
 from gcbench.engines.fresh import Worker
 from gcbench.engines.inline import Inline
 from gcbench.engines.isolated import Isolated
-from gcbench.engines.jobs import SILENT, Engine, Job, Listener, record_of
+from gcbench.engines.jobs import SILENT, Engine, Listener, job_of, record_of
 from gcbench.engines.static import Static
 from gcbench.peaks import Ceilings
 from gcbench.records import ComparisonRecord, Effort, Manifest, Measurement, Status, identity
@@ -190,7 +190,7 @@ def measure(
             yield not_run(comparison, usual, asked.budget_s or 0)
             continue
         bounds = shortages.bounds(asked, device)
-        job = Job(comparison, effort, asked.seed, asked.counter, bounds=bounds)
+        job = job_of(asked, comparison, effort, bounds)
         record = engine.measure(job, listener)
         yield record
         if shortages.note(record.measurements) and asked.on_oom == "stop":

@@ -12,9 +12,10 @@ from torch import Tensor
 from gcbench import blocks, environment, modules, runtimes, sweep
 from gcbench.counting.allocations import allocations
 from gcbench.engines.attempts import UNBOUNDED, Bounds, TaintedError
+from gcbench.engines.belongings import Belongings
 from gcbench.engines.counted import as_called, foretold, is_counted
 from gcbench.engines.launching import launched
-from gcbench.errors import BlockError, UsageError, told
+from gcbench.errors import BlockError, UsageError, message_of, safely, told
 from gcbench.records import Measurement, Status
 from gcbench.spec import Case, CounterName, Regime
 from gcbench.timing.clocks import Clock, CpuClock
@@ -36,7 +37,8 @@ LOG = logging.getLogger("gcbench")
 class Setting:
     """What the cases of a comparison share.
 
-    `flush` runs before each sample of a cold case; `threads` are those of a case that names none.
+    `flush` runs before each sample of a cold case; `threads` are those of a case that names none;
+    with `allow_nondeterministic` a block need not give the same twice.
     """
 
     seed: int
@@ -45,6 +47,7 @@ class Setting:
     flush: Prepare | None = None
     counter: CounterName = "auto"
     bounds: Bounds = UNBOUNDED
+    allow_nondeterministic: bool = False
 
     def before(self, case: Case) -> Prepare | None:
         """What runs before each sample of a case."""
@@ -88,17 +91,34 @@ def try_case(
     shortage = setting.bounds.shortage(case, needed)
     if shortage:
         return Attempt(replace(counted, status="oom", reason=shortage))
+    belongings = None if modules.is_known(case) else Belongings()
     try:
-        return _tried(counted, setting, graphless)
+        attempt = _tried(counted, setting, graphless, belongings)
     except (KeyboardInterrupt, TaintedError):
         raise
     except UsageError as error:
-        return Attempt(replace(counted, status="error", reason=str(error)))
+        attempt = Attempt(replace(counted, status="error", reason=str(error)))
     except BaseException as error:  # a block may raise anything; the others go on
-        measured = failed(counted, error)
-    # only here is the traceback gone, and with it what its frames held
-    require_answering(measured)
-    return Attempt(measured)
+        attempt = Attempt(failed(counted, error))
+    if belongings:
+        attempt = _set_back(attempt, belongings)
+    if attempt.work is None:
+        # only here is the traceback gone, and with it what its frames held
+        require_answering(attempt.measurement)
+    return attempt
+
+
+def _set_back(attempt: Attempt, belongings: Belongings) -> Attempt:
+    """Set back what a block's code changed of its process, and say of it what that was."""
+    belongings.set_back()
+    if not belongings.words:
+        return attempt
+    measured = attempt.measurement
+    where = "" if measured.case.network else blocks.made_at(measured.case.spec)
+    words = f"{belongings.words}{where}, which was set back"
+    reason = "; ".join(filter(None, (measured.reason, words)))
+    flags = (*measured.flags, "sets_back")
+    return replace(attempt, measurement=replace(measured, reason=reason, flags=flags))
 
 
 def require_answering(measured: Measurement) -> None:
@@ -107,8 +127,13 @@ def require_answering(measured: Measurement) -> None:
         raise TaintedError("the device no longer answers", measured)
 
 
-def _tried(counted: Measurement, setting: Setting, graphless: str | None) -> Attempt:
+def _tried(
+    counted: Measurement, setting: Setting, graphless: str | None, belongings: Belongings | None
+) -> Attempt:
     work = workload(counted.case, setting)
+    if belongings:
+        # preparing a call would set the threads, and hide that they were changed
+        belongings.set_back()
     if not (modules.is_known(counted.case) and is_counted(counted)):
         counted = _as_called(work, counted, setting)
     return Attempt(_called(work, counted, setting, graphless), work)
@@ -134,10 +159,11 @@ def _called(
     work = pristine.elsewhere(rng)
     if case.network is None:
         # eval() may fold weights for good, and training is not of what that leaves
-        _require_block(work if case.mode == "infer" else pristine.elsewhere(rng), case)
+        tested = work if case.mode == "infer" else pristine.elsewhere(rng)
+        special = _require_block(tested, case, setting.allow_nondeterministic)
     else:
-        eagerly(work.module, work.x)
-    cells, flags = dict(counted.metrics), counted.flags
+        special = _finite_flags(eagerly(work.module, work.x))
+    cells, flags = dict(counted.metrics), (*counted.flags, *special)
     graphs, first_ns = runtimes.graphs(case), _call_ns(work)
     second_ns = _call_ns(work)
     if case.runtime == "compile":
@@ -165,7 +191,7 @@ def failed(measurement: Measurement, error: BaseException | None) -> Measurement
     """What a case is that raised: out of memory, or an error, with what was raised in words."""
     status: Status = "oom" if _is_oom(error) else "error"
     case = measurement.case
-    LOG.debug("%s failed", case.label, exc_info=error)
+    safely(lambda: LOG.debug("%s failed", case.label, exc_info=error), None)
     known = blocks.remark(case.spec) if case.network is None and status == "error" else ""
     return replace(measurement, status=status, reason=told(error) + known if error else None)
 
@@ -208,8 +234,12 @@ def _measured(attempt: Attempt, column: str) -> int:
     return cell
 
 
-def _require_block(work: Workload, case: Case) -> None:
-    """Call a block. Raises BlockError where it does not map (B, C, H, W) to one (B, C, H, W)."""
+def _require_block(work: Workload, case: Case, any_output: bool) -> tuple[str, ...]:
+    """Call a block; returns what is special about its outputs, as flags.
+
+    Raises BlockError where it does not map (B, C, H, W) to one (B, C, H, W), or not always to the
+    same, unless it may give `any_output`.
+    """
     output = eagerly(work.module, work.x)
     _require_like_input(output, work, case)
     first = _sampled(output) if case.mode == "infer" else None
@@ -221,12 +251,22 @@ def _require_block(work: Workload, case: Case) -> None:
     work.module.train(case.mode != "infer")
     # a device may add in any order
     close = torch.finfo(work.x.dtype).eps ** 0.5
-    if not torch.allclose(first, second, rtol=close, atol=close, equal_nan=True):
-        furthest = (first - second).abs().max().item()
-        raise BlockError(
-            f"it is not deterministic in eval: two calls on one input differ by up to "
-            f"{furthest:.2g}{blocks.source_of(work.module, case.spec)}"
-        )
+    flags = _finite_flags(first)
+    if torch.allclose(first, second, rtol=close, atol=close, equal_nan=True):
+        return flags
+    if any_output:
+        return (*flags, "nondeterministic")
+    furthest = (first - second).abs().max().item()
+    raise BlockError(
+        f"it is not deterministic in eval: two calls on one input differ by up to {furthest:.2g} "
+        f"(--allow-nondeterministic times it){blocks.source_of(work.module, case.spec)}"
+    )
+
+
+def _finite_flags(output: object) -> tuple[str, ...]:
+    """Flag an output that holds what is no number: the time of such a call may be another."""
+    whole = not isinstance(output, Tensor) or bool(torch.isfinite(output).all())
+    return () if whole else ("not_finite",)
 
 
 def _sampled(output: Tensor) -> Tensor:
@@ -251,8 +291,11 @@ def _require_like_input(output: object, work: Workload, case: Case) -> None:
 
 
 def _is_oom(error: BaseException | None) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        words in str(error) for words in _OUT_OF_MEMORY
+    if error is None:
+        return False
+    kinds = (torch.OutOfMemoryError, MemoryError)
+    return issubclass(type(error), kinds) or any(
+        words in message_of(error) for words in _OUT_OF_MEMORY
     )
 
 

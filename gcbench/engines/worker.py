@@ -20,6 +20,7 @@ from gcbench.engines.limits import memory_limited
 from gcbench.environment import TorchSettings, set_torch
 from gcbench.errors import GcbenchError, UsageError, told
 from gcbench.records import Status
+from gcbench.streams import guard_worker
 from gcbench.timing.replicates import Progress
 
 LOG = logging.getLogger("gcbench")
@@ -37,9 +38,7 @@ def main(settings: Sequence[Any], log_level: int = logging.NOTSET) -> None:
     # jobs and answers have pipes for themselves: whatever else prints goes to stderr, and whatever
     # else reads finds nothing
     with os.fdopen(os.dup(0), "rb") as jobs, os.fdopen(os.dup(1), "wb") as answers:
-        os.dup2(2, 1)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-
+        guard_worker()
         here = os.getpid()
 
         def send(answer: Answer) -> None:
@@ -66,8 +65,8 @@ def main(settings: Sequence[Any], log_level: int = logging.NOTSET) -> None:
                     _run(request.job, send, tell)
                 elif request.block:
                     _look(request.block, send)
-        except BrokenPipeError:
-            # nobody listens any more
+        except OSError:
+            # nobody listens any more, or a block closed what it could
             os._exit(1)
 
 

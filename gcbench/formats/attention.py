@@ -43,6 +43,8 @@ DEPENDS = (
 NOTHING = "\N{EN DASH}"
 # flags of what no table here shows
 OF_CEILINGS = ("peaks_busy", "above_ceiling")
+# states of weights from which no conclusion on attention follows
+UNTOLD = ("before", "untrained")
 # labels that a column is made of where they are not the same in every row
 _VARYING = {"network": "network", "state": "training", "image_names": "images"}
 
@@ -184,13 +186,15 @@ def _verdicts(rows: Sequence[Row]) -> Iterator[str]:
     alike: dict[str, list[Row]] = {}
     for row in rows:
         # what a network did before it was trained, or with one query, is no verdict on anything
-        told = row["state"] != "before" and row["queries"] != 1
+        told = row["state"] not in UNTOLD and row["queries"] != 1
         if row["query_share"] is not None and told:
             words = next(words for limit, words in DEPENDS if row["query_share"] < limit)
             alike.setdefault(words, []).append(row)
     for words, found in alike.items():
         labels = _listed([_label(row, rows) for row in found])
         yield f"{labels}: {_shares(found)} attention depends on the query: {words}."
+    if any(row["state"] == "untrained" for row in rows):
+        yield "untrained weights: nothing follows on attention; --weights FILE takes trained ones."
     yield from _together((_label(row, rows), words) for row in rows for words in _price(row))
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
+from gcbench.disturbance import FLAG_WORDS, OF_BLOCKS
 from gcbench.formats.detail import Detail, told
 from gcbench.formats.notes import Legend, in_words, lines, of_rows, replicates
 from gcbench.labels import full_label, label
@@ -32,7 +33,19 @@ def of_several(rows: Sequence[Row], manifest: Manifest | None, detail: Detail) -
 
 def _causes(rows: Sequence[Row], manifest: Manifest | None) -> Iterator[str]:
     yield from lines(of_rows(rows, manifest), columns=("bound",))
+    yield from of_blocks(rows)
     yield from _counted_otherwise(rows)
+
+
+def of_blocks(rows: Iterable[Row]) -> Iterator[str]:
+    """What blocks' own code does that is unusual, of each block once."""
+    flagged = [(row, set((row["flags"] or "").split())) for row in rows]
+    for flag in OF_BLOCKS:
+        having = [row for row, flags in flagged if flag in flags]
+        if having:
+            whose = ", ".join(dict.fromkeys(label(row) for row in having))
+            reason = having[0]["reason"]
+            yield f"{whose}: {FLAG_WORDS[flag]}{f': {reason}' if reason else ''}"
 
 
 def failures(rows: Iterable[Row]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from gcbench.comparing import COUNTS, Compared, Pair, Side
@@ -124,10 +125,12 @@ def layouts(compared: Compared, detail: Detail = Detail.CAUSES) -> Iterator[Layo
     if any(whole.cells > 1 for whole in compared.blocks):
         yield Layout(heading, *_of_blocks(compared), notes=())
         heading = []
-    pairs = _telling(compared.pairs)
-    notes = told(detail, _found(compared), _causes(compared), _rest(compared))
-    if len(pairs) < len(compared.pairs):
-        rest = len(compared.pairs) - len(pairs)
+    known = [pair for pair in compared.pairs if pair.verdict != "new"]
+    pairs = _telling(known)
+    found = chain(_new(compared.pairs), _found(compared))
+    notes = told(detail, found, _causes(compared), _rest(compared))
+    if len(pairs) < len(known):
+        rest = len(known) - len(pairs)
         more = f"and {counted(rest, 'more case')}"
         none = f"{counted(rest, 'case')}, none of which differs by a verdict or a count"
         notes.insert(0, f"{more if pairs else none}: --format csv has every one")
@@ -135,6 +138,14 @@ def layouts(compared: Compared, detail: Detail = Detail.CAUSES) -> Iterator[Layo
         yield Layout(heading, *_of_pairs(compared, pairs), notes=notes)
     else:
         yield Layout(heading, (), 0, (), notes)
+
+
+def _new(pairs: Sequence[Pair]) -> Iterator[str]:
+    """What B alone has, in one line."""
+    found = Counter(pair.case.block for pair in pairs if pair.verdict == "new")
+    if found:
+        each = ", ".join(f"{block} {number}" for block, number in found.items())
+        yield f"new: {counted(found.total(), 'case')} that A has not: {each}"
 
 
 def _tells(pair: Pair) -> bool:

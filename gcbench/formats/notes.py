@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gcbench.disturbance import DRIFT, FLAG_WORDS, was_loaded
+from gcbench.disturbance import DRIFT, FLAG_WORDS, OF_BLOCKS, was_loaded
 from gcbench.records import Manifest, StoppedBy
 from gcbench.units import counted, percent_text
 
@@ -235,7 +235,7 @@ CAUSES = (
     ),
 )
 # told under `Detail.ALL`, or elsewhere
-_MINOR = ("far_out", "counters_disagree")
+_MINOR = ("far_out", "counters_disagree", *OF_BLOCKS)
 
 
 def lines(seen: Seen, columns: Collection[str] = ()) -> Iterator[str]:

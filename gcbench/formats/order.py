@@ -7,6 +7,12 @@ from gcbench.errors import UsageError
 from gcbench.registry import suggestion
 from gcbench.tables import COLUMNS, KINDS, Row
 
+# names that are no column, and the columns by which they sort
+_MADE = {
+    "size": ("height", "width"),
+    "shape": ("batch", "channels", "height", "width"),
+}
+
 
 class Key(NamedTuple):
     """A column to sort by, ascending or descending."""
@@ -30,8 +36,9 @@ def parse_sort(option: str, text: str) -> list[Key]:
         for name in (part.strip() for part in text.split(","))
     ]
     for column, _ in keys:
-        if column not in COLUMNS:
-            raise UsageError(f"{option} {column!r} is no column: {suggestion(column, COLUMNS)}")
+        if column not in (*COLUMNS, *_MADE):
+            known = (*COLUMNS, *_MADE)
+            raise UsageError(f"{option} {column!r} is no column: {suggestion(column, known)}")
     return keys
 
 
@@ -39,6 +46,10 @@ def ordered(rows: Iterable[Row], keys: Sequence[Key]) -> Ordered:
     """Sort rows by the first key, those alike in it by the next; what is missing comes last."""
     found = Ordered(rows)
     for column, descending in reversed(keys):
+        if column in _MADE:
+            sides = _MADE[column]
+            found.sort(key=lambda row: [row[side] for side in sides], reverse=descending)
+            continue
         found.sort(key=lambda row: _sortable(row[column], KINDS[column]), reverse=descending)
         # last, whichever way the others go
         found.sort(key=lambda row: row[column] is None)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gcbench.disturbance import BUSY
 from gcbench.errors import UsageError
-from gcbench.formats.below import failures
+from gcbench.formats.below import failures, of_blocks
 from gcbench.formats.cells import shown
 from gcbench.formats.detail import Detail, told
 from gcbench.formats.layout import Layout
@@ -17,7 +17,9 @@ from gcbench.registry import suggestion
 from gcbench.tables import COLUMNS, Row
 
 # names that are no column
-_MADE = ("size", "shape")
+_MADE = ("size", "shape", "N")
+# names that say which block it is
+_BLOCKS = {"block", "spec", "key"}
 
 _MARKS = {"unresolved": " ?", "too_few_replicates": " ?", "untrusted": " !"}
 _MARK_WORDS = {
@@ -115,22 +117,24 @@ def parse_name(option: str, name: str) -> str:
 def pivot(
     rows: Iterable[Row],
     down: Sequence[str] = (),
-    across: str = "block",
+    across: str | None = None,
     value: str | None = None,
 ) -> Pivot:
     """Put one value of every case into a grid.
 
     `down` names what each line shares, `across` what each column does: columns of the CSV, or
-    `size` (HxW) or `shape` (BxCxHxW); `block` is the spec with its ratio. What else varies is added
-    to `down`, so that a place holds one case. Without `value` it is the relative where there is
-    one, the latency where something was timed or all failed, else the MACs. Raises UsageError where
-    a name is none, or there twice.
+    `size` (HxW), `shape` (BxCxHxW) or `N` (H*W); `block` is the spec with its ratio. What else
+    varies is added to `down`, so that a place holds one case. Without `across` it is the block,
+    else the first that varies. Without `value` it is the relative where there is one, the latency
+    where something was timed or all failed, else the MACs. Raises UsageError where a name is none,
+    or there twice.
     """
+    rows = list(rows)
+    across = across or _free(rows, down)
     for option, name in (*(("--rows", name) for name in down), ("--columns", across)):
         parse_name(option, name)
     if len({*down, across}) <= len(down):
         raise UsageError("--rows and --columns name the same column twice")
-    rows = list(rows)
     value = parse_name("--value", value or _telling(rows))
     down = (*down, *_left_over(rows, (*down, across))) or ("size",)
     lines: dict[tuple[str, ...], dict[str, Place]] = {}
@@ -156,6 +160,14 @@ def pivot(
     )
 
 
+def _free(rows: Sequence[Row], down: Sequence[str]) -> str:
+    """What columns share where nobody said: the block, or what varies where lines share that."""
+    if not _BLOCKS.intersection(down):
+        return "block"
+    others = ("size", "device", "dtype", "mode")
+    return next(name for name in (*_left_over(rows, down), *others) if name not in down)
+
+
 def _telling(rows: Sequence[Row]) -> str:
     if any(row["relative"] is not None for row in rows):
         return "relative"
@@ -177,7 +189,7 @@ def _left_over(rows: Sequence[Row], named: Sequence[str]) -> list[str]:
         others = first.setdefault(tuple(_word(row, name, named) for name in named), words)
         if words != others:
             left.update(a for a, one, two in zip(AXES, words, others, strict=True) if one != two)
-    unnamed = not {"block", "spec", "key"}.intersection(named)
+    unnamed = not _BLOCKS.intersection(named)
     blocks = {_word(row, "block", named) for row in rows} if unnamed else ()
     found = [*(axis for axis in AXES if axis in left), *(["block"] if len(blocks) > 1 else [])]
     if "node" not in named and len({row["node"] for row in rows}) > 1:
@@ -194,6 +206,8 @@ def _left_over(rows: Sequence[Row], named: Sequence[str]) -> list[str]:
 def _word(row: Row, name: str, named: Sequence[str]) -> str:
     if name == "shape":
         return "x".join(str(row[axis]) for axis in ("batch", "channels", "height", "width"))
+    if name == "N":
+        return str(row["height"] * row["width"])
     if name in ("block", "spec"):
         return label_without_ratio(row) if "ratio" in named else label(row)
     return axis_word(row, name)
@@ -250,4 +264,4 @@ def _notes(rows: Sequence[Row], value: str) -> list[str]:
     timed = [row for row in rows if row[value] is not None]
     marked = [_flags_of(row) if _is_busy(row, value) else () for row in timed]
     notes += [f"~: {busy_line(marked)}"] if any(marked) else []
-    return [*notes, *failures(rows)]
+    return [*notes, *failures(rows), *of_blocks(rows)]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gcbench.errors import UsageError
+from gcbench.errors import UsageError, cause
 
 # where training scripts keep a network's weights among other things
 WRAPPERS = (
@@ -89,7 +89,7 @@ def _pickled(path: Path) -> Any:
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise UsageError(f"--weights {path}: cannot read it: {error.strerror or error}") from error
+        raise UsageError(f"--weights {path}: cannot read it: {cause(error)}") from error
     except Exception as error:  # what is wrong with a file, torch tells in many ways
         raise UsageError(
             f"--weights {path} is no file of weights that can be loaded safely"
@@ -118,7 +118,7 @@ def _safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except OSError as error:
-        raise UsageError(f"--weights {path}: cannot read it: {error.strerror or error}") from error
+        raise UsageError(f"--weights {path}: cannot read it: {cause(error)}") from error
     except SafetensorError as error:
         raise UsageError(f"--weights {path} is no file of safetensors: {error}") from error
 

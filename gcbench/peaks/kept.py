@@ -1,6 +1,6 @@
 """Ceilings of this machine, kept between runs in the user's cache folder; no torch."""
 
-import os
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,6 +9,8 @@ from pathlib import Path
 import msgspec
 import platformdirs
 
+from gcbench.errors import cause
+from gcbench.files import replace_whole
 from gcbench.records import Gpu, Manifest, Peaks
 
 Tell = Callable[[str], None]
@@ -16,6 +18,14 @@ Tell = Callable[[str], None]
 
 # variables that change how fast products and copies are; others are folders and the like
 _TELLING = re.compile(r"OMP|MKL|KMP|GOMP|DNNL|ONEDNN|OPENBLAS|CUBLAS|NVIDIA_TF32|MALLOC|LD_PRELOAD")
+
+
+# torch's switches that do so, as torch has them
+_USUAL: dict[str, object] = {
+    "float32_matmul_precision": "highest",
+    "cuda_matmul_allow_tf32": False,
+    "cudnn_allow_tf32": True,
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ def find(
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, msgspec.DecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
+        why = cause(error) if isinstance(error, OSError) else error
         tell(f"the peaks in {path} cannot be read ({why}): measuring them anew")
         return None
     changed = mismatches(kept.manifest, manifest, kept.peaks.device, device)
@@ -58,14 +68,12 @@ def find(
 def keep(manifest: Manifest, peaks: Peaks, device_id: str, tell: Tell) -> None:
     """Write ceilings, whole or not at all. Where that fails, `tell` gets a sentence."""
     path = _path(manifest, device_id, peaks.threads)
-    part = path.with_suffix(f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(msgspec.json.encode(Kept(manifest, peaks)))
-        part.replace(path)
+        replace_whole(path, [msgspec.json.encode(Kept(manifest, peaks))])
     except OSError as error:
         tell(
-            f"cannot keep the peaks in {path.parent} ({error.strerror}): the next run measures "
+            f"cannot keep the peaks in {path.parent} ({cause(error)}): the next run measures "
             "them again (XDG_CACHE_HOME names another folder)"
         )
 
@@ -77,14 +85,13 @@ def mismatches(old: Manifest, new: Manifest, then: str, now: str) -> list[str]:
     """
     before, after = _facts(old, then), _facts(new, now)
     return [
-        f"{name} was {before[name]} and is {after[name]}"
-        for name in after
-        if before[name] != after[name]
+        f"{name} was {before.get(name, 'unset')} and is {after.get(name, 'unset')}"
+        for name in dict.fromkeys((*after, *before))
+        if before.get(name) != after.get(name)
     ]
 
 
 def _facts(manifest: Manifest, device: str) -> dict[str, object]:
-    flags = ("float32_matmul_precision", "cuda_matmul_allow_tf32", "cudnn_allow_tf32")
     return {
         "node": manifest.node,
         "device": manifest.device_name(device),
@@ -93,9 +100,16 @@ def _facts(manifest: Manifest, device: str) -> dict[str, object]:
         "quota": manifest.cpu_quota,
         "gcbench": manifest.gcbench_version,
         "torch": manifest.versions.get("torch"),
-        **{name: manifest.flags.get(name) for name in (*flags, "cuda", "cpu_capability")},
-        "variables": {k: v for k, v in manifest.variables.items() if _TELLING.match(k)},
+        **{name: manifest.flags.get(name) for name in ("cuda", "cpu_capability")},
+        **_USUAL,
+        **_settings(manifest),
     }
+
+
+def _settings(manifest: Manifest) -> dict[str, object]:
+    """What a run is started with that changes how fast products and copies are."""
+    switches: dict[str, object] = {name: manifest.flags.get(name) for name in _USUAL}
+    return switches | {k: v for k, v in manifest.variables.items() if _TELLING.match(k)}
 
 
 def _of_gpu(gpu: Gpu | None) -> dict[str, object]:
@@ -109,4 +123,8 @@ def _path(manifest: Manifest, device_id: str, threads: int | None) -> Path:
     # whoever is kept to some of the cores has ceilings of its own
     if manifest.usable_cores < manifest.cores:
         name += f"-{manifest.usable_cores}of{manifest.cores}"
+    # and so has each choice of settings: two in turn do not measure anew each time
+    settings = _settings(manifest)
+    if settings != _USUAL:
+        name += f"-{hashlib.sha256(repr(sorted(settings.items())).encode()).hexdigest()[:8]}"
     return folder() / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.json"

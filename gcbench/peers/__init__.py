@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from gcbench.errors import UsageError, worded
-from gcbench.registry import Entry, Registry, suggestion
+from gcbench.registry import Entry, Registry, nearest, suggestion
 
 GROUP = "gcbench.blocks"
 
@@ -100,6 +100,11 @@ def factory(target: str) -> Any:
     return library.load().factory(name)
 
 
+def require_known(target: str) -> None:
+    """Make sure that `LIBRARY/NAME` is known; the library is not imported. Raises UsageError."""
+    _named(target)
+
+
 def remark(target: str) -> str:
     """Say what is known to be broken in `LIBRARY/NAME`, or asked of its shape; else nothing."""
     library, name = _named(target)
@@ -109,6 +114,14 @@ def remark(target: str) -> str:
 
 def _named(target: str) -> tuple[Library, str]:
     first, _, name = target.partition("/")
+    if first not in LIBRARIES:
+        every = [f"{library.name}/{known}" for library in LIBRARIES for known in library.names]
+        near = nearest(target, every)
+        hint = f"did you mean {near!r}? " if near else ""
+        libraries = ", ".join(f"{library.name}/NAME" for library in LIBRARIES)
+        raise UsageError(
+            f"unknown block {target!r}: {hint}known: {libraries}; a file of yours is FILE.py:CLASS"
+        )
     library = LIBRARIES[first]
     if name not in library.names:
         raise UsageError(f"{first} has no block {name!r}: {suggestion(name, library.names)}")

@@ -50,8 +50,11 @@ def require_installed() -> None:
 
 
 def require_suffix(option: str, path: Path) -> str:
-    """The suffix that says how a file is drawn. Raises UsageError, which names the option."""
-    suffix = path.suffix.lower()
+    """The suffix that says how a file is drawn; of `-`, which is stdout, svg.
+
+    Raises UsageError, which names the option.
+    """
+    suffix = ".svg" if str(path) == "-" else path.suffix.lower()
     if suffix not in PICTURES:
         came = f"{suffix!r} is not known" if suffix else "there is none"
         raise UsageError(

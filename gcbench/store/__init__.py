@@ -4,7 +4,7 @@ A run is a text file of JSON lines: the manifest, then one line for each finishe
 samples and all. Lines are only ever added. `docs/design.md` has the format and its rules.
 """
 
-from gcbench.store.lines import Tell
+from gcbench.store.lines import Tell, encoded
 from gcbench.store.manifests import lines_of, mismatches, to_json
 from gcbench.store.names import newest, path_in
 from gcbench.store.reading import Stored, load, manifest, open_run, records, shortages, statuses
@@ -17,6 +17,7 @@ __all__ = [
     "Tell",
     "chosen",
     "create",
+    "encoded",
     "lines_of",
     "load",
     "manifest",

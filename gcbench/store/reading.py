@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from gcbench.errors import RunError
+from gcbench.errors import RunError, cause
 from gcbench.records import ComparisonRecord, Manifest, Measurement, Outline, Run, Status
 from gcbench.store.lines import Tell, manifest_of, outline_of, record_of
 from gcbench.store.retries import chosen
@@ -143,7 +143,7 @@ def _raw(path: Path) -> Iterator[bytes]:
         try:
             yield from file
         except OSError as error:
-            raise RunError(f"cannot read the run {path}: {error.strerror}") from error
+            raise RunError(f"cannot read the run {path}: {cause(error)}") from error
 
 
 def _named(path: Path, number: int, line: bytes, read: Callable[[bytes], What]) -> What:
@@ -160,6 +160,6 @@ def _opened(path: Path) -> BinaryIO:
             raise RunError(f"cannot read the run {path}: that is {what}")
         return path.open("rb")
     except OSError as error:
-        raise RunError(f"cannot read the run {path}: {error.strerror}") from error
+        raise RunError(f"cannot read the run {path}: {cause(error)}") from error
     except ValueError as error:
         raise RunError(f"cannot read the run {str(path)!r}: {error}") from error

@@ -1,7 +1,12 @@
 """Whether a comparison that could be decoded can also be summarised."""
 
-from gcbench.records import ComparisonRecord, Measurement, Replicate, Timing
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 
+from gcbench.records import ComparisonRecord, Measurement, Peaks, Replicate, Timing
+
+# no number of a run is larger, whatever shapes are counted on paper
+MOST = 1e60
 # cells of a measurement that are numbers; what else there is, a metric of the user's own may say
 _NUMBERS = (
     *("params", "macs", "min_bytes", "call_macs", "call_conv_macs", "traffic_bytes", "inserted"),
@@ -24,13 +29,32 @@ def is_sound(record: ComparisonRecord) -> bool:
     cases = range(len(record.measurements))
     return (
         len(record.baselines) == len(cases)
-        and all(min(measurement.case.shape) > 0 for measurement in record.measurements)
+        and _has_end(record.precision)
+        and all(map(_is_case, record.measurements))
         and all(map(_counts, record.measurements))
+        and all(map(_is_ceiling, record.peaks))
         and all(baseline in cases for baseline in record.baselines)
         and all(arm.case in cases and arm.calls > 0 for t in record.timings for arm in t.arms)
         and all(_has_copies(timing, record) for timing in record.timings)
         and all(_fits(replicate, t) for t in record.timings for replicate in t.replicates)
     )
+
+
+def _is_case(measurement: Measurement) -> bool:
+    case = measurement.case
+    return min(case.shape) > 0 and _has_end(*case.shape, *_numbers(case), *_numbers(measurement))
+
+
+def _is_ceiling(peaks: Peaks) -> bool:
+    rates = (peaks.product_flops_per_s, peaks.convolution_flops_per_s, peaks.sustained_flops_per_s)
+    copies = (number for copy in peaks.copies for number in copy)
+    return _has_end(
+        *copies, *_numbers(peaks), *(n for by_dtype in rates for n in by_dtype.values())
+    )
+
+
+def _has_end(*numbers: float) -> bool:
+    return all(abs(number) < MOST for number in numbers)
 
 
 def _counts(measurement: Measurement) -> bool:
@@ -42,6 +66,9 @@ def _counts(measurement: Measurement) -> bool:
     )
     return (
         all(not isinstance(number, str) and number >= 0 for number in numbers)
+        and all(
+            isinstance(cell, str) or cell is None or abs(cell) < MOST for cell in cells.values()
+        )
         and all(isinstance(word, str) for word in words)
         and (not cells.get("inserted") or bool(cells.get("inserted_at")))
     )
@@ -60,6 +87,8 @@ def _has_copies(timing: Timing, record: ComparisonRecord) -> bool:
 
 def _fits(replicate: Replicate, timing: Timing) -> bool:
     """Whether there are samples of every arm, as many for all that a group timed."""
+    if not _has_end(*_numbers(replicate.disturbance), *_numbers(replicate.device)):
+        return False
     rows = replicate.samples_ns
     told = (replicate.exposed, replicate.faults, replicate.waited, replicate.waiting_ns)
     if len(rows) != len(timing.arms) or any(len(each) not in (0, len(rows)) for each in told):
@@ -68,3 +97,11 @@ def _fits(replicate: Replicate, timing: Timing) -> bool:
     return len(rounds) == len({group for group, _ in rounds}) and all(
         min(row) > 0 and max(row) < 2**63 for row in rows if row
     )
+
+
+def _numbers(record: object) -> Iterator[float]:
+    """The numbers of a flat record, if there is one."""
+    for field in fields(record) if is_dataclass(record) else ():
+        value = getattr(record, field.name)
+        if isinstance(value, int | float):
+            yield value

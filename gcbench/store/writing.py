@@ -2,18 +2,19 @@
 
 import fcntl
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from gcbench.errors import RunError
+from gcbench.errors import RunError, cause
+from gcbench.files import beside
 from gcbench.records import SCHEMA, ComparisonRecord, Manifest, Run
 from gcbench.store.lines import Tell, encoded, outline_of
 from gcbench.store.reading import manifest as read_manifest
 
 LOCKS = Path("/proc/locks")
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND
 
 
 class RunFile:
@@ -67,11 +68,11 @@ def create(path: Path, manifest: Manifest) -> RunFile:
     The file appears under its name with its manifest on the disk, or not at all. Raises RunError
     where something stands there already or nothing can be written.
     """
-    part = path.with_name(f".gcbench-{os.getpid()}-{secrets.token_hex(4)}.part")
+    part = beside(path)
     with _told(path):
         if path.is_dir():
             raise RunError(f"cannot write the run {path}: that is a folder; give a file in it")
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+        descriptor = os.open(part, _NEW, 0o666)
         try:
             with suppress(OSError):
                 # nobody else knows the file yet
@@ -119,7 +120,7 @@ def save(run: Run, path: Path) -> None:
         try:
             for record in run.comparisons:
                 file.append(record)
-        except RunError:
+        except BaseException:
             path.unlink(missing_ok=True)
             raise
 
@@ -133,7 +134,7 @@ def _told(path: Path) -> Iterator[None]:
             f"cannot write the run {path}: it exists already, and no run is overwritten"
         ) from error
     except OSError as error:
-        raise RunError(f"cannot write the run {path}: {error.strerror}") from error
+        raise RunError(f"cannot write the run {path}: {cause(error)}") from error
     except ValueError as error:
         raise RunError(f"cannot write the run {str(path)!r}: {error}") from error
 
@@ -174,7 +175,7 @@ def _lock(descriptor: int, path: Path, tell: Tell) -> None:
             "wait for it, or end it"
         ) from None
     except OSError as error:
-        tell(f"cannot lock {path} ({error.strerror}): take care that nothing else writes to it")
+        tell(f"cannot lock {path} ({cause(error)}): take care that nothing else writes to it")
 
 
 def _holder(descriptor: int) -> str:

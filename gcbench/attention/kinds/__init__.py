@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from gcbench.attention.calls import Call
 
 
+# what a block of anybody's calls the method that returns its map
+METHOD = "attention_map"
+
+
 class Adapter(Protocol):
     """What the file of a kind has."""
 
@@ -41,7 +45,10 @@ class Adapter(Protocol):
 
 @dataclass(frozen=True)
 class Kind(Entry):
-    """A line of the table: `made` is the class of the blocks, `target` the file that knows it."""
+    """A line of the table: `made` is the class of the blocks, `target` the file that knows it.
+
+    Without a class it is whatever has the method `attention_map`.
+    """
 
     made: str
 
@@ -51,6 +58,8 @@ class Kind(Entry):
 
     def has(self, module: "nn.Module") -> bool:
         """Tell whether a module is of this kind."""
+        if not self.made:
+            return callable(getattr(type(module), METHOD, None))
         known = self._class()
         return known is not None and isinstance(module, known)
 
@@ -59,6 +68,8 @@ class Kind(Entry):
 
         Raises TypeError where that forward does not take it.
         """
+        if not self.made:
+            return {"given": given, "by_name": by_name}
         bound = inspect.signature(self._class().forward).bind(None, *given, **by_name)
         bound.apply_defaults()
         return bound.arguments
@@ -130,6 +141,12 @@ KINDS: Registry[Kind] = Registry(
             "gcbench.attention.kinds.multihead",
             "torch's nn.MultiheadAttention, as torchvision's vision transformers have it",
             "torch.nn.modules.activation:MultiheadAttention",
+        ),
+        Kind(
+            "own",
+            "gcbench.attention.kinds.own",
+            "whatever has a method attention_map that returns the map for what forward is given",
+            "",
         ),
     ),
 )

@@ -1,0 +1,128 @@
+"""A process that outlives its worker by a moment, so that nothing that the worker started does.
+
+It takes in whatever of the worker's own lost its parent (Linux), in whichever session and with
+whichever environment, waits for the worker or for the one who asks to end, and ends all of it.
+"""
+
+import ctypes
+import os
+import signal
+import threading
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+# of prctl(2)
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+# what is found may have made more meanwhile
+ROUNDS = 50
+
+
+def guarded(lifeline: int) -> None:
+    """Fork the worker, in which this returns; the process that called guards it and never does.
+
+    When the worker ends, this process ends all that is left of it, and then as the worker ended.
+    When the other end of the pipe `lifeline` is closed, it ends the worker too.
+    """
+    take_in_orphans()
+    worker = os.fork()
+    if worker == 0:
+        os.close(lifeline)
+        # so that a signal to the worker's group does not end its guard
+        os.setsid()
+        _control(PR_SET_PDEATHSIG, signal.SIGKILL)
+        return
+    # its pipes are the worker's alone
+    os.close(0)
+    os.close(1)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_wait_for_asker, args=(lifeline, worker), daemon=True).start()
+    _end_as(_reaped(worker))
+
+
+def take_in_orphans() -> None:
+    """Become the parent of whatever this process's own started and left, where the system can."""
+    _control(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _control(what: int, value: int) -> None:
+    # where there is no prctl, what begins a session of its own is found by its mark alone
+    with suppress(Exception):
+        ctypes.CDLL(None).prctl(what, value, 0, 0, 0)
+
+
+def _wait_for_asker(lifeline: int, worker: int) -> None:
+    with suppress(OSError):
+        os.read(lifeline, 1)
+    # all of it where there is no /proc to look through
+    for end in (os.kill, os.killpg):
+        with suppress(OSError):
+            end(worker, signal.SIGKILL)
+    end_descendants()
+    os._exit(1)
+
+
+def _reaped(worker: int) -> int:
+    """Wait for the worker, and for what else ends on the way; returns the worker's status."""
+    # whoever ends all that is left may have waited for it first
+    with suppress(ChildProcessError):
+        while True:
+            process, status = os.waitpid(-1, 0)
+            if process == worker:
+                return status
+    return signal.SIGKILL
+
+
+def _end_as(status: int) -> NoReturn:
+    end_descendants()
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        with suppress(OSError, ValueError):
+            signal.signal(-code, signal.SIG_DFL)
+        # no core of this one: it would stand in the place of the worker's own
+        with suppress(ImportError, OSError, ValueError):
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.kill(os.getpid(), -code)
+    os._exit(code if code >= 0 else 1)
+
+
+def end_descendants(root: int | None = None) -> None:
+    """Kill all that a process and its children started, by default this one; it lives on itself."""
+    for _ in range(ROUNDS):
+        # to look through all processes takes longer than to hear that there is no child
+        found = [] if root is None and not _has_child() else _descendants(root or os.getpid())
+        if not found:
+            return
+        for process in found:
+            with suppress(OSError):
+                os.kill(process, signal.SIGKILL)
+        for process in found:
+            # those that are not ours are taken in when their parents are gone
+            with suppress(OSError):
+                os.waitpid(process, 0)
+
+
+def _has_child() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _descendants(root: int) -> list[int]:
+    children = defaultdict[int, list[int]](list)
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError, ValueError):
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+            if state not in "ZX":
+                children[int(parent)].append(int(folder.name))
+    found, level = list[int](), [root]
+    while level:
+        level = [child for process in level for child in children[process]]
+        found += level
+    return found
