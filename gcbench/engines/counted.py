@@ -17,13 +17,12 @@ import torch
 
 from gcbench import modules
 from gcbench.counting import Subject, count
-from gcbench.counting.meta import on_meta_device
 from gcbench.engines.limits import memory_limited
 from gcbench.errors import CountingError
 from gcbench.forked import ForkError, forked
 from gcbench.metrics import METRICS
 from gcbench.records import Measurement
-from gcbench.spec import ELEMENT_BYTES, Case, CounterName, Mode
+from gcbench.spec import ELEMENT_BYTES, Case, CounterName
 from gcbench.workload import Workload, make_workload
 
 if TYPE_CHECKING:
