@@ -6,12 +6,12 @@ Each metric is one file here and one line in `gcbench.metrics`.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from gcbench.blocks import closed_form
 from gcbench.errors import CountingError, told
-from gcbench.metrics import METRICS
+from gcbench.metrics import METRICS, Metric
 from gcbench.records import Cell
 from gcbench.spec import Case, CounterName, Mode
 
@@ -101,6 +101,12 @@ class Subject:
         return on_meta_device(self.module, replace(self.case, mode=mode))
 
 
+@cache
+def _loaded() -> list[tuple[Metric, Callable[[Subject], dict[str, Cell]]]]:
+    """The table of metrics, with what computes each."""
+    return [(metric, metric.load()) for metric in METRICS]
+
+
 def count(subject: Subject) -> tuple[dict[str, Cell], list[str]]:
     """Compute every metric of the table: the cells of its columns, by name.
 
@@ -108,9 +114,9 @@ def count(subject: Subject) -> tuple[dict[str, Cell], list[str]]:
     """
     cells: dict[str, Cell] = {}
     reasons: list[str] = []
-    for metric in METRICS:
+    for metric, compute in _loaded():
         try:
-            cells |= metric.load()(subject)
+            cells |= compute(subject)
         except CountingError as error:
             cells |= dict.fromkeys(metric.columns)
             reasons.append(str(error))
