@@ -277,6 +277,25 @@ def last_level_cache_bytes(device: str) -> int | None:
     return max((size for size in sizes if size), default=None)
 
 
+def caches(device: str, threads: int | None) -> tuple[tuple[str, int], ...]:
+    """The levels of cache of a device, the smallest first: names, and the bytes that they hold.
+
+    On a CPU that is what so many threads have, each on a core of its own: as many caches as they do
+    not share. Levels of which the machine does not tell are left out.
+    """
+    if device != "cpu":
+        size = last_level_cache_bytes(device)
+        return (("L2", size),) if size else ()
+    found: dict[str, int] = {}
+    of_a_core = max(1, _listed(_CPU / "topology/thread_siblings_list"))
+    for folder in _CPU.glob("cache/index*"):
+        level, size = _text(folder / "level"), _cache_size(folder)
+        if level and size and _text(folder / "type") != "Instruction":
+            cores = max(1, _listed(folder / "shared_cpu_list") // of_a_core)
+            found[f"L{level}"] = size * -(-(threads or 1) // cores)
+    return tuple(sorted(found.items()))
+
+
 def require_cache_bytes(device: str) -> int:
     """Size of the last cache, where it has to be known. Raises UsageError where it is not."""
     size_bytes = last_level_cache_bytes(device)
@@ -461,6 +480,12 @@ def _cpu_quota() -> float | None:
 def _cache_size(folder: Path) -> int | None:
     match = re.fullmatch(r"(\d+)([KM])", _text(folder / "size") or "")
     return int(match[1]) * {"K": 2**10, "M": 2**20}[match[2]] if match else None
+
+
+def _listed(path: Path) -> int:
+    """How many numbers a list of the kernel has: `0-3,8` has five."""
+    ends = re.findall(r"(\d+)(?:-(\d+))?", _text(path) or "")
+    return sum(int(last or first) - int(first) + 1 for first, last in ends)
 
 
 def _load() -> float | None:

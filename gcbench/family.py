@@ -40,7 +40,7 @@ def costs(names: Iterable[str], axes: Axes, ratios: Sequence[int]) -> Iterator[R
             "macs": macs,
             "min_bytes": found.metrics.get("min_bytes"),
             "floor_us": _floor_us(found, ceilings),
-            "floor_flags": " ".join(ceilings.flags) if ceilings and ceilings.flags else None,
+            "floor_flags": " ".join(ceilings.disturbed(axes.dtype)) or None if ceilings else None,
             "growth_n": _growth(macs, _counted(engine, larger).metrics.get("macs"), 4),
             "growth_c": _growth(macs, _counted(engine, wider).metrics.get("macs"), 2),
             "macs_counter": found.metrics.get("macs_counter"),

@@ -115,15 +115,37 @@ class Measurement:
     needed_bytes: int | None = None
 
 
+RoadKind = Literal["product", "inner product", "convolution"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What one road to a product of matrices reached in one dtype, in FLOP/s (two for each MAC).
+
+    Where it could not be taken there is a `reason` instead. torch's own products take roads of the
+    kind `product`, its convolutions those of `convolution`; an `inner product` is a library's,
+    which torch takes only where a module was made for it.
+    """
+
+    road: str
+    kind: RoadKind
+    dtype: str
+    flops_per_s: float | None = None
+    reason: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Peaks:
     """Ceilings of one device at one number of threads, as measured.
 
     `name` is what rows that rest on them carry. Rates are FLOP/s (two for each MAC) by dtype: of
     matrix products the best of short bursts and, where it was measured, what lasts; of 1x1
-    convolutions, for which libraries have kernels of their own, the best of bursts. `copies` are
-    pairs of the bytes that a copy touches (read and written) and the bytes a second that it moved
-    of them. `launch_us` is one call of an operator on almost nothing.
+    convolutions, for which libraries have kernels of their own, the best of bursts; `roads` has
+    every road to a product apart. `copies` are pairs of the bytes that a copy touches (read and
+    written) and the bytes a second that it moved of them; `caches` the name and the bytes of each
+    level that these threads share or have, the smallest first. `launch_us` is one call of an
+    operator on almost nothing. `busy` has what the machine did while a dtype, or `copies`, was
+    measured, where that leaves ceilings too low; `flags` is all of it.
     """
 
     name: str
@@ -136,6 +158,32 @@ class Peaks:
     copies: tuple[tuple[int, float], ...]
     launch_us: float
     flags: tuple[str, ...] = ()
+    roads: tuple[Rate, ...] = ()
+    caches: tuple[tuple[str, int], ...] = ()
+    busy: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def best(self, dtype: str) -> Rate | None:
+        """The fastest road to a product in a dtype; None where it was not measured."""
+        known = [rate for rate in self.roads if rate.dtype == dtype and rate.flops_per_s]
+        # runs of before roads were told apart have the best of each kind
+        if dtype in self.product_flops_per_s:
+            rate = self.product_flops_per_s[dtype]
+            known.append(Rate("matrix products", "product", dtype, rate))
+        if dtype in self.convolution_flops_per_s:
+            rate = self.convolution_flops_per_s[dtype]
+            known.append(Rate("1x1 convolutions", "convolution", dtype, rate))
+        return max(known, key=lambda rate: rate.flops_per_s or 0.0, default=None)
+
+    @property
+    def dtypes(self) -> set[str]:
+        """What products were measured in, or tried."""
+        return {*self.product_flops_per_s, *(rate.dtype for rate in self.roads)}
+
+    def disturbed(self, dtype: str) -> tuple[str, ...]:
+        """What the machine did that leaves the ceilings of a case in a dtype too low."""
+        if not self.busy:
+            return self.flags
+        return (*self.busy.get(dtype, ()), *self.busy.get("copies", ()))
 
 
 @dataclass(frozen=True, slots=True)

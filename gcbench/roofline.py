@@ -16,6 +16,9 @@ NEAR = 0.4
 # and by being launched where the host needs this share of the device's time, or replaying a graph
 # makes it so many times as fast
 HOST_SHARE, GRAPH_GAIN = 0.9, 1.2
+# copies tell of a level where they take so many times as long as the quickest, which is little more
+# than a call; of memory where they touch so many times the last cache
+BEYOND_A_CALL, BEYOND_THE_CACHE = 2, 4
 
 
 class Verdict(NamedTuple):
@@ -79,6 +82,39 @@ def copy_bytes_per_s(peaks: Peaks, working_set_bytes: float) -> float:
     return max(fitting, default=peaks.copies[-1][1])
 
 
+class Level(NamedTuple):
+    """A level of memory: how many bytes it holds, and how many a second copies move within it.
+
+    Memory itself holds an unknown number. The rate is None where no copy told it.
+    """
+
+    name: str
+    holds_bytes: int | None
+    bytes_per_s: float | None
+
+
+def levels(peaks: Peaks) -> list[Level]:
+    """The bandwidth of each level of cache, and of memory, from the copies that fit just there.
+
+    A copy is that of a level where what it touches fits in three quarters of it, and not in the one
+    below. One that takes hardly longer than the smallest says how long calls take, and nothing of
+    what it moves.
+    """
+    quickest_s = min((touched / rate for touched, rate in peaks.copies), default=0.0)
+    telling = [
+        (touched, rate)
+        for touched, rate in peaks.copies
+        if touched / rate >= BEYOND_A_CALL * quickest_s
+    ]
+    found, below = [], 0
+    for name, holds in peaks.caches:
+        rates = [rate for touched, rate in telling if below < touched <= 0.75 * holds]
+        found.append(Level(name, holds, max(rates, default=None)))
+        below = holds
+    rates = [rate for touched, rate in telling if touched >= BEYOND_THE_CACHE * below]
+    return [*found, Level("memory", None, max(rates, default=None))]
+
+
 def _memory_us(
     case: Case, cells: dict[str, Cell], moved_bytes: float | None, peaks: Peaks
 ) -> float | None:
@@ -99,17 +135,18 @@ def _memory_us(
 def _compute_us(
     case: Case, cells: dict[str, Cell], peaks: Peaks
 ) -> tuple[float | None, float | None]:
-    """Time that the MACs of a call need: at the best rate of any kind, and each kind at its own.
+    """Time that the MACs of a call need: on the fastest road of all, and each kind on its own.
 
     Libraries may do convolutions faster than products of matrices, or the other way round.
     """
     macs, convolved = _number(cells, "call_macs"), _number(cells, "call_conv_macs") or 0.0
     product_rate = peaks.product_flops_per_s.get(case.dtype)
     conv_rate = peaks.convolution_flops_per_s.get(case.dtype)
-    if macs is None or not product_rate or not conv_rate:
+    best = peaks.best(case.dtype)
+    if macs is None or not product_rate or not conv_rate or not best or not best.flops_per_s:
         return None, None
     apart_us = 2e6 * ((macs - convolved) / product_rate + convolved / conv_rate)
-    return 2e6 * macs / max(product_rate, conv_rate), apart_us
+    return 2e6 * macs / best.flops_per_s, apart_us
 
 
 def _launched(cells: dict[str, Cell], latency_us: float) -> bool:

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from gcbench.errors import UsageError, quoted
@@ -409,6 +410,7 @@ def _pair_value(option: str, axis: str, text: str) -> Any:
     return parse_choice(option, text, CHOICES[axis])
 
 
+@lru_cache(4096)
 def parse_block(text: str, what: str = "block") -> BlockSpec:
     """Read a block spec, or what else is named in its grammar and called `what` in errors.
 

@@ -296,7 +296,7 @@ def _limits(
         return {}, []
     verdict = roofline.judge(measurement, summary.latency.mid / 1e3, found)
     flags = ["above_ceiling"] if verdict.above else []
-    flags += ["peaks_busy"] if found.flags else []
+    flags += ["peaks_busy"] if found.disturbed(measurement.case.dtype) else []
     cells = {
         "bound": verdict.bound,
         "floor_us": verdict.floor_us,

@@ -81,7 +81,7 @@ def own_peaks(tmp_path_factory, monkeypatch):
     """Keep the ceilings of this machine to the tests, and let none be measured unasked."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
-    def measure(manifest, device, threads, dtypes, sustained=False, tell=None):
+    def measure(manifest, device, threads, dtypes, sustained=False, tell=None, known=None):
         rates = dict.fromkeys(dtypes, 1e12)
         return replace(
             PEAKS,

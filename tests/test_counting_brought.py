@@ -13,8 +13,9 @@ from torch.profiler import ProfilerActivity, profile
 
 import gcbench
 from gcbench import blocks, engines
-from gcbench.counting.account import uncompiled, watched
+from gcbench.counting.account import watched
 from gcbench.counting.operators import OPERATORS
+from gcbench.counting.uncompiled import uncompiled
 from gcbench.engines.counted import on_cpu
 from gcbench.engines.inline import measure
 from gcbench.engines.jobs import Job

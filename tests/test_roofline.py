@@ -11,8 +11,8 @@ from gcbench import engines, tables
 from gcbench.formats.detail import Detail
 from gcbench.formats.terminal import render
 from gcbench.peaks import measuring
-from gcbench.records import Effort, Measurement, Peaks
-from gcbench.roofline import GRAPH_GAIN, HOST_SHARE, NEAR, copy_bytes_per_s, judge, peaks_of
+from gcbench.records import Effort, Measurement, Peaks, Rate
+from gcbench.roofline import GRAPH_GAIN, HOST_SHARE, NEAR, copy_bytes_per_s, judge, levels, peaks_of
 from gcbench.spec import Axes, Block, compare
 
 MIB = 2**20
@@ -192,3 +192,36 @@ def test_convolutions_are_held_against_their_own_rate_and_the_floor_against_the_
     assert (alone.bound, mixed.bound, convolved.bound) == ("compute", "latency", "latency")
     at_thirty = judge(measurement(cells | {"call_conv_macs": 5 * 10**6}), 30.0, peaks)
     assert at_thirty.bound == "compute"
+
+
+def test_each_level_has_the_best_copy_that_fits_there_and_not_below():
+    # a call takes 1 us, so that what fits in L1 tells of nothing else
+    taken_us = {16 * 2**10: 1.0, 32 * 2**10: 1.1, 512 * 2**10: 6.0, MIB: 10.0, 8 * MIB: 400.0}
+    copies = tuple((size, 1e6 * size / us) for size, us in {**taken_us, 64 * MIB: 1e4}.items())
+    caches = (("L1", 48 * 2**10), ("L2", 2 * MIB), ("L3", 12 * MIB))
+    found = levels(replace(PEAKS, copies=copies, caches=caches))
+    assert [(level.name, level.holds_bytes) for level in found] == [*caches, ("memory", None)]
+    rates = [level.bytes_per_s for level in found]
+    assert rates[0] is None
+    assert rates[1:] == pytest.approx([1e5 * MIB, 1e6 * 8 * MIB / 400, 1e2 * 64 * MIB])
+
+
+def test_the_floor_rests_on_the_fastest_road_and_the_bound_on_those_that_torch_takes():
+    fast = Rate("packed", "inner product", "float32", 4e12)
+    peaks = replace(PEAKS, roads=(fast, Rate("mm", "product", "float64", 9e12)))
+    cells = {"min_bytes": 0, "traffic_bytes": 0, "call_macs": 10**7}
+    found = judge(measurement(cells), 40.0, peaks)
+    assert found.floor_us == pytest.approx(5.0)
+    # 20 of 40 us, by the product that torch does
+    assert found.bound == "compute"
+    assert peaks.best("float32") == fast
+    assert peaks.best("bfloat16") is None
+
+
+def test_only_what_a_row_rests_on_puts_it_in_doubt():
+    peaks = replace(PEAKS, busy={"bfloat16": ("load",)}, flags=("load",))
+    assert peaks.disturbed("float32") == ()
+    assert peaks.disturbed("bfloat16") == ("load",)
+    assert replace(peaks, busy={"copies": ("pressure",)}).disturbed("float32") == ("pressure",)
+    # runs of before parts were told apart
+    assert replace(peaks, busy={}).disturbed("float32") == ("load",)

@@ -6,10 +6,12 @@ Each metric is one file here and one line in `gcbench.metrics`.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
+from gcbench.blocks import closed_form
 from gcbench.errors import CountingError, told
-from gcbench.metrics import METRICS
+from gcbench.metrics import METRICS, Metric
 from gcbench.records import Cell
 from gcbench.spec import Case, CounterName, Mode
 
@@ -28,8 +30,9 @@ class Subject:
     """What a metric is computed of: a case, its module, the counter that was asked for.
 
     `module` is that of the case, never called. `build` makes it with its weights, on the CPU.
-    `work` makes a call of it in a mode ready, after its first call; without one it is called on the
-    meta device. Metrics add to `flags` what is special. With `by_form` the block's closed forms
+    `work` makes a call of it in a mode, never made before; without one it is called on the meta
+    device. Its first call is `alike` all others, or else one that comes after it is counted.
+    Metrics add to `flags` what is special. With `by_form` the block's closed forms
     speak where it has them, and nothing is run for that. `witnesses` says whether other counters
     are asked for a second opinion.
     """
@@ -41,8 +44,15 @@ class Subject:
     flags: list[str] = field(default_factory=list)
     by_form: bool = False
     work: "Callable[[Mode], Workload] | None" = None
+    alike: bool = True
     witnesses: bool = False
+    _works: "dict[Mode, Workload]" = field(default_factory=dict)
     _outcomes: "dict[Mode, Pass | CountingError]" = field(default_factory=dict)
+
+    @cached_property
+    def form(self) -> dict[str, int] | None:
+        """The closed forms of the block at the shape of the case; None where it has none."""
+        return closed_form(self.module, self.case.shape)
 
     @property
     def forward(self) -> "Pass":
@@ -63,22 +73,38 @@ class Subject:
         return outcome
 
     def _watch(self, mode: Mode) -> "Pass | CountingError":
-        from gcbench.counting.account import watched
+        from gcbench.counting.account import settled, watched
 
         try:
-            work = self.ready(mode)
-            return watched(work)
+            work = self._work_in(mode)
+            outcome = watched(work) if self.alike else settled(work)
         except (Exception, SystemExit) as error:  # the module may raise anything
             LOG.debug("%s was not counted", self.case.label, exc_info=error)
             return CountingError(f"{self.case.label} is not counted: {told(error)}")
+        self._works[mode] = work
+        return outcome
 
     def ready(self, mode: Mode) -> "Workload":
-        """A call of the module in a mode, ready to be watched; raises what the module raises."""
+        """A call of the module in a mode, made before; raises what the module raises."""
+        if mode not in self._works:
+            work = self._work_in(mode)
+            if not self.alike:
+                work.settle()
+            self._works[mode] = work
+        return self._works[mode]
+
+    def _work_in(self, mode: Mode) -> "Workload":
         from gcbench.counting.meta import on_meta_device
 
         if self.work is not None:
             return self.work(mode)
         return on_meta_device(self.module, replace(self.case, mode=mode))
+
+
+@cache
+def _loaded() -> list[tuple[Metric, Callable[[Subject], dict[str, Cell]]]]:
+    """The table of metrics, with what computes each."""
+    return [(metric, metric.load()) for metric in METRICS]
 
 
 def count(subject: Subject) -> tuple[dict[str, Cell], list[str]]:
@@ -88,9 +114,9 @@ def count(subject: Subject) -> tuple[dict[str, Cell], list[str]]:
     """
     cells: dict[str, Cell] = {}
     reasons: list[str] = []
-    for metric in METRICS:
+    for metric, compute in _loaded():
         try:
-            cells |= metric.load()(subject)
+            cells |= compute(subject)
         except CountingError as error:
             cells |= dict.fromkeys(metric.columns)
             reasons.append(str(error))

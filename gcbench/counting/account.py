@@ -4,16 +4,15 @@ Works on any device. On the meta device tensors have shapes and lifetimes but no
 Non-local block's map of 256 GiB costs nothing to follow.
 """
 
-import sys
 import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._ops import HigherOrderOperator
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -24,7 +23,9 @@ from gcbench.counting.operators import (
     macs_of,
     may_multiply,
     name_of,
+    registered,
 )
+from gcbench.counting.uncompiled import uncompiled
 from gcbench.tensors import parameter_count, pieces
 from gcbench.workload import Workload
 
@@ -104,6 +105,26 @@ def watched(work: Workload, steps: "list[Step] | None" = None) -> Pass:
 
     What torch.compile made of parts of the module is left aside: they run as they are written.
     """
+    return _passed(work, _followed(work, steps))
+
+
+def settled(work: Workload) -> Pass:
+    """Say what a call of a work does that comes after the first one; it was never called before.
+
+    A first call that leaves nothing behind is like any other, and is not made twice: no tensor that
+    it made lives on, it wrote into none that was there, and the modules hold what they held.
+    """
+    before = _contents(work.module)
+    account = _followed(work)
+    found = _passed(work, account)
+    work.clear()
+    if account.live_bytes or account.wrote_held or not _same(before, _contents(work.module)):
+        return watched(work)
+    return found
+
+
+def _followed(work: Workload, steps: "list[Step] | None" = None) -> "Account":
+    """Prepare and call a work, and return the account of that call."""
     held = work.held()
     account = Account(held, [work.x])
     # a preparation may set the gradient mode
@@ -113,25 +134,43 @@ def watched(work: Workload, steps: "list[Step] | None" = None) -> Pass:
         account.begin(steps)
         with account, account.complex_convolutions(held):
             work.call()
+    return account
+
+
+def _passed(work: Workload, account: "Account") -> Pass:
     return Pass(
         params=parameter_count(work.module),
         macs=account.macs,
         conv_macs=account.conv_macs,
         uncounted=tuple(sorted(account.uncounted)),
         unknown=tuple(sorted(account.unknown)),
-        held_bytes=sum(storage.nbytes() for storage in {t.untyped_storage() for t in held}),
+        held_bytes=account.held_bytes,
         activation_bytes=account.peak_bytes,
         traffic_bytes=account.traffic_bytes,
         value_dependent=account.value_dependent,
     )
 
 
-def uncompiled() -> AbstractContextManager[None]:
-    """Run as it is written what torch.compile made; nothing is loaded for that."""
-    if "torch._dynamo" not in sys.modules:
-        return nullcontext()
-    eager: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
-    return eager
+def _contents(module: nn.Module) -> list[Any]:
+    """What all modules hold, one after the other; of what holds others, those."""
+    return [
+        tuple(value.items())
+        if isinstance(value, dict)
+        else tuple(value)
+        if isinstance(value, list | set)
+        else value
+        for part in module.modules()
+        for value in vars(part).values()
+    ]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether contents are the same objects, or equal plain values."""
+    if isinstance(one, list | tuple) and type(one) is type(other):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, int | float | str) and type(one) is type(other):
+        return bool(one == other)
+    return one is other
 
 
 class Account(TorchDispatchMode):
@@ -145,10 +184,13 @@ class Account(TorchDispatchMode):
     def __init__(self, held: Iterable[Tensor], inputs: Iterable[Tensor] = ()) -> None:
         """Start with nothing alive but what is held."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self._seen = weakref.WeakSet(tensor.untyped_storage() for tensor in held)
+        storages = {tensor.untyped_storage() for tensor in held}
+        self.held_bytes = sum(storage.nbytes() for storage in storages)
+        self._held = weakref.WeakSet(storages)
+        self._seen = weakref.WeakSet(storages)
         self._from_input = weakref.WeakSet(tensor.untyped_storage() for tensor in inputs)
-        self._live_bytes = 0
-        self.peak_bytes = 0
+        self.live_bytes = self.peak_bytes = 0
+        self.wrote_held = False
         self.begin()
 
     @classmethod
@@ -192,23 +234,34 @@ class Account(TorchDispatchMode):
         kwargs = kwargs or {}
         if isinstance(func, HigherOrderOperator):
             return self._higher_order(func, args, kwargs)
-        if _is_composite(func):
+        kind = _kind_of(func)
+        if kind.composite:
             with self:
                 return func.decompose(*args, **kwargs)
-        if func._overloadpacket.__name__ in _ASKS:
+        if kind.asks:
             return NotImplemented
         result = func(*args, **kwargs)
-        written = _tensors(result)
-        read = _tensors((args, kwargs))
-        made_bytes = sum(map(self._enter, _storages(written)))
-        self._trace(func, args, read, written)
-        if not (func.is_view or func._overloadpacket.__name__ in _TOUCH_NOTHING):
+        written = _tensors((result,))
+        read = _tensors(args)
+        if kwargs:
+            read += _tensors(kwargs.values())
+        made_bytes = sum([self._enter(storage) for storage in _storages(written)])
+        self._trace(kind, args, read, written)
+        if kind.writes and any(storage in self._held for storage in _storages(read)):
+            self.wrote_held = True
+        if kind.touches:
             self.traffic_bytes += sum(map(_touched_bytes, read + written))
-        self._charge(func, args, kwargs, result, made_bytes)
+        self._charge(func, kind, args, kwargs, result, made_bytes)
         return result
 
     def _charge(
-        self, func: Any, args: Sequence[Any], kwargs: Any, result: Any, made_bytes: int
+        self,
+        func: Any,
+        kind: "_Kind",
+        args: Sequence[Any],
+        kwargs: Any,
+        result: Any,
+        made_bytes: int,
     ) -> None:
         """Add an operator's MACs, or its name to those without a formula."""
         try:
@@ -219,12 +272,12 @@ class Account(TorchDispatchMode):
         if macs:
             self.macs += macs
             self.conv_macs += macs if is_convolution(func) else 0
-        if macs is None and not (func.is_view or func._overloadpacket.__name__ in _MOVES):
-            self.uncounted.add(_short_name(func))
+        if macs is None and kind.computes:
+            self.uncounted.add(kind.name)
         if unknown:
-            self.unknown.add(_short_name(func))
+            self.unknown.add(kind.name)
         if self._steps is not None:
-            self._steps.append(Step(_short_name(func), macs or 0, made_bytes, unknown))
+            self._steps.append(Step(kind.name, macs or 0, made_bytes, unknown))
 
     def _higher_order(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator on functions: the branch that is taken, or all of it as one operator."""
@@ -239,20 +292,19 @@ class Account(TorchDispatchMode):
             self.unknown.add(func.name())
         else:
             self.macs += formula(*args, **kwargs, out_val=result) // 2
-        for storage in _storages(_tensors(result)):
+        for storage in _storages(_tensors((result,))):
             self._enter(storage)
         return result
 
     def _trace(
-        self, func: Any, args: Sequence[Any], read: list[Tensor], written: list[Tensor]
+        self, kind: "_Kind", args: Sequence[Any], read: list[Tensor], written: list[Tensor]
     ) -> None:
         """Follow values of the input to what is computed of them, and see where they are read."""
         if not any(storage in self._from_input for storage in _storages(read)):
             return
         for storage in _storages(written):
             self._from_input.add(storage)
-        name = func._overloadpacket.__name__
-        if name in _READS or (name in _MASKED and _has_mask(args)):
+        if kind.reads or (kind.masked and _has_mask(args)):
             self.value_dependent = True
 
     def _enter(self, storage: torch.UntypedStorage) -> int:
@@ -261,13 +313,13 @@ class Account(TorchDispatchMode):
             return 0
         self._seen.add(storage)
         size = storage.nbytes()
-        self._live_bytes += size
-        self.peak_bytes = max(self.peak_bytes, self._live_bytes)
+        self.live_bytes += size
+        self.peak_bytes = max(self.peak_bytes, self.live_bytes)
         weakref.finalize(storage, self._leave, size)
         return size
 
     def _leave(self, size: int) -> None:
-        self._live_bytes -= size
+        self.live_bytes -= size
 
 
 class _ComplexConvolutions(TorchFunctionMode):
@@ -287,15 +339,17 @@ class _ComplexConvolutions(TorchFunctionMode):
         return result
 
 
-def _tensors(value: Any) -> list[Tensor]:
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
     """The tensors of an operator's arguments or results, which are nested no deeper than lists."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, list | tuple):
-        return [tensor for each in value for tensor in _tensors(each)]
-    if isinstance(value, dict):
-        return [tensor for each in value.values() for tensor in _tensors(each)]
-    return []
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found += _tensors(value)
+        elif isinstance(value, dict):
+            found += _tensors(value.values())
+    return found
 
 
 def _storages(tensors: Iterable[Tensor]) -> list[torch.UntypedStorage]:
@@ -309,7 +363,40 @@ def _touched_bytes(tensor: Tensor) -> int:
 
 def _has_mask(args: Sequence[Any]) -> bool:
     masks = (torch.bool, torch.uint8)
-    return any(index.dtype in masks for index in _tensors(args[1]))
+    return any(index.dtype in masks for index in _tensors(args[1:2]))
+
+
+class _Kind(NamedTuple):
+    """What is known of an operator before it is called.
+
+    `name` is what a row calls it. It is made of others, which torch leaves whole in its inference
+    mode (`composite`); `asks` for shapes alone; `touches` numbers; `computes` some; `reads` values
+    out of tensors, or does where it is `masked`; `writes` into tensors that are there.
+    """
+
+    name: str
+    composite: bool
+    asks: bool
+    touches: bool
+    computes: bool
+    reads: bool
+    masked: bool
+    writes: bool
+
+
+@cache
+def _kind_of(func: Any) -> _Kind:
+    bare = func._overloadpacket.__name__
+    return _Kind(
+        name=_short_name(func),
+        composite=_is_composite(func),
+        asks=bare in _ASKS,
+        touches=not (func.is_view or bare in _TOUCH_NOTHING),
+        computes=not (func.is_view or bare in _MOVES),
+        reads=bare in _READS,
+        masked=bare in _MASKED,
+        writes=func._schema.is_mutable,
+    )
 
 
 def _short_name(func: Any) -> str:
@@ -318,11 +405,9 @@ def _short_name(func: Any) -> str:
     return name.strip("_") if namespace == "aten" else f"{namespace}.{name}"
 
 
-@cache
 def _is_composite(func: Any) -> bool:
-    """Whether an operator is made of others, which torch leaves whole in its inference mode."""
     implicit = torch._C.DispatchKey.CompositeImplicitAutograd
     return (
         torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), implicit)
-        and func._overloadpacket not in flop_registry()
+        and registered(func) is None
     )

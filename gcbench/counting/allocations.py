@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile, record_function
+from torch.autograd.profiler import profile, record_function
 
 from gcbench.records import Cell
 from gcbench.workload import SMALL_POOL_BYTES, Workload
@@ -77,16 +77,14 @@ def _saved_bytes(work: Workload, traffic_of: TrafficOf) -> int:
 
 
 def _cpu_traffic(prepare: Do, call: Do) -> Traffic:
-    # the profiler knows the size of what is freed only where it saw the allocation; without
-    # acc_events torch 2.11 warns that one cycle's events are lost in the next, and there is none
-    with profile(
-        activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True
-    ) as profiler:
+    # the profiler knows the size of what is freed only where it saw the allocation; that of
+    # torch.profiler, which wraps this one, loads all of the compiler when it starts
+    with profile(use_kineto=True, profile_memory=True, acc_events=True) as profiler:
         prepare()
         with record_function(_MARK):
             pass
         call()
-    events = list(profiler.profiler.kineto_results.experimental_event_tree())
+    events = list(profiler.kineto_results.experimental_event_tree())
     sizes: list[tuple[int, int]] = []
     prepared_ns = 0
     while events:

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from gcbench.blocks import closed_form
 from gcbench.records import Cell
 from gcbench.spec import ELEMENT_BYTES
 
@@ -16,7 +15,6 @@ def compulsory(subject: "Subject") -> dict[str, Cell]:
     The block's closed form gives the elements. Empty where the block has none, and in modes with a
     backward pass, which has no closed form here.
     """
-    form = closed_form(subject.module, subject.case.shape)
-    if form is None or subject.case.mode != "infer":
+    if subject.form is None or subject.case.mode != "infer":
         return {"min_bytes": None}
-    return {"min_bytes": form["min_elements"] * ELEMENT_BYTES[subject.case.dtype]}
+    return {"min_bytes": subject.form["min_elements"] * ELEMENT_BYTES[subject.case.dtype]}

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import nn
 
-from gcbench.blocks import closed_form
-from gcbench.counting.account import uncompiled
+from gcbench.counting.uncompiled import uncompiled
 from gcbench.environment import free_bytes
 from gcbench.errors import CountingError, told
 from gcbench.records import Cell
@@ -119,10 +118,9 @@ def by_torch(subject: "Subject") -> Count:
 
 def by_formula(subject: "Subject") -> Count:
     """Take the block's closed form. Raises CountingError where it has none."""
-    form = closed_form(subject.module, subject.case.shape)
-    if form is None:
+    if subject.form is None:
         raise CountingError(f"{subject.case.label} has no closed form: take --counter auto")
-    return Count(form["macs"], "formula")
+    return Count(subject.form["macs"], "formula")
 
 
 COUNTERS: dict[CounterName, Callable[["Subject"], Count]] = {

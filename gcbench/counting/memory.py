@@ -1,6 +1,7 @@
 """Peak memory of one call, predicted: by an account of live bytes, or by a closed form."""
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gcbench.blocks import alive_bytes
@@ -43,7 +44,13 @@ def memory(subject: "Subject") -> dict[str, Cell]:
 def held_bytes(module: "nn.Module", case: "Case") -> int:
     """Weights, buffers and input in bytes, in the case's dtype where they are not whole numbers."""
     element = ELEMENT_BYTES[case.dtype]
-    return element * math.prod(case.input_shape) + sum(
+    return element * math.prod(case.input_shape) + _weight_bytes(module, element)
+
+
+# a grid asks this of one module at every shape; those that are kept are a grid's own
+@lru_cache(256)
+def _weight_bytes(module: "nn.Module", element: int) -> int:
+    return sum(
         tensor.numel() * (element if tensor.is_floating_point() else tensor.element_size())
         for tensor in (*module.parameters(), *module.buffers())
     )

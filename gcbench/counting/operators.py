@@ -12,6 +12,7 @@ to save memory is not counted, so that every kernel of one function has one pric
 
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from inspect import signature
@@ -291,22 +292,42 @@ _HARMLESS = re.compile(
 
 def macs_of(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int | None:
     """MACs of one call of an operator; None where there is no formula for it."""
-    packet = func._overloadpacket
     formula = OPERATORS.get(name_of(func))
     if formula is None:
-        registered = flop_registry().get(packet)
-        return None if registered is None else registered(*args, **kwargs, out_val=out) // 2
-    given = dict(zip(_argument_names(func), args, strict=False)) | dict(kwargs) | {"out": out}
-    wanted = {name: given[name] for name in _wanted(formula)}
-    parts = 4 if any(isinstance(e, Tensor) and e.is_complex() for e in wanted.values()) else 1
-    return parts * formula(**wanted)
+        formula = registered(func)
+        return None if formula is None else formula(*args, **kwargs, out_val=out) // 2
+    wanted = [
+        out if place is None else args[place] if place < len(args) else kwargs[name]
+        for name, place in _arguments(formula, func)
+    ]
+    parts = 4 if any(isinstance(each, Tensor) and each.is_complex() for each in wanted) else 1
+    return parts * formula(*wanted)
 
 
+@cache
+def _arguments(formula: Formula, func: Any) -> tuple[tuple[str, int | None], ...]:
+    """What a line of the table takes of an operator: names and places; None is the output."""
+    places = {argument.name: place for place, argument in enumerate(func._schema.arguments)}
+    return tuple(
+        (name, None if name == "out" else places[name]) for name in signature(formula).parameters
+    )
+
+
+def registered(func: Any) -> Callable[..., int] | None:
+    """The formula that torch, or a user, has registered for an operator."""
+    # nobody can have added to a table that is not loaded, and what torch's own has multiplies
+    if "torch.utils.flop_counter" not in sys.modules and not may_multiply(func):
+        return None
+    return flop_registry().get(func._overloadpacket)
+
+
+@cache
 def is_convolution(func: Any) -> bool:
     """Whether an operator is a convolution, for which libraries have kernels of their own."""
     return "conv" in name_of(func)
 
 
+@cache
 def may_multiply(func: Any) -> bool:
     """Whether an operator without a formula may multiply matrices all the same."""
     namespace, _, name = name_of(func).partition(".")
@@ -319,16 +340,6 @@ def may_multiply(func: Any) -> bool:
 def name_of(func: Any) -> str:
     """An operator's name with its namespace, `aten.addmm`; that of an in-place twin is the same."""
     return str(func._overloadpacket).removesuffix("_")
-
-
-@cache
-def _argument_names(func: Any) -> tuple[str, ...]:
-    return tuple(argument.name for argument in func._schema.arguments)
-
-
-@cache
-def _wanted(formula: Formula) -> tuple[str, ...]:
-    return tuple(signature(formula).parameters)
 
 
 @cache

@@ -3,7 +3,6 @@
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from gcbench.blocks import closed_form
 from gcbench.errors import CountingError
 from gcbench.records import Cell
 from gcbench.tensors import parameter_count
@@ -18,9 +17,8 @@ def parameters(subject: "Subject") -> dict[str, Cell]:
     Where it is called that is after its first call: lazy ones are there, and what folding in
     `eval()` removed is gone. Raises CountingError where they cannot be told.
     """
-    form = closed_form(subject.module, subject.case.shape) if subject.by_form else None
-    if form is not None:
-        return {"params": form["params"]}
+    if subject.by_form and subject.form is not None:
+        return {"params": subject.form["params"]}
     # why it cannot be called is told by the MACs; its parameters are known all the same
     with suppress(CountingError):
         return {"params": subject.call.params}

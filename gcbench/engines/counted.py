@@ -17,13 +17,12 @@ import torch
 
 from gcbench import modules
 from gcbench.counting import Subject, count
-from gcbench.counting.meta import on_meta_device
 from gcbench.engines.limits import memory_limited
 from gcbench.errors import CountingError
 from gcbench.forked import ForkError, forked
 from gcbench.metrics import METRICS
 from gcbench.records import Measurement
-from gcbench.spec import ELEMENT_BYTES, Case, CounterName, Mode
+from gcbench.spec import ELEMENT_BYTES, Case, CounterName
 from gcbench.workload import Workload, make_workload
 
 if TYPE_CHECKING:
@@ -75,19 +74,13 @@ def without_numbers(
     """Count a case on the meta device, in this process; see `foretold`."""
     module = build_meta(case)
 
-    def ready(mode: Mode) -> Workload:
-        work = on_meta_device(module, replace(case, mode=mode))
-        if not modules.is_ours(case):
-            # a first call may make weights, or fill tables
-            work.settle()
-        return work
-
     subject = Subject(
         case,
         module,
         lambda: modules.build_case(case, seed),
         counter,
-        work=ready,
+        # a first call of other code may make weights, or fill tables
+        alike=modules.is_ours(case),
         witnesses=witnesses,
     )
     return replace(measured(subject), needed_bytes=_needed_bytes(subject))
@@ -101,20 +94,13 @@ def as_called(
     witnesses: bool = False,
 ) -> Measurement:
     """Count a case by calling copies of a work that was never called; see `Subject`."""
-    made: dict[Mode, Workload] = {}
-
-    def ready(mode: Mode) -> Workload:
-        if mode not in made:
-            made[mode] = pristine.in_mode(mode)
-            made[mode].settle()
-        return made[mode]
-
     subject = Subject(
         case,
         pristine.module,
         lambda: modules.build_case(case, seed),
         counter,
-        work=ready,
+        work=pristine.in_mode,
+        alike=False,
         witnesses=witnesses,
     )
     return measured(subject)

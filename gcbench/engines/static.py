@@ -6,7 +6,7 @@ that, or else on the CPU.
 """
 
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from gcbench import blocks, modules, sweep
@@ -30,6 +30,7 @@ class Static:
     def __init__(self) -> None:
         """Remember no module yet."""
         self._meta = lru_cache(KEPT_MODULES)(blocks.build_at)
+        self._is_bound = cache(blocks.is_bound)
         self._runs_on_meta: dict[tuple[str, Network | None], bool] = {}
 
     def measure(self, job: Job, listener: Listener = SILENT) -> ComparisonRecord:
@@ -73,7 +74,9 @@ class Static:
         """The module of a case, without its numbers; of a block one for all shapes, if it can."""
         if case.network is not None:
             return modules.build_meta(case)
-        return self._meta(case.spec, case.channels, case.ratio, _bound_to(case))
+        # one that is bound to a size is made for each
+        size = (case.height, case.width) if self._is_bound(case.spec) else None
+        return self._meta(case.spec, case.channels, case.ratio, size)
 
     def _by_call(self, case: Case, seed: int, counter: CounterName) -> Measurement:
         """Count a case by calling it: without numbers where its code was seen to run so."""
@@ -86,8 +89,3 @@ class Static:
         else:
             return on_cpu(case, seed, counter)
         return found if is_counted(found) else on_cpu(case, seed, counter)
-
-
-def _bound_to(case: Case) -> tuple[int, int] | None:
-    """The size that a block is built for; None where one module serves every size."""
-    return (case.height, case.width) if blocks.is_bound(case.spec) else None

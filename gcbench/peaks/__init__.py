@@ -39,7 +39,7 @@ class Ceilings:
 
     def _found(self, device: str, threads: int | None, dtypes: Sequence[str]) -> Peaks:
         known = self._known.get((device, threads))
-        if known is None or not known.product_flops_per_s.keys() >= set(dtypes):
+        if known is None or not known.dtypes >= set(dtypes):
             known = of_device(self._manifest, device, threads, dtypes, self._tell, self._on_step)
             self._known[device, threads] = known
         return known
@@ -55,12 +55,15 @@ def anew(
 ) -> Peaks:
     """Measure all ceilings of a device, also those that last, and keep them.
 
-    `on_step` gets what is measured next, `tell` a sentence where they cannot be kept.
+    What a quiet moment told is not given up for what a busy one does. `on_step` gets what is
+    measured next, `tell` a sentence where they cannot be kept.
     """
     from gcbench.peaks import measuring
 
+    name = environment.device_id(device)
+    known = kept.find(manifest, device, name, threads, lambda text: None)
     found = measuring.measure(manifest, device, threads, dtypes, sustained=True, tell=on_step)
-    kept.keep(manifest, found, environment.device_id(device), tell)
+    kept.keep(manifest, joined(known, found), name, tell)
     return found
 
 
@@ -72,27 +75,77 @@ def of_device(
     tell: Tell,
     on_step: Tell,
 ) -> Peaks:
-    """The ceilings of a device for some dtypes, from what is kept or measured."""
+    """The ceilings of a device for some dtypes, from what is kept or measured.
+
+    What a busy machine told is measured anew in a quiet moment, and nothing else is.
+    """
     name = environment.device_id(device)
     known = kept.find(manifest, device, name, threads, tell)
-    if known and known.flags and not was_loaded(manifest):
-        tell(f"the peaks of {device} were measured while the machine was busy: measuring them anew")
-        known = None
-    missing = [dtype for dtype in dtypes if not known or dtype not in known.product_flops_per_s]
-    if known and not missing:
+    if known is None:
+        changes = kept.changes(manifest, device, name, threads)
+        if changes:
+            tell(f"no peaks of {device} are kept for this state of the machine: {changes[0]}")
+    doubted = () if known is None or was_loaded(manifest) else tuple(known.busy)
+    wanted = [each for each in dtypes if known is None or each not in known.dtypes - {*doubted}]
+    if known and not wanted and "copies" not in doubted:
         return known
+    if {*doubted} & {*wanted, "copies"}:
+        tell(f"the peaks of {device} were measured while the machine was busy: measuring them anew")
     from gcbench.peaks import measuring
 
     def step(what: str) -> None:
         on_step(f"measuring, once, the peaks of {device}: {what}")
 
-    found = measuring.measure(manifest, device, threads, missing, tell=step)
-    if known:
-        found = replace(
-            found,
-            product_flops_per_s=known.product_flops_per_s | found.product_flops_per_s,
-            convolution_flops_per_s=known.convolution_flops_per_s | found.convolution_flops_per_s,
-            sustained_flops_per_s=known.sustained_flops_per_s,
-        )
+    copies = None if "copies" in doubted else known
+    found = measuring.measure(manifest, device, threads, wanted, tell=step, known=copies)
+    found = joined(known, found)
     kept.keep(manifest, found, name, tell)
     return found
+
+
+def joined(known: Peaks | None, found: Peaks) -> Peaks:
+    """What was found, and what was known of all else.
+
+    A busy moment tells less than a quiet one; of two busy ones the faster counts.
+    """
+    if known is None:
+        return found
+    stays = {part for part in {*known.dtypes, "copies"} if _stays(part, known, found)}
+
+    def rates(of: str) -> dict[str, float]:
+        old, new = getattr(known, of), getattr(found, of)
+        return {**old, **{dtype: rate for dtype, rate in new.items() if dtype not in stays}}
+
+    busy = {part: flags for part, flags in found.busy.items() if part not in stays}
+    busy |= {part: flags for part, flags in known.busy.items() if part in stays}
+    moved = known if "copies" in stays else found
+    return replace(
+        found,
+        product_flops_per_s=rates("product_flops_per_s"),
+        convolution_flops_per_s=rates("convolution_flops_per_s"),
+        sustained_flops_per_s=rates("sustained_flops_per_s"),
+        roads=(
+            *(rate for rate in known.roads if rate.dtype in stays),
+            *(rate for rate in found.roads if rate.dtype not in stays),
+        ),
+        copies=moved.copies,
+        launch_us=moved.launch_us,
+        busy=busy,
+        flags=tuple(sorted({flag for flags in busy.values() for flag in flags})),
+    )
+
+
+def _stays(part: str, known: Peaks, found: Peaks) -> bool:
+    """Whether what is known of a part, a dtype or `copies`, is worth more than what was found."""
+    if part != "copies" and part not in found.dtypes:
+        return True
+    if part not in found.busy or part not in known.busy:
+        return part in found.busy
+    return _rate(known, part) > _rate(found, part)
+
+
+def _rate(peaks: Peaks, part: str) -> float:
+    if part == "copies":
+        return max((rate for _, rate in peaks.copies), default=0.0)
+    best = peaks.best(part)
+    return (best and best.flops_per_s) or 0.0
