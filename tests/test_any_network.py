@@ -219,7 +219,10 @@ def test_an_input_that_is_none_is_one_clear_line(arguments, words, capsys):
 
 def test_only_what_a_whole_pass_does_not_call_is_not_reached(capsys):
     for place, words in (
-        ("body", "is not reached when an input 1x3x64x64 goes through"),
+        (
+            "body",
+            "not reached when an input 1x3x64x64 goes through; the module there is also again",
+        ),
         ("mix", "takes no block, since the network does not only call the module there"),
     ):
         said = refusal_of(capsys, f"{HERE}:Shared", "--insert", f"gc@{place}", "--size", "64")

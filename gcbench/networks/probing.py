@@ -186,7 +186,9 @@ class _Asked:
         if failure is not None:
             self._require_callable(probes, failure)
         for path, probe in probes.items():
-            _require_one_kind(named(self._twin, path), probe.calls, self._shape)
+            if not probe.calls:
+                self._refuse_unreached(path)
+            _require_one_kind(named(self._twin, path), probe.calls)
         if training:
             self._require_reached_in_training(paths)
         last = self._axes(probes)
@@ -232,6 +234,17 @@ class _Asked:
             raise _UncallableError(
                 f"the network cannot be called on an input {times(self._shape)}: {told(plain)}"
             )
+
+    def _refuse_unreached(self, path: str) -> NoReturn:
+        """Raise UsageError, with the other names of a module that is not called by this one."""
+        module = self._twin.get_submodule(path)
+        every = self._twin.named_modules(remove_duplicate=False)
+        others = [name for name, each in every if each is module and name != path]
+        more = f"; the module there is also {' and '.join(others[:2])}" if others else ""
+        raise UsageError(
+            f"place {named(self._twin, path)!r} is not reached when an input {times(self._shape)} "
+            f"goes through{more}"
+        )
 
     def _refuse_to_wrap(self, paths: Sequence[str], failure: BaseException) -> NoReturn:
         """Raise UsageError, with which of the places the network does not only call."""
@@ -328,10 +341,8 @@ def require_measured(model: nn.Module, paths: Sequence[str], around: Around) -> 
             )
 
 
-def _require_one_kind(path: str, calls: Sequence[_Call], shape: Sides) -> None:
-    """Raise UsageError where a place is not reached, or gives what no block takes."""
-    if not calls:
-        raise UsageError(f"place {path!r} is not reached when an input {times(shape)} goes through")
+def _require_one_kind(path: str, calls: Sequence[_Call]) -> None:
+    """Raise UsageError where a place gives what no block takes."""
     for call in calls:
         if isinstance(call.output, str) or len(call.output) not in DIMENSIONS:
             what = call.output if isinstance(call.output, str) else f"of shape {call.output}"
