@@ -292,10 +292,12 @@ class _Asked:
         self, paths: Sequence[str], probes: Mapping[str, Probe]
     ) -> dict[str, bool | None]:
         """Where channels are, by the dimension that follows the images' height."""
-        height = max(len(self._shape) - 2, 2)
-        taller = tuple(2 * n if i == height else n for i, n in enumerate(self._shape))
-        others, _ = self._pass(paths, taller)
-        return {path: _by_change(probes[path].calls, others[path].calls) for path in paths}
+        # of what has but three sides the last one: a width, or a length
+        side = -2 if len(self._shape) > 3 else -1
+        taller = [*self._shape]
+        taller[side] *= 2
+        others, _ = self._pass(paths, tuple(taller))
+        return {path: _by_change(probes[path].calls, others[path].calls, side) for path in paths}
 
 
 def _by_layer(probe: Probe) -> bool | None:
@@ -305,14 +307,17 @@ def _by_layer(probe: Probe) -> bool | None:
     return _channels_last(_innermost(probe.place), shape)
 
 
-def _by_change(calls: Sequence[_Call], taller: Sequence[_Call]) -> bool | None:
+def _by_change(calls: Sequence[_Call], taller: Sequence[_Call], side: int) -> bool | None:
+    """Where channels are, by which dimension alone follows a side of the images."""
     if not taller:
         return None
     here, there = calls[0].output, taller[0].output
     if isinstance(here, str) or isinstance(there, str) or len(here) != len(there):
         return None
     changed = [i for i, (a, b) in enumerate(zip(here, there, strict=True)) if a != b]
-    return {-2: False, -3: True}.get(changed[0] - len(here)) if len(changed) == 1 else None
+    if len(changed) != 1:
+        return None
+    return {side: False, side - 1: True}.get(changed[0] - len(here))
 
 
 def _declared(model: nn.Module, path: str) -> bool | None:
