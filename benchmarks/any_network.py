@@ -2,11 +2,11 @@
 
     python benchmarks/any_network.py [-o docs/any_network.md] [NAME ...]
 
-Of every builder of torchvision and of one network of each of 40 families of timm: gc (or, where
-tensors are (B, C, D, H, W), a gate that takes them) goes behind the last module, no deeper than
-three names, that has weights and gives an image. What the row says is added is held against a hand
-count at what really goes into each inserted block, seen by hooks, at two heights where the network
-takes two. Counts only; nothing is downloaded.
+Of every builder of torchvision and of one network of each of over 40 families of timm: gc (or,
+where tensors are (B, C, D, H, W), a gate that takes them) goes behind the last module, no deeper
+than three names, that has weights and gives an image. What the row says is added is held against a
+hand count at what really goes into each inserted block, seen by hooks, at two heights where the
+network takes two. Counts only; nothing is downloaded.
 """
 
 import argparse

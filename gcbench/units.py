@@ -27,7 +27,11 @@ def count_text(number: int) -> str:
     ('1.61 M', '8.46 k', '97', '2.93 G')
     >>> count_text(256 * 10**24), count_text(41 * 10**15)
     ('256 Y', '41.0 P')
+    >>> count_text(-636464)
+    '-636 k'
     """
+    if number < 0:
+        return f"-{count_text(-number)}"
     return _scaled(number, _COUNT_UNITS) or str(number)
 
 

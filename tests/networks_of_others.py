@@ -173,6 +173,18 @@ def named_inputs():
     return {"tokens": torch.tensor([[1, 6, 3]]), "image": torch.rand(1, 3, 64, 64), "scale": 2.0}
 
 
+class OneByOne(Net):
+    """Takes a list of images (C, H, W) of different sizes, as detectors do."""
+
+    def forward(self, images):
+        return {"loss": sum(Net.forward(self, image[None]).sum() for image in images)}
+
+
+def two_images():
+    """What `OneByOne` takes: one argument."""
+    return ([torch.rand(3, 64, 64), torch.rand(3, 64, 32)],)
+
+
 def no_images():
     """Tokens alone."""
     return torch.tensor([[1, 2, 3]])

@@ -174,6 +174,8 @@ def test_volumes_are_measured_with_blocks_that_take_them(capsys):
         assert added(row) == (64 * 65, 64 * 64)
         assert row["network"] == f"{HERE}:Volume/input=1x3x8x32x32"
         assert row["status"] == plain["status"] == "ok"
+    said = refusal_of(capsys, *volume, "--insert", "gc@body", "--layout", "channels_last")
+    assert "--layout channels_last is of (B, C, H, W), and the input is 1x3x8x32x32" in said
     said = refusal_of(capsys, *volume, "--insert", "gc@body")
     assert "block 'gc' takes (B, C, H, W), and the output there is 1x64x2x8x8" in said
     said = refusal_of(capsys, volume[0], "--insert", "gc@body")
@@ -189,13 +191,16 @@ def test_volumes_are_measured_with_blocks_that_take_them(capsys):
         ("Pair", ["1x3x64x64", "1x10"]),
         ("Named", [f"{HERE}:named_inputs"]),
         ("Frames", ["1x4x3x64x64"]),
+        ("OneByOne", [f"{HERE}:two_images"]),
     ],
 )
 def test_a_network_is_called_on_what_it_takes(kind, given, more, capsys):
     inputs = [each for text in given for each in ("--input", text)]
     plain, gc = rows_of(capsys, f"{HERE}:{kind}", "--insert", "gc@body", *inputs, *more)
     times = {"Grey": 2, "Frames": 4}.get(kind, 1)
-    assert added(gc) == (653, times * 33_280)
+    # the second of two images is half as wide: a mask and a sum at 128 positions, and two layers
+    more = 2 * 64 * 128 + 2 * 64 * 4 if kind == "OneByOne" else 0
+    assert added(gc) == (653, times * 33_280 + more)
     assert plain["status"] == gc["status"] == "ok", gc["reason"]
     assert (kind != "Grey") == ("/input=" in gc["network"])
 
@@ -219,7 +224,10 @@ def test_an_input_that_is_none_is_one_clear_line(arguments, words, capsys):
 
 def test_only_what_a_whole_pass_does_not_call_is_not_reached(capsys):
     for place, words in (
-        ("body", "is not reached when an input 1x3x64x64 goes through"),
+        (
+            "body",
+            "not reached when an input 1x3x64x64 goes through; the module there is also again",
+        ),
         ("mix", "takes no block, since the network does not only call the module there"),
     ):
         said = refusal_of(capsys, f"{HERE}:Shared", "--insert", f"gc@{place}", "--size", "64")

@@ -24,7 +24,7 @@ SEARCHED = (
     *("c5.last", "c4.last", "c3.last", "c2.last"),
     *("c5.all", "c4-c5.all", "c3-c5.all", "c2-c5.all"),
 )
-RATIO, SEARCHED_RATIOS = "16", "4,8,16"
+RATIO, SEARCHED_RATIOS = "16", "4,16"
 
 Net = Annotated[
     str,
@@ -82,7 +82,7 @@ Ratios = Annotated[
         "-r",
         "--ratio",
         help="Bottleneck reductions where a block has one: 4,8,16. Each is a row. Default: 16; "
-        "with --within 4,8,16.",
+        "with --within 4,16.",
         metavar="LIST",
         panel=INSIDE,
     ),

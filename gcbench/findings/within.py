@@ -13,7 +13,7 @@ class Setting(NamedTuple):
     """One variant of a network: what it adds, and whether that fits.
 
     Latencies are shares of the plain network's. `is_best` says that no other variant adds as many
-    parameters and MACs in less time.
+    parameters and MACs in less time; it takes an interval, here and there.
     """
 
     name: str
@@ -38,7 +38,8 @@ def settings(rows: Sequence[Row], share: float) -> list[Setting]:
         if row["key"] != row["baseline"]
         and None not in (row["relative"], row["params_added"], row["macs_added"])
     ]
-    found = [_setting(row, share, measured) for row in measured]
+    known = [row for row in measured if None not in (row["relative_lo"], row["relative_hi"])]
+    found = [_setting(row, share, known) for row in measured]
     return sorted(found, key=lambda setting: setting.added)
 
 
@@ -52,7 +53,7 @@ def _setting(row: Row, share: float, rows: Sequence[Row]) -> Setting:
         row["params_added"],
         row["macs_added"],
         _fit(lo, hi, 1 + share, row["verdict"]),
-        not any(_is_better(other, row) for other in rows),
+        row in rows and not any(_is_better(other, row) for other in rows),
     )
 
 

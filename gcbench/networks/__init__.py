@@ -223,9 +223,14 @@ def compare(
     """Put the plain network beside it with each of the insertions, at each ratio that they take.
 
     `axes` has the images' batch and size, unless the network has inputs of its own. The plain
-    network is the baseline.
+    network is the baseline. Raises UsageError where the inputs have no such layout.
     """
     images = network.inputs[0] if network.inputs else (axes.batch, CHANNELS, *axes.size)
+    if axes.layout == "channels_last" and len(images) != 4:
+        raise UsageError(
+            f"--layout channels_last is of (B, C, H, W), and the input is "
+            f"{'x'.join(map(str, images))}"
+        )
     size = (images[-2] if len(images) > inputs.LEAST_SIDES else 1, images[-1])
     axes = replace(axes, batch=images[0], channels=images[1], size=size)
     rows = [Block(spec.PLAIN, spec.PLAIN, None, False)]

@@ -17,6 +17,7 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import roi_align
 
+from gcbench.errors import told
 from gcbench.networks.classifiers import Style, styled
 from gcbench.tensors import on_meta
 
@@ -174,8 +175,11 @@ def _strides(model: Any, names: list[str], size: tuple[int, int]) -> tuple[int, 
         if getattr(body, "return_layers", None) == _FPN_STAGES:
             return _STRIDES
     backbone = on_meta(model.backbone).eval()
-    with torch.no_grad():
-        features = backbone(torch.zeros(1, 3, *size, device="meta"))
+    try:
+        with torch.no_grad():
+            features = backbone(torch.zeros(1, 3, *size, device="meta"))
+    except Exception as error:  # a backbone may raise anything
+        raise ValueError(f"--whole: its backbone cannot be called: {told(error)}") from error
     features = features if isinstance(features, dict) else {"0": features}
     names[:] = [name for name in names if name in features]
     return tuple(2 ** round(math.log2(size[0] / features[name].shape[-2])) for name in names)

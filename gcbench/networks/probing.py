@@ -186,7 +186,9 @@ class _Asked:
         if failure is not None:
             self._require_callable(probes, failure)
         for path, probe in probes.items():
-            _require_one_kind(named(self._twin, path), probe.calls, self._shape)
+            if not probe.calls:
+                self._refuse_unreached(path)
+            _require_one_kind(named(self._twin, path), probe.calls)
         if training:
             self._require_reached_in_training(paths)
         last = self._axes(probes)
@@ -232,6 +234,17 @@ class _Asked:
             raise _UncallableError(
                 f"the network cannot be called on an input {times(self._shape)}: {told(plain)}"
             )
+
+    def _refuse_unreached(self, path: str) -> NoReturn:
+        """Raise UsageError, with the other names of a module that is not called by this one."""
+        module = self._twin.get_submodule(path)
+        every = self._twin.named_modules(remove_duplicate=False)
+        others = [name for name, each in every if each is module and name != path]
+        more = f"; the module there is also {' and '.join(others[:2])}" if others else ""
+        raise UsageError(
+            f"place {named(self._twin, path)!r} is not reached when an input {times(self._shape)} "
+            f"goes through{more}"
+        )
 
     def _refuse_to_wrap(self, paths: Sequence[str], failure: BaseException) -> NoReturn:
         """Raise UsageError, with which of the places the network does not only call."""
@@ -279,10 +292,12 @@ class _Asked:
         self, paths: Sequence[str], probes: Mapping[str, Probe]
     ) -> dict[str, bool | None]:
         """Where channels are, by the dimension that follows the images' height."""
-        height = max(len(self._shape) - 2, 2)
-        taller = tuple(2 * n if i == height else n for i, n in enumerate(self._shape))
-        others, _ = self._pass(paths, taller)
-        return {path: _by_change(probes[path].calls, others[path].calls) for path in paths}
+        # of what has but three sides the last one: a width, or a length
+        side = -2 if len(self._shape) > 3 else -1
+        taller = [*self._shape]
+        taller[side] *= 2
+        others, _ = self._pass(paths, tuple(taller))
+        return {path: _by_change(probes[path].calls, others[path].calls, side) for path in paths}
 
 
 def _by_layer(probe: Probe) -> bool | None:
@@ -292,14 +307,17 @@ def _by_layer(probe: Probe) -> bool | None:
     return _channels_last(_innermost(probe.place), shape)
 
 
-def _by_change(calls: Sequence[_Call], taller: Sequence[_Call]) -> bool | None:
+def _by_change(calls: Sequence[_Call], taller: Sequence[_Call], side: int) -> bool | None:
+    """Where channels are, by which dimension alone follows a side of the images."""
     if not taller:
         return None
     here, there = calls[0].output, taller[0].output
     if isinstance(here, str) or isinstance(there, str) or len(here) != len(there):
         return None
     changed = [i for i, (a, b) in enumerate(zip(here, there, strict=True)) if a != b]
-    return {-2: False, -3: True}.get(changed[0] - len(here)) if len(changed) == 1 else None
+    if len(changed) != 1:
+        return None
+    return {side: False, side - 1: True}.get(changed[0] - len(here))
 
 
 def _declared(model: nn.Module, path: str) -> bool | None:
@@ -328,10 +346,8 @@ def require_measured(model: nn.Module, paths: Sequence[str], around: Around) -> 
             )
 
 
-def _require_one_kind(path: str, calls: Sequence[_Call], shape: Sides) -> None:
-    """Raise UsageError where a place is not reached, or gives what no block takes."""
-    if not calls:
-        raise UsageError(f"place {path!r} is not reached when an input {times(shape)} goes through")
+def _require_one_kind(path: str, calls: Sequence[_Call]) -> None:
+    """Raise UsageError where a place gives what no block takes."""
     for call in calls:
         if isinstance(call.output, str) or len(call.output) not in DIMENSIONS:
             what = call.output if isinstance(call.output, str) else f"of shape {call.output}"
