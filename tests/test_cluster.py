@@ -30,7 +30,9 @@ PARRICIDE = """
 class Parricide(Real):
     def harm(self):
         import signal
-        os.kill(os.getppid(), signal.SIGKILL)
+        # the lane stands behind the guard of its worker
+        guard = Path(f"/proc/{os.getppid()}/stat").read_text()
+        os.kill(int(guard.rpartition(")")[2].split()[1]), signal.SIGKILL)
         time.sleep(60)
 """
 

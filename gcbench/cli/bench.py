@@ -43,8 +43,8 @@ def bench(
     traceback: faults.Traceback = False,
 ) -> None:
     """Measure blocks side by side at one shape: a table, and a CSV."""
-    from gcbench import blocks as blocks_known
     from gcbench import groups, spec
+    from gcbench.blocks import require_known
     from gcbench.cli.output import leave, require_free, require_somewhere
     from gcbench.formats import FORMATS
     from gcbench.formats.text import shortened as cut
@@ -71,7 +71,7 @@ def bench(
     shortened = None if tf32 is None else spec.parse_choice("--tf32", tf32, spec.Switch)
     named = groups.expanded(blocks or spec.DEFAULT_BLOCKS)
     for text in named:
-        blocks_known.require_known(text)
+        require_known(text)
     allocator = options.read_heap(heap)
     shown = FORMATS[format]
     detail = options.read_detail(verbose, quiet)
