@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gcbench.engines.cores import tell_of_busy_cores
+from gcbench.cores import Totals, tell_of_busy_cores
 from gcbench.timing.clocks import CpuClock, Sample
 from gcbench.timing.watching import Met, watching
 
@@ -81,10 +81,14 @@ def test_watching_leaves_no_file_open():
 
 
 class Cores:
-    """A machine whose cores are idle for a share of the time."""
+    """A machine some of whose cores are idle, and some of which this process has."""
 
-    def __init__(self, idle):
-        self.idle, self.ns = idle, 0
+    def __init__(self, idle, own=0.0):
+        self.idle, self.own, self.ns = idle, own, 0
+
+    def read(self):
+        idle_ns = None if self.idle is None else round(self.idle * self.ns)
+        return Totals(self.ns, idle_ns, round(self.own * self.ns))
 
     def sleep(self, seconds):
         self.ns += round(1e9 * seconds)
@@ -92,33 +96,38 @@ class Cores:
     def told(self, threads, monkeypatch, usable=4):
         said = []
         monkeypatch.setattr("gcbench.environment.usable_cores", lambda: usable)
-        tell_of_busy_cores(
-            threads, said.append, lambda: round(self.idle * self.ns), self.sleep, lambda: self.ns
-        )
+        monkeypatch.setattr("gcbench.cores._begun", None)
+        tell_of_busy_cores(threads, said.append, self.read, self.sleep)
         return said
 
 
 @pytest.mark.parametrize(
-    ("idle", "threads", "advice"),
+    ("idle", "own", "threads", "advice"),
     [
-        (4.0, 4, None),
-        (3.0, 4, "--threads 3"),
-        (1.1, 2, "--threads 1"),
-        (1.0, 1, None),
-        (2.0, 2, None),
-        (0.1, 1, "close them"),
-        (4.0, 8, None),
+        (4.0, 0.0, 4, None),
+        (3.0, 1.0, 4, None),
+        (3.0, 0.0, 4, "--threads 3"),
+        (1.1, 0.0, 2, "--threads 1"),
+        (0.2, 0.9, 2, "--threads 1"),
+        (1.0, 0.0, 1, None),
+        (2.0, 0.0, 2, None),
+        (0.1, 0.0, 1, "close them"),
+        (4.0, 0.0, 8, None),
+        (None, 0.0, 2, None),
     ],
 )
 def test_fewer_free_cores_than_threads_are_told_before_anything_is_measured(
-    monkeypatch, idle, threads, advice
+    monkeypatch, idle, own, threads, advice
 ):
-    said = Cores(idle).told(threads, monkeypatch)
+    said = Cores(idle, own).told(threads, monkeypatch)
     assert len(said) == (advice is not None)
     assert all(advice in text and f"{threads} thread" in text for text in said)
 
 
-def test_where_the_system_does_not_tell_of_its_cores_nothing_is_said(monkeypatch):
-    said = []
-    tell_of_busy_cores(2, said.append, lambda: None, lambda s: None)
-    assert said == []
+def test_what_was_looked_at_while_torch_was_loaded_is_not_waited_for_again(monkeypatch):
+    machine, waited = Cores(2.0), []
+    monkeypatch.setattr("gcbench.environment.usable_cores", lambda: 2)
+    monkeypatch.setattr("gcbench.cores._begun", machine.read())
+    machine.sleep(2.0)
+    tell_of_busy_cores(2, waited.append, machine.read, waited.append)
+    assert waited == [0.0]

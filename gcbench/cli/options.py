@@ -10,8 +10,8 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from gcbench import cores, spec
 from gcbench import heap as allocator
-from gcbench import spec
 from gcbench.cli import faults
 from gcbench.errors import UsageError
 from gcbench.formats import FORMATS
@@ -335,7 +335,11 @@ def read_heap(heap: str | None) -> spec.Heap:
 
 
 def settle_heap(wanted: spec.Heap) -> None:
-    """Make the heap of this process so, before torch is loaded, and say where it cannot be."""
+    """Make the heap of this process so, before torch is loaded, and say where it cannot be.
+
+    From here on it is seen what else the cores do.
+    """
+    cores.begin()
     if allocator.settle(wanted) != wanted:
         faults.say("--heap steady needs glibc: the allocator stays as it is (--heap default)")
 

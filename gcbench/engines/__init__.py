@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from itertools import groupby
 
 from gcbench import blocks, environment, modules, networks, peaks, runtimes, spec
+from gcbench.cores import tell_of_busy_cores
 from gcbench.engines.alone import Tell, alone_on
-from gcbench.engines.cores import tell_of_busy_cores
 from gcbench.engines.counted import require_buildable
 from gcbench.engines.inline import Inline
 from gcbench.engines.isolated import Isolated

@@ -9,10 +9,10 @@ from itertools import chain, islice
 from typing import Self
 
 from gcbench import blocks, environment, spec, sweep
+from gcbench.cores import tell_of_busy_cores
 from gcbench.engines import with_peaks
 from gcbench.engines.alone import Tell, alone_on
 from gcbench.engines.attempts import Bounds
-from gcbench.engines.cores import tell_of_busy_cores
 from gcbench.engines.fresh import Worker
 from gcbench.engines.inline import Inline
 from gcbench.engines.isolated import Isolated

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from gcbench import blocks, environment, spec
+from gcbench.cores import tell_of_busy_cores
 from gcbench.disturbance import machine_flags
 from gcbench.engines.alone import Tell, alone_on
-from gcbench.engines.cores import tell_of_busy_cores
 from gcbench.engines.inline import time_side_by_side
 from gcbench.records import Effort
 from gcbench.spec import Axes, Case
