@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from gcbench import engines, networks
 from gcbench.errors import GcbenchError
-from gcbench.networks.inserting import inserted
+from gcbench.networks.with_block import inserted
 from gcbench.spec import Axes, Case, Network
 
 RATIO = 16

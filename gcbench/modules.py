@@ -39,7 +39,7 @@ def build_meta(case: Case) -> "nn.Module":
 
 def flags(module: "nn.Module") -> tuple[str, ...]:
     """What a block, or a block inside a network, finds special about its configuration."""
-    from gcbench.networks.inserting import inserted
+    from gcbench.networks.with_block import inserted
 
     found = [*blocks.flags(module), *(f for _, b in inserted(module) for f in blocks.flags(b))]
     return tuple(dict.fromkeys(found))

@@ -25,7 +25,7 @@ from gcbench.networks import (
     read_insertion,
     resolve,
 )
-from gcbench.networks.inserting import inserted
+from gcbench.networks.with_block import inserted
 from gcbench.spec import Axes, Network
 from gcbench.workload import Workload
 

@@ -328,7 +328,7 @@ def test_a_block_that_is_bound_is_put_into_a_network_at_the_size_there():
     from torchvision.models import resnet18
 
     from gcbench import insert
-    from gcbench.networks.inserting import inserted
+    from gcbench.networks.with_block import inserted
 
     model, paths = insert(resnet18(), "bot", "c4.last,c5.last", shape=(1, 3, 64, 96))
     assert [block.size for _, block in inserted(model)] == [(4, 6), (2, 3)]

@@ -14,8 +14,8 @@ import gcbench
 from gcbench.blocks import BLOCKS, options_of
 from gcbench.errors import UsageError
 from gcbench.networks import NETWORKS, make_meta
-from gcbench.networks.inserting import inserted, outputs_at
-from gcbench.networks.with_block import WithBlock
+from gcbench.networks.inserting import outputs_at
+from gcbench.networks.with_block import WithBlock, inserted
 
 # every block that leaves its input as it is when its last layer starts at zero
 STARTS_AT_ZERO = [

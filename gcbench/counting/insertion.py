@@ -18,8 +18,8 @@ def insertion(subject: "Subject") -> dict[str, Cell]:
     if subject.case.network is None:
         return dict.fromkeys(("inserted", "inserted_at", "replaced"))
     # with torchvision, and much of torch's compiler, which no block alone has to load
-    from gcbench.networks.inserting import inserted
     from gcbench.networks.measured import Measured
+    from gcbench.networks.with_block import inserted
 
     assert isinstance(subject.module, Measured)
     put = subject.module.put

@@ -121,14 +121,6 @@ def whole_of(shape: Sides) -> Around:
     return around
 
 
-def inserted(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The path of the module behind which each block of a network stands, and the block."""
-    for path, module in model.named_modules():
-        if isinstance(module, WithBlock):
-            for block in module.inserted:
-                yield path, block.block if isinstance(block, ChannelsSecond) else block
-
-
 def outputs_at(model: nn.Module, paths: list[str], shape: Sides) -> dict[str, Sides]:
     """Tell the shape of what the modules at some paths give; see `probed`."""
     found = probed(model, paths, shape, whole_of(shape))

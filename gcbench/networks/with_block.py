@@ -5,6 +5,7 @@ In state dicts everything that was there keeps its name, and what was put behind
 nothing but `.inserted.` is missing), and those of one with blocks into the same again.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -57,3 +58,11 @@ class WithBlock(nn.Module):
             if name.startswith(prefix) and not name.startswith(ours):
                 state_dict[ours[0] + name[len(prefix) :]] = state_dict.pop(name)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def inserted(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The path of the module behind which each block of a network stands, and the block."""
+    for path, module in model.named_modules():
+        if isinstance(module, WithBlock):
+            for block in module.inserted:
+                yield path, block.block if isinstance(block, ChannelsSecond) else block
