@@ -84,7 +84,8 @@ def of_device(
     if known is None:
         changes = kept.changes(manifest, device, name, threads)
         if changes:
-            tell(f"no peaks of {device} are kept for this state of the machine: {changes[0]}")
+            what = "; ".join(changes)
+            tell(f"measuring the peaks of {device} once for this state of the machine ({what})")
     doubted = () if known is None or was_loaded(manifest) else tuple(known.busy)
     wanted = [each for each in dtypes if known is None or each not in known.dtypes - {*doubted}]
     if known and not wanted and "copies" not in doubted:
