@@ -60,6 +60,7 @@ def bench(
     seed: int = 0,
     counter: str = "auto",
     heap: str = "default",
+    allow_nondeterministic: bool = False,
     progress: bool = True,
     **axes: Any,
 ) -> "pd.DataFrame":
@@ -70,7 +71,8 @@ def bench(
     module goes by the name of its class, with a prime where that is taken. `axes` are those of
     `gcbench.spec.Axes`: ratio, dtype, device, layout, mode, runtime, cache, threads; `pair` names
     one of them to put two values of it side by side, as `--pair` does. `heap="steady"` makes this
-    process's allocator keep what is freed, for good, as `--heap steady` does. A bar shows how far
+    process's allocator keep what is freed, for good, as `--heap steady` does;
+    `allow_nondeterministic` times blocks of which two calls differ, flagged. A bar shows how far
     it is, where stderr is a terminal or this is a notebook with ipywidgets, and a line on stderr
     tells of blocks that fail and of busy cores; `progress=False` keeps both away.
 
@@ -102,7 +104,15 @@ def bench(
             else parse_seconds("max_time_s", str(max_time_s)),
         )
         tell = partial(warnings.warn, stacklevel=4)
-        run = engines.run([comparison], effort, seed, who, move, tell=tell)
+        run = engines.run(
+            [comparison],
+            effort,
+            seed,
+            who,
+            move,
+            tell=tell,
+            allow_nondeterministic=allow_nondeterministic,
+        )
     return tables.frame(run)
 
 

@@ -204,10 +204,12 @@ def read_weights(path: Path | None) -> str | None:
 
 def require_readable(net: str, wanted: Sequence[tuple[str, Position]]) -> None:
     """Raise UsageError where what can be read without torch is wrong."""
+    from gcbench import blocks
+
     spec.parse_block(net, "network")
     for text, position in wanted:
         for part in variants.read(text, position):
-            spec.parse_block(part.spec)
+            blocks.require_known(part.spec)
 
 
 def _unique(text: str) -> list[str]:
