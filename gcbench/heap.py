@@ -46,6 +46,12 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def touch(size_bytes: int) -> None:
+    """Have so much of a steady heap in memory, so that what is made there next takes no faults."""
+    if _now == "steady":
+        _fault_in(ctypes.CDLL(None), size_bytes)
+
+
 def _made_steady() -> bool:
     """Ask glibc to keep freed memory, and see by the page faults whether it does."""
     if not sys.platform.startswith("linux"):
@@ -55,18 +61,18 @@ def _made_steady() -> bool:
         libc.gnu_get_libc_version  # noqa: B018
         asked = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_TOP_PAD, _PAD_BYTES))
         if all(libc.mallopt(*each) for each in asked):
-            _fault_in(libc)
-            return _fault_in(libc) < _PROBE_FAULTS
+            _fault_in(libc, _PROBE_BYTES)
+            return _fault_in(libc, _PROBE_BYTES) < _PROBE_FAULTS
     return False
 
 
-def _fault_in(libc: ctypes.CDLL) -> int:
-    """Take a large buffer, write one byte in each page, give it back; returns the page faults."""
+def _fault_in(libc: ctypes.CDLL, size_bytes: int) -> int:
+    """Take a large buffer, write to each page, give it back; returns the page faults."""
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.argtypes = [ctypes.c_void_p]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    place = libc.malloc(_PROBE_BYTES)
+    place = libc.malloc(size_bytes)
     if place:
-        ctypes.memset(place, 1, _PROBE_BYTES)
+        ctypes.memset(place, 1, size_bytes)
         libc.free(place)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before

@@ -32,12 +32,13 @@ USELESS = math.log(100)
 FAR_OUT_QUARTILES = 3.0
 # where samples are so alike that the fence vanishes, a clock's step is not far out
 FAR_OUT_SHARE = 0.05
-# a case is disturbed where its threads waited for a core in more than this share of its samples, or
-# of its time, or where its median is so many times its fastest sample
-WAITED_SHARE, CONTENDED = 0.10, 3.0
+# a case is disturbed where its threads waited for a core in more than this share of its samples; in
+# fewer, where they also waited so much of the time; or where its median is so many times its
+# fastest sample. A wait in one sample of a hundred moves no median, however long.
+WAITED_SHARE, WAITED_RARELY, WAITING_SHARE, CONTENDED = 0.10, 0.03, 0.10, 3.0
 # by what the logarithm of a ratio of unlike things differs from run to run of one quiet machine,
 # beyond what a run sees of itself: its standard deviation with one thread, and with more
-RUNS_APART = {"one thread": 0.005, "more": 0.012}
+RUNS_APART = {"one thread": 0.008, "more": 0.012}
 
 
 class Interval(NamedTuple):
@@ -150,7 +151,7 @@ class Noise(NamedTuple):
 class Summary(NamedTuple):
     """What the samples of one case say. Latencies are nanoseconds per call, ratios are plain.
 
-    `faults` are the minor page faults of a call: the median over replicates, and the most;
+    `faults` are the minor page faults of a call: the median over replicates, and their mean;
     `waited` is the share of samples in which threads waited for a core, `waiting` that of the time.
     `far_out` counts samples outside Tukey's outer fence of their replicate; `drift` is the change
     of the latency from the first third of the replicates to the last; `calls` is None where
@@ -176,8 +177,9 @@ class Summary(NamedTuple):
     @property
     def disturbed(self) -> bool:
         """Whether this case's own samples say that other programs took its cores."""
-        waited = max(self.waited, self.waiting) > WAITED_SHARE
-        return waited or self.latency.mid > CONTENDED * self.minimum
+        often = self.waited > WAITED_SHARE
+        long = self.waited > WAITED_RARELY and self.waiting > WAITING_SHARE
+        return often or long or self.latency.mid > CONTENDED * self.minimum
 
 
 def fewest_replicates(others: int) -> int:
@@ -495,13 +497,16 @@ def _summary(
 
 
 def _faults(timings: Timings, case: int) -> tuple[float, float]:
-    """Minor page faults of a call: the median over a case's replicates, the most of any copy."""
+    """Minor page faults of a call: the median over a case's replicates, the mean over all copies.
+
+    Whether a call faults may change from one replicate, or one copy, to the next.
+    """
     found: dict[Role, list[float]] = {"case": [], "aa": []}
     for timing in timings:
         for position, arm in enumerate(timing.arms):
             if arm.case == case and arm.role in found:
                 found[arm.role] += _faults_of(timing, position)
-    return float(np.median(found["case"])), max(found["case"] + found["aa"])
+    return float(np.median(found["case"])), float(np.mean(found["case"] + found["aa"]))
 
 
 def _faults_of(timing: Timing, arm: int) -> list[float]:

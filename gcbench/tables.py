@@ -200,9 +200,9 @@ def event_pair_us(record: ComparisonRecord) -> float | None:
 
 
 def _faults_matter(summary: Summary) -> bool:
-    """Whether page faults are part of a latency, in some replicate at least."""
-    most = summary.faults[1]
-    return most >= 1 and most * FAULT_NS > FAULTS_TOLD * summary.latency.mid
+    """Whether page faults are part of a latency, in one replicate or another."""
+    mean = summary.faults[1]
+    return mean >= 1 and mean * FAULT_NS > FAULTS_TOLD * summary.latency.mid
 
 
 def _sample_us(summary: Summary) -> float:

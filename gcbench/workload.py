@@ -24,7 +24,7 @@ Apply = Callable[[nn.Module, Tensor], Tensor]
 _SHIFT_BYTES, _ALIGNMENT_BYTES = 2**16, {"cpu": 64, "cuda": 512}
 # a heap that keeps what was freed would hand out the same pages for ever: before each work it is
 # shifted by up to so much, so that replicates draw their pages anew
-_PAGES_BYTES = 2**22
+PAGES_BYTES = 2**22
 # torch's CUDA allocator has one pool for what is up to so large, and another for the rest
 SMALL_POOL_BYTES = 2**20
 
@@ -410,7 +410,7 @@ def elsewhere(x: Tensor, rng: random.Random) -> Tensor:
 
 def _spacers(device: torch.device, rng: random.Random) -> tuple[Tensor, ...]:
     """Take memory of random sizes, so that what is made behind it lies elsewhere: of each pool."""
-    sizes = [rng.randrange(_PAGES_BYTES if heap.now() == "steady" else _SHIFT_BYTES)]
+    sizes = [rng.randrange(PAGES_BYTES if heap.now() == "steady" else _SHIFT_BYTES)]
     if device.type == "cuda":
         sizes.append(rng.randrange(SMALL_POOL_BYTES + 1, 3 * SMALL_POOL_BYTES))
     return tuple(torch.empty(size, dtype=torch.uint8, device=device) for size in sizes)

@@ -96,7 +96,7 @@ def test_where_the_library_cannot_the_heap_stays_as_it_is(monkeypatch, answer):
 def test_where_the_faults_go_on_the_heap_is_not_called_steady(monkeypatch):
     monkeypatch.setattr(heap, "_now", "default")
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: Libc(1))
-    monkeypatch.setattr(heap, "_fault_in", lambda libc: 10_000)
+    monkeypatch.setattr(heap, "_fault_in", lambda libc, size_bytes: 10_000)
     assert heap.settle("steady") == "default"
 
 

@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -121,6 +122,21 @@ def test_a_case_that_waited_for_long_in_few_samples_is_disturbed():
     found = summarise(recorded(waited=(0, 1, 0, 0), waiting_ns=(0, 8000, 0, 0)))
     assert found[1].waiting == pytest.approx(0.4, rel=0.01)
     assert found[1].verdict == "untrusted"
+
+
+def test_a_rare_wait_is_no_disturbance_however_long():
+    quiet = recorded(100, waited=(0, 0, 0, 0))
+    [timing] = quiet.timings
+    rare = [
+        replace(replicate, waited=(0, 1, 0, 0), waiting_ns=(0, 90_000, 0, 0))
+        if number % 5 == 0
+        else replicate
+        for number, replicate in enumerate(timing.replicates)
+    ]
+    found = summarise(replace(quiet, timings=(replace(timing, replicates=tuple(rare)),)))
+    assert found[1].waited == 0.02
+    assert found[1].waiting > 0.5
+    assert found[1].verdict == "slower"
 
 
 def test_a_pair_that_is_no_baseline_is_untrusted_too():

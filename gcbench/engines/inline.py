@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from gcbench import blocks, environment, runtimes
+from gcbench import blocks, environment, heap, runtimes
 from gcbench.engines.attempts import ProcessTaintedError, TaintedError, Trying
 from gcbench.engines.jobs import SILENT, Job, Listener, record_of
 from gcbench.engines.launching import profiled, spent
@@ -20,6 +20,7 @@ from gcbench.engines.trying import (
     failed,
     fitting,
     flush_for,
+    heap_bytes,
     require_answering,
     rotates,
     try_case,
@@ -143,6 +144,7 @@ def _time_what_runs(
         left_s = effort.max_time_s - (time.monotonic() - started)
         left = replace(effort, max_time_s=max(left_s, LEAST_SHARE * effort.max_time_s))
         so_far = SoFar(job, listener.on_progress)
+        heap.touch(heap_bytes([attempt for attempt in attempts if attempt.work], job.bounds))
         try:
             return _time(works, cases, baselines, left, setting, so_far.heard, so_far.keep)
         except KeyboardInterrupt:

@@ -22,7 +22,7 @@ from gcbench.timing.clocks import Clock, CpuClock
 from gcbench.timing.cuda import CudaClock
 from gcbench.timing.gpu import TorchGpu
 from gcbench.units import size_text
-from gcbench.workload import Prepare, Workload, cache_flush, eagerly, make_workload
+from gcbench.workload import PAGES_BYTES, Prepare, Workload, cache_flush, eagerly, make_workload
 
 # what others than torch's allocators say: a CPU's, C++, cuBLAS for its work space, the driver
 _OUT_OF_MEMORY = (
@@ -218,6 +218,19 @@ def fitting(attempts: Sequence[Attempt], baselines: Sequence[int], bounds: Bound
         flags = (*crowded.flags, "crowded")
         kept[largest] = Attempt(replace(crowded, status="oom", reason=reason, flags=flags))
     return kept
+
+
+def heap_bytes(attempts: Sequence[Attempt], bounds: Bounds) -> int:
+    """What all arms of some cases will take of the heap, at places that are drawn anew each time.
+
+    No more than a quarter of what is free.
+    """
+    device = attempts[0].measurement.case.device
+    room = bounds.room(device) if device == "cpu" else None
+    if room is None:
+        return 0
+    wanted = sum(2 * (_measured(each, "peak_memory_bytes") + PAGES_BYTES) for each in attempts)
+    return min(wanted, room[0] // 4)
 
 
 def _held_bytes(attempt: Attempt) -> int:
