@@ -143,7 +143,8 @@ def sweep(
             named = pasted(dump_file)
             faults.say(f"wrote {named}; measure it with: gcbench sweep --file {named}")
         return
-    options.settle_heap(asked.heap or "steady")
+    if not asked.static:
+        options.settle_heap(asked.heap or "steady")
     faults.say("loading torch")
     with prepared(asked, ray_address, resume, again) as ground:
         extent = due_in(ground.place, resume, again)
