@@ -20,7 +20,7 @@ def of_comparison(rows: Sequence[Row], manifest: Manifest | None, detail: Detail
     """What is told below the rows of one comparison, of the run with this manifest."""
     return told(
         detail,
-        cells=_reasons(rows),
+        cells=chain(_reasons(rows), _inside(row for row in rows if row["replaced"])),
         causes=_causes(rows, manifest),
         rest=chain(_rest(rows), _far_out(rows)),
     )
@@ -33,18 +33,21 @@ def of_several(rows: Sequence[Row], manifest: Manifest | None, detail: Detail) -
 
 def _causes(rows: Sequence[Row], manifest: Manifest | None) -> Iterator[str]:
     yield from lines(of_rows(rows, manifest), columns=("bound",))
-    yield from of_blocks(rows)
+    yield from of_blocks(rows, reasons=False)
     yield from _counted_otherwise(rows)
 
 
-def of_blocks(rows: Iterable[Row]) -> Iterator[str]:
-    """What blocks' own code does that is unusual, of each block once."""
+def of_blocks(rows: Iterable[Row], reasons: bool = True) -> Iterator[str]:
+    """What blocks' own code does that is unusual, of each block once.
+
+    With `reasons`, also where: those of a table's rows stand below it anyway.
+    """
     flagged = [(row, set((row["flags"] or "").split())) for row in rows]
     for flag in OF_BLOCKS:
         having = [row for row, flags in flagged if flag in flags]
         if having:
             whose = ", ".join(dict.fromkeys(label(row) for row in having))
-            reason = having[0]["reason"]
+            reason = having[0]["reason"] if reasons else None
             yield f"{whose}: {FLAG_WORDS[flag]}{f': {reason}' if reason else ''}"
 
 
@@ -87,7 +90,7 @@ def _counted_otherwise(rows: Sequence[Row]) -> Iterator[str]:
 
 def _rest(rows: Sequence[Row]) -> Iterator[str]:
     yield from _counters(rows)
-    yield from _inside(rows)
+    yield from _inside(row for row in rows if not row["replaced"])
     if any(row["mode"] != "infer" for row in rows):
         yield Legend(
             ("MACs", "MACs are of one forward pass"),
@@ -128,7 +131,7 @@ def _otherwise(row: Row) -> str:
     return f"{full_label(row)} {each}"
 
 
-def _inside(rows: Sequence[Row]) -> Iterator[str]:
+def _inside(rows: Iterable[Row]) -> Iterator[str]:
     """Where in a network the blocks of each row stand."""
     for row in rows:
         if row["inserted"]:
