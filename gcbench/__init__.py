@@ -74,7 +74,8 @@ def bench(
     process's allocator keep what is freed, for good, as `--heap steady` does;
     `allow_nondeterministic` times blocks of which two calls differ, flagged. A bar shows how far
     it is, where stderr is a terminal or this is a notebook with ipywidgets, and a line on stderr
-    tells of blocks that fail and of busy cores; `progress=False` keeps both away.
+    tells of blocks that fail, of busy cores, and of what is waited for; `progress=False` keeps both
+    away.
 
     Returns the CSV's columns, one row a block; latencies in microseconds. What fails when it is
     called is a row with its reason. Raises gcbench.errors.UsageError where something cannot be done
@@ -87,6 +88,7 @@ def bench(
     from gcbench.cli.progress import timing_bar
     from gcbench.records import DEFAULT_EFFORT, Effort
     from gcbench.spec import CounterName, Heap, axes_at, parse_choice, parse_pair
+    from gcbench.timing.replicates import Progress
     from gcbench.units import parse_seconds, parse_share
 
     shared = axes_at(shape, axes)
@@ -103,7 +105,10 @@ def bench(
             if max_time_s is None
             else parse_seconds("max_time_s", str(max_time_s)),
         )
-        tell = partial(warnings.warn, stacklevel=4)
+
+        def tell(text: str) -> None:
+            move(Progress(0.0, effort.max_time_s, news=text))
+
         run = engines.run(
             [comparison],
             effort,
