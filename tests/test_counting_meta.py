@@ -164,7 +164,7 @@ def test_every_column_of_the_table_is_filled_but_those_of_networks(name):
     assert list(cells) == COLUMNS
     # nobody else was asked, and a block that stands alone is inserted nowhere
     empty = [name for name, value in cells.items() if value is None]
-    assert empty == ["macs_fvcore", "macs_torch", "inserted", "inserted_at"]
+    assert empty == ["macs_fvcore", "macs_torch", "inserted", "inserted_at", "replaced"]
 
 
 @pytest.mark.parametrize("mode", ["infer", "train", "backward"])
