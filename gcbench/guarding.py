@@ -54,14 +54,13 @@ def _control(what: int, value: int) -> None:
 
 
 def _wait_for_asker(lifeline: int, worker: int) -> None:
+    """End the worker when nobody asks any more; who waits for it ends all the rest."""
     with suppress(OSError):
         os.read(lifeline, 1)
     # all of it where there is no /proc to look through
     for end in (os.kill, os.killpg):
         with suppress(OSError):
             end(worker, signal.SIGKILL)
-    end_descendants()
-    os._exit(1)
 
 
 def _reaped(worker: int) -> int:
@@ -116,13 +115,17 @@ def _has_child() -> bool:
 
 def _descendants(root: int) -> list[int]:
     children = defaultdict[int, list[int]](list)
+    ended = set[int]()
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError, ValueError):
+            process = int(folder.name)
             state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-            if state not in "ZX":
-                children[int(parent)].append(int(folder.name))
+            children[int(parent)].append(process)
+            if state in "ZX":
+                # the first thread may have ended before others, which still have its children
+                ended.add(process)
     found, level = list[int](), [root]
     while level:
         level = [child for process in level for child in children[process]]
         found += level
-    return found
+    return [process for process in found if process not in ended]

@@ -14,7 +14,8 @@ from gcbench.spec import Heap
 
 # the parameters of glibc's mallopt; the values are ints, and -1 stands for the largest there is
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
-_PAD_BYTES = 64 * 2**20
+# no more than a step: growth counts against a limit on memory
+_PAD_BYTES = 2**20
 # larger than any threshold for mapping that glibc accepts, and what a probe may fault in once more
 _PROBE_BYTES, _PROBE_FAULTS = 40 * 2**20, 100
 

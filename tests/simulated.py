@@ -212,7 +212,8 @@ def install():
         perf_counter=lambda: gpu.host_ns / 1e9, perf_counter_ns=gpu.now
     )
     # no module is called: nothing of it need be looked at, be there twice, or be loaded before
-    trying._require_block, trying.eagerly = lambda work, case: None, lambda module, x: x
+    trying._require_block = lambda work, case, any_output: ()
+    trying.eagerly = lambda module, x: x
     trying._as_called = lambda work, known, setting: known
     # and one count is enough
     trying.foretold = partial(_foretold, trying.foretold)

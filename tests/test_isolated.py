@@ -241,7 +241,10 @@ def test_a_worker_that_cannot_start_is_an_error_and_no_row(modules):
 
 
 @pytest.mark.slow
-def test_a_limit_on_memory_is_met_by_the_case_that_needs_more(modules):
+@pytest.mark.parametrize("settled", ["default", "steady"])
+def test_a_limit_on_memory_is_met_by_the_case_that_needs_more(modules, monkeypatch, settled):
+    # a heap that grows in large steps would use the limit up
+    monkeypatch.setattr(heap, "_now", settled)
     comparison = engines.compare(
         ["se", "nl"], Axes(device="cpu", channels=8, size=(56, 56), ratio=4)
     )

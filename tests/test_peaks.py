@@ -134,21 +134,6 @@ def test_what_an_older_version_kept_is_passed_over(manifest, measured, cache):
     assert said == []
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"flags": {"cuda_matmul_allow_tf32": True}},
-        {"variables": {"OPENBLAS_CORETYPE": "Prescott"}},
-    ],
-)
-def test_settings_in_turn_have_ceilings_of_their_own(manifest, measured, cache, change):
-    other, said = replace(manifest, **change), []
-    for machine in (manifest, other, manifest, other):
-        of_cpu(machine, told=said.append)
-    assert (len(measured), said) == (2, [])
-    assert len(list(cache.iterdir())) == 2
-
-
 def test_one_session_looks_for_ceilings_once_however_busy_the_machine_is(
     manifest, measured, cache, monkeypatch
 ):
