@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gcbench import engines, sweep
+from gcbench import engines, heap, sweep
 from gcbench.engines.attempts import Bounds
 from gcbench.engines.isolated import Isolated
 from gcbench.engines.jobs import Job, Listener
