@@ -29,6 +29,7 @@ class Interrupts:
         self._under_way = False
         self._code: int | None = None
         self._first_s: float | None = None
+        self._again: threading.Timer | None = None
 
     @property
     def came(self) -> bool:
@@ -42,6 +43,13 @@ class Interrupts:
     def finish(self, code: int) -> None:
         """From now on nothing is, and the exit code is known."""
         self._code = code
+        if self._again:
+            # it would come when the interpreter no longer listens
+            self._again.cancel()
+        if self.came:
+            # Python notes that KeyboardInterrupt left the text of an exec, as dataclasses are made
+            # by, and kills itself with SIGINT in the end; the next exec of a text takes that back
+            exec("")
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Hear of a signal."""
@@ -61,9 +69,9 @@ class Interrupts:
             return
         self._first_s = None
         # what is raised inside of this would be dropped too
-        again = threading.Timer(0.01, os.kill, (os.getpid(), _heeded()))
-        again.daemon = True
-        again.start()
+        self._again = threading.Timer(0.01, os.kill, (os.getpid(), _heeded()))
+        self._again.daemon = True
+        self._again.start()
 
 
 @contextmanager
