@@ -8,14 +8,11 @@ With --checkout another version of gcbench is measured in the same turns.
 
 import argparse
 import statistics
-import sys
-import time
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
-from fresh_runs import Row, checkouts, keep, known, measured
+from fresh_runs import Row, checkouts, in_time, keep, known, measured, parser
 
 COMPARISONS = {
     "family": "gc gc se snl nl",
@@ -59,12 +56,7 @@ def go_on(options: argparse.Namespace) -> None:
     versions = checkouts(options.checkout, options.only_checkout)
     done = {Turn.of(row) for row in known(options.out)}
     due = [t for t in turns(list(versions), options.threads, options.runs) if t not in done]
-    end = time.monotonic() + 3600 * options.hours
-    for number, turn in enumerate(due):
-        if time.monotonic() > end:
-            print(f"the time is up; {len(due) - number} runs are left", file=sys.stderr)
-            return
-        print(f"{number + 1} of {len(due)}: {turn}", file=sys.stderr, flush=True)
+    for turn in in_time(due, options.hours):
         arguments = [*COMPARISONS[turn.comparison].split(), "--threads", str(turn.threads)]
         rows = measured(versions[turn.version], [*arguments, *options.arguments], turn._asdict())
         keep(options.out, rows, Turn._fields)
@@ -137,16 +129,11 @@ def told(rows: list[Row]) -> None:
 
 def main() -> None:
     """Measure what is due, and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("again.csv"))
-    parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--hours", type=float, default=24.0)
-    parser.add_argument("--checkout", type=Path, help="another version, in the same turns")
-    parser.add_argument("--only-checkout", action="store_true", help="that version alone")
-    parser.add_argument("--told", action="store_true", help="measure nothing, print the tables")
-    parser.add_argument("arguments", nargs="*", help="more for gcbench bench, after --")
-    options = parser.parse_args()
+    options_of = parser(__doc__, "again.csv")
+    options_of.add_argument("--runs", type=int, default=20)
+    options_of.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    options_of.add_argument("arguments", nargs="*", help="more for gcbench bench, after --")
+    options = options_of.parse_args()
     if not options.told:
         go_on(options)
     told(known(options.out))

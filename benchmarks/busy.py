@@ -16,10 +16,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
-from fresh_runs import Row, checkouts, keep, known, measured
+from fresh_runs import Row, checkouts, in_time, keep, known, measured, parser
 
 # light against heavy, one thread against many, alike and equal; the first is the baseline
 PAIRS = (
@@ -103,12 +102,7 @@ def go_on(options: argparse.Namespace) -> None:
     versions = checkouts(options.checkout, options.only_checkout)
     done = {Trial.of(row) for row in known(options.out)}
     due = [t for t in (*truths(), *drawn(list(versions), options.trials)) if t not in done]
-    end = time.monotonic() + 3600 * options.hours
-    for number, trial in enumerate(due):
-        if time.monotonic() > end:
-            print(f"the time is up; {len(due) - number} trials are left", file=sys.stderr)
-            return
-        print(f"{number + 1} of {len(due)}: {trial}", file=sys.stderr, flush=True)
+    for trial in in_time(due, options.hours):
         checkout = checkouts(options.checkout)[trial.version]
         with beside(trial.load):
             arguments = [*trial.arguments, "--max-time", options.max_time]
@@ -163,15 +157,10 @@ def told(rows: list[Row]) -> None:
 
 def main() -> None:
     """Measure what is due, and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("busy.csv"))
-    parser.add_argument("--trials", type=int, default=60)
-    parser.add_argument("--max-time", default="4s")
-    parser.add_argument("--hours", type=float, default=24.0)
-    parser.add_argument("--checkout", type=Path, help="another version, for a third of the trials")
-    parser.add_argument("--only-checkout", action="store_true", help="that version alone")
-    parser.add_argument("--told", action="store_true", help="measure nothing, print the tables")
-    options = parser.parse_args()
+    options_of = parser(__doc__, "busy.csv")
+    options_of.add_argument("--trials", type=int, default=60)
+    options_of.add_argument("--max-time", default="4s")
+    options = options_of.parse_args()
     if not options.told:
         go_on(options)
     told(known(options.out))

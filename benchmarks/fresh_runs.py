@@ -1,13 +1,15 @@
 """Fresh runs of `gcbench bench`, of this checkout or another, kept in a CSV."""
 
+import argparse
 import csv
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 HERE = Path(__file__).resolve().parent.parent
 # what is kept of a row of the table
@@ -16,6 +18,29 @@ COLUMNS = (
     *("verdict", "aa_lo", "aa_hi", "flags", "seconds"),
 )
 Row = dict[str, str]
+Turn = TypeVar("Turn")
+
+
+def parser(description: str | None, out: str) -> argparse.ArgumentParser:
+    """Options that every trial of fresh runs has; `out` is the file that is kept by default."""
+    found = argparse.ArgumentParser(description=description)
+    found.add_argument("--out", type=Path, default=Path(out))
+    found.add_argument("--hours", type=float, default=24.0)
+    found.add_argument("--checkout", type=Path, help="another version, measured beside this one")
+    found.add_argument("--only-checkout", action="store_true", help="that version alone")
+    found.add_argument("--told", action="store_true", help="measure nothing, print the tables")
+    return found
+
+
+def in_time(due: Sequence[Turn], hours: float) -> Iterator[Turn]:
+    """Yield what is due, one after the other, until the time is up; say on stderr how far it is."""
+    end = time.monotonic() + 3600 * hours
+    for number, turn in enumerate(due):
+        if time.monotonic() > end:
+            print(f"the time is up; {len(due) - number} are left", file=sys.stderr)
+            return
+        print(f"{number + 1} of {len(due)}: {turn}", file=sys.stderr, flush=True)
+        yield turn
 
 
 def checkouts(other: Path | None, only_other: bool = False) -> dict[str, Path]:
