@@ -30,7 +30,7 @@ from gcbench.units import counted, interval_text
 # columns that stand even where every cell is empty; the second ones only where something was timed
 _ALWAYS = ("block", "params", "MACs")
 REASONS_TOLD = 5
-# behind a latency that holds waiting for a core
+# behind a time, or a ratio of times, that holds waiting for a core
 DISTURBED_MARK = " ~"
 _OF_TIME = ("latency", "relative", "95 % interval", "verdict")
 

@@ -8,7 +8,7 @@ from gcbench.errors import UsageError
 from gcbench.formats.below import failures, of_blocks
 from gcbench.formats.cells import shown
 from gcbench.formats.detail import Detail, told
-from gcbench.formats.layout import Layout
+from gcbench.formats.layout import DISTURBED_MARK, Layout
 from gcbench.formats.notes import busy_line, in_words
 from gcbench.formats.provenance import baselines, carried, devices, floor_text, made_with
 from gcbench.labels import AXES, axes_text, axis_word, label, label_without_ratio, shared
@@ -28,8 +28,6 @@ _MARK_WORDS = {
     "untrusted": "!: untrusted, since two copies of one thing differed, or threads waited for "
     "a core",
 }
-# of values that are times
-_BUSY_MARK = " ~"
 NO_CASE = "-"
 # columns whose name is short or has a unit, which cells for people have scaled; others are a title
 _TITLES = {
@@ -221,7 +219,7 @@ def _place(row: Row, value: str) -> Place:
         why = _why_missing(row, value)
         return Place(why, why)
     mark = _MARKS.get(row["verdict"] or "", "") if value == "relative" else ""
-    busy = _BUSY_MARK if _is_busy(row, value) else ""
+    busy = DISTURBED_MARK if _is_busy(row, value) else ""
     return Place(shown(row, value) + mark + busy, row[value])
 
 

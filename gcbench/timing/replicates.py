@@ -36,7 +36,7 @@ WARM_UP_SHARE = 0.02
 # further ahead of it than so much
 HEAT_NS, AHEAD_NS = 5_000_000_000, 50_000_000
 # a sample waited for a core where its threads did for more than this share of it
-WAITED_SHARE = 0.05
+WAIT_OF_SAMPLE = 0.05
 # a comparison whose replicates are too few for an interval may take so many times its time
 SOFT_FACTOR = 2
 # the intervals are looked at again when the replicates have grown by this share
@@ -108,7 +108,7 @@ class Taken:
         self.faults[arm] += met.faults
         if met.waiting_ns is not None:
             self.waiting_ns[arm] += met.waiting_ns
-            self.waited[arm] += met.waiting_ns > WAITED_SHARE * duration_ns
+            self.waited[arm] += met.waiting_ns > WAIT_OF_SAMPLE * duration_ns
 
     def replicate(self, disturbance: Disturbance) -> Replicate:
         """Make the record."""
