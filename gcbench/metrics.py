@@ -63,7 +63,7 @@ METRICS: Registry[Metric] = Registry(
                 Column(
                     "uncounted_products",
                     str,
-                    "those of uncounted_ops that may multiply matrices all the same: macs lacks them",
+                    "those of uncounted_ops that may multiply matrices all the same; not in macs",
                 ),
                 Column(
                     "macs_fvcore",
