@@ -48,6 +48,7 @@ COLUMNS: dict[str, type] = {
     "cache": str,
     "threads": int,
     "regime": str,
+    "heap": str,
 }
 
 # words of options and tables that are no column, and what a row has for them: beside a number the
