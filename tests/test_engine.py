@@ -347,7 +347,7 @@ def test_late_failures_do_not_start_the_clock_anew(bombs, monkeypatch):
     monkeypatch.setattr(inline, "time_comparison", noting)
     measured(["gc", "bombs:Twins"])
     assert len(given) == 2
-    assert SHORT.max_time_s * inline.LEAST_SHARE <= given[1] < given[0] <= SHORT.max_time_s
+    assert SHORT.max_time_s * timed.LEAST_SHARE <= given[1] < given[0] <= SHORT.max_time_s
 
 
 @pytest.mark.cuda
