@@ -10,6 +10,7 @@ import gcbench
 from gcbench import engines, environment, tables
 from gcbench.engines import inline, sweeps, trying
 from gcbench.engines.jobs import Job
+from gcbench.engines.timed import LEAST_SHARE
 from gcbench.errors import UsageError
 from gcbench.records import Effort, Timing
 from gcbench.spec import Axes, parse_pair
@@ -347,7 +348,7 @@ def test_late_failures_do_not_start_the_clock_anew(bombs, monkeypatch):
     monkeypatch.setattr(inline, "time_comparison", noting)
     measured(["gc", "bombs:Twins"])
     assert len(given) == 2
-    assert SHORT.max_time_s * timed.LEAST_SHARE <= given[1] < given[0] <= SHORT.max_time_s
+    assert SHORT.max_time_s * LEAST_SHARE <= given[1] < given[0] <= SHORT.max_time_s
 
 
 @pytest.mark.cuda
