@@ -2,13 +2,17 @@
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gcbench.cli import faults, options
+from gcbench.cli import faults
+from gcbench.cli.taking import takes
 from gcbench.errors import UsageError
 from gcbench.formats import FAMILY_FORMATS
+from gcbench.options import Option
+from gcbench.options.readers import one, whether
+from gcbench.options.table import completed, format_of
 from gcbench.registry import Entry, suggestion
 
 if TYPE_CHECKING:
@@ -19,65 +23,40 @@ if TYPE_CHECKING:
 # as the other commands have it
 RATIO = "16"
 
-Blocks = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[BLOCK]...",
-        autocompletion=options.completed,
-        help="A block to describe; with --shape the blocks and groups to count.",
-        show_default=False,
-    ),
-]
-Verify = Annotated[
-    bool,
-    typer.Option(
-        "--verify",
-        help="Give the blocks and those of timm, mmcv and torchvision the same weights, and print "
-        "the largest difference of their outputs in float64.",
-        show_default=False,
-    ),
-]
-Shape = Annotated[
-    str | None,
-    options.option(
-        "--shape",
-        help="Count every block at this shape, on paper.",
-        metavar="BxCxHxW",
-    ),
-]
-Ratio = Annotated[
-    str | None,
-    options.option(
-        "-r", "--ratio", help=f"Ratios, with --shape. Default: {RATIO}.", metavar="LIST"
-    ),
-]
-Sort = Annotated[
-    str | None,
-    options.option(
-        "--sort",
-        help="Sort by columns, with --shape: macs, -min_bytes,block.",
-        metavar="COLUMN,...",
-    ),
-]
-Format = Annotated[
-    str,
-    typer.Option(
-        "--format",
-        help="What stdout carries.",
-        metavar="|".join(entry.name for entry in FAMILY_FORMATS),
-        rich_help_panel=options.OUTPUT,
-    ),
-]
+NAMED = Option(
+    "block",
+    "A block to describe; with --shape the blocks and groups to count.",
+    kind="texts",
+    metavar="[BLOCK]...",
+    argument=True,
+    completed=completed,
+)
+VERIFY = Option(
+    "verify",
+    "Give the blocks and those of timm, mmcv and torchvision the same weights, and print "
+    "the largest difference of their outputs in float64.",
+    kind="flag",
+    read=one(whether),
+)
+SHAPE = Option("shape", "Count every block at this shape, on paper.", metavar="BxCxHxW")
+RATIO_LIST = Option("ratio", f"Ratios, with --shape. Default: {RATIO}.", short="-r", metavar="LIST")
+SORT = Option(
+    "sort", "Sort by columns, with --shape: macs, -min_bytes,block.", metavar="COLUMN,..."
+)
 
 
+@takes(
+    "blocks",
+    *(NAMED, SHAPE, RATIO_LIST, SORT, VERIFY),
+    format_of([entry.name for entry in FAMILY_FORMATS]),
+)
 def blocks(
-    block: Blocks = None,
-    shape: Shape = None,
-    ratio: Ratio = None,
-    sort: Sort = None,
-    verify: Verify = False,
-    format: Format = "table",
-    traceback: faults.Traceback = False,
+    block: list[str] | None,
+    shape: str | None,
+    ratio: str | None,
+    sort: str | None,
+    verify: bool,
+    format: str,
 ) -> None:
     """List the blocks, describe one, or count all of them at a shape."""
     shown = FAMILY_FORMATS[format]
@@ -157,8 +136,8 @@ def _count(
     """Print what blocks cost at a shape, counted on paper."""
     from gcbench import groups
     from gcbench.formats import family
+    from gcbench.options.readers import parse_counts, parse_shapes
     from gcbench.spec import axes_at
-    from gcbench.spelling import parse_counts, parse_shapes
 
     [sides] = parse_shapes("--shape", shape)
     ratios = [count for item in ratio.split(",") for count in parse_counts("--ratio", item)]
