@@ -36,6 +36,7 @@ def bench(
     allow_nondeterministic: options.AllowNondeterministic = False,
     csv: options.Csv = None,
     output: options.Output = None,
+    write: options.Write = None,
     format: options.Format = "table",
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
@@ -45,7 +46,7 @@ def bench(
     """Measure blocks side by side at one shape: a table, and a CSV."""
     from gcbench import groups, spec
     from gcbench.blocks import require_known
-    from gcbench.cli.output import leave, require_free, require_somewhere
+    from gcbench.cli.output import leave_run, require_free
     from gcbench.formats import FORMATS
     from gcbench.formats.text import shortened as cut
 
@@ -75,8 +76,7 @@ def bench(
     allocator = options.read_heap(heap)
     shown = FORMATS[format]
     detail = options.read_detail(verbose, quiet)
-    require_free(csv, output)
-    require_somewhere(csv, output)
+    require_free(csv, output, write)
     options.settle_heap(allocator)
     faults.say(cut(f"comparing {', '.join(named)}; loading torch"))
 
@@ -109,5 +109,5 @@ def bench(
         )
     faults.warn(run.manifest.warnings)
     rows = list(tables.rows(run))
-    leave(run, rows, shown, csv, output, verbose, **detail)
+    leave_run(run, rows, shown, write, csv, output, detail=detail)
     raise typer.Exit(faults.code_of(rows, strict))

@@ -20,13 +20,18 @@ def check(
     repeat: Repeat = "5",
     no_wait: options.NoWait = False,
     seed: options.Seed = "0",
+    output: options.Report = None,
+    format: options.GeneralFormat = "table",
     json: options.Json = False,
     traceback: faults.Traceback = False,
 ) -> None:
     """Time blocks against their own copies: can this machine's numbers be believed?"""
     from gcbench import spec
+    from gcbench.cli.output import leave, require_writable
     from gcbench.units import parse_seconds
 
+    shown = options.read_format(format, json)
+    require_writable("--output", output)
     seconds = parse_seconds("--max-time", max_time)
     times = spec.parse_count("--repeat", repeat)
     drawn_from = spec.parse_count("--seed", seed, least=0)
@@ -34,10 +39,9 @@ def check(
     options.settle_heap(options.read_heap(heap))
     faults.say("loading torch")
 
-    from gcbench.cli.output import show_laid_out
     from gcbench.cli.progress import counting_bar
     from gcbench.engines import trials
-    from gcbench.formats import trust as form
+    from gcbench.formats.trust import document
     from gcbench.trust import report
 
     findings = []
@@ -48,8 +52,5 @@ def check(
             findings.append(found)
             move(found.trial)
     told = report(findings, seconds, trials.PRECISION)
-    if json:
-        print(form.to_json(told))
-    else:
-        show_laid_out(form.renderable(told, trials.where(axes)))
+    leave(document(told, trials.where(axes)), shown, output)
     raise typer.Exit(0 if told.trustworthy else faults.UNTRUSTED)

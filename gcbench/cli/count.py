@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +12,7 @@ from gcbench.anatomy import By
 from gcbench.blocks import BLOCKS
 from gcbench.cli import faults, options
 from gcbench.errors import UsageError
-from gcbench.formats import ANATOMY_FORMATS
+from gcbench.formats import GENERAL
 from gcbench.networks import NETWORKS
 from gcbench.registry import nearest
 
@@ -54,25 +53,6 @@ Depth = Annotated[
     options.option("--depth", help="Levels of modules shown. Default: all.", metavar="N"),
 ]
 Per = Annotated[str, typer.Option("--by", help="What a row is.", metavar=options.words(By))]
-Format = Annotated[
-    str,
-    typer.Option(
-        "--format",
-        help="What stdout carries.",
-        metavar="|".join(entry.name for entry in ANATOMY_FORMATS),
-        rich_help_panel=options.OUTPUT,
-    ),
-]
-Output = Annotated[
-    Path | None,
-    options.option(
-        "-o",
-        "--output",
-        help="Write the result here instead of on stdout.",
-        metavar="FILE",
-        panel=options.OUTPUT,
-    ),
-]
 
 
 def count(
@@ -84,18 +64,12 @@ def count(
     depth: Depth = None,
     by: Per = "module",
     seed: options.Seed = "0",
-    output: Output = None,
-    format: Format = "table",
+    output: options.Report = None,
+    format: options.GeneralFormat = "table",
     traceback: faults.Traceback = False,
 ) -> None:
     """Count parameters, MACs and activations of each part of a module. Times nothing."""
-    from gcbench.cli.output import (
-        print_in_colour,
-        print_lines,
-        require_stdout,
-        require_writable,
-        write_whole,
-    )
+    from gcbench.cli.output import leave, require_stdout, require_writable
 
     require_known(target)
     sides = None if shape is None else read_shape(shape)
@@ -105,13 +79,14 @@ def count(
     levels = None if depth is None else spec.parse_count("--depth", depth, least=0)
     row = spec.parse_choice("--by", by, By)
     drawn_from = spec.parse_count("--seed", seed, least=0)
-    shown = ANATOMY_FORMATS[format]
+    shown = GENERAL[format]
     require_writable("--output", output)
     if output is None:
         require_stdout()
     faults.say(f"counting {target}; loading torch")
 
     from gcbench.engines import dissected
+    from gcbench.formats.anatomy import document
 
     # stdout is the result alone, whatever a module of the user's own prints
     with redirect_stdout(sys.stderr):
@@ -122,16 +97,7 @@ def count(
             sides = sides or (1, width or 256, 56, 56)
             wanted = dissected.block(target, width or sides[1], divisor, drawn_from)
         found = dissected.anatomy(wanted, sides, kind, drawn_from)
-    if output is None and shown.name == "table" and sys.stdout.isatty():
-        from gcbench.formats.anatomy import layout
-
-        print_in_colour([layout(found, row, levels)])
-        return
-    text = shown.load()(found, row, levels)
-    if output is None:
-        print_lines(text)
-    else:
-        write_whole(output, text)
+    leave(document(found, row, levels), shown, output)
 
 
 def require_known(target: str) -> None:

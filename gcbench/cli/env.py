@@ -3,14 +3,22 @@
 from gcbench.cli import faults, options
 
 
-def env(json: options.Json = False, traceback: faults.Traceback = False) -> None:
+def env(
+    output: options.Report = None,
+    format: options.GeneralFormat = "table",
+    json: options.Json = False,
+    traceback: faults.Traceback = False,
+) -> None:
     """Show the manifest that a run would store, and warnings."""
-    from gcbench import environment, store
+    from gcbench.cli.output import leave, require_writable
+
+    shown = options.read_format(format, json)
+    require_writable("--output", output)
+
+    from gcbench import environment
+    from gcbench.formats.machine import document
 
     manifest = environment.manifest("env", seed=0)
-    if json:
-        print(store.to_json(manifest))
-        return
-    for name, text in store.lines_of(manifest):
-        print(f"{name:<34} {text}")
-    faults.warn(manifest.warnings)
+    leave(document(manifest), shown, output)
+    if shown.name != "json":
+        faults.warn(manifest.warnings)

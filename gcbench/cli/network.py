@@ -41,6 +41,7 @@ def network(
     counter: options.Counter = "auto",
     csv: options.Csv = None,
     output: options.Output = None,
+    write: options.Write = None,
     format: options.Format = "table",
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
@@ -49,7 +50,7 @@ def network(
 ) -> None:
     """Measure a network with blocks inside against the plain one."""
     from gcbench import spec
-    from gcbench.cli.output import leave, require_free, require_somewhere
+    from gcbench.cli.output import leave_run, require_free
     from gcbench.formats import FORMATS
     from gcbench.records import NETWORK_EFFORT
 
@@ -81,8 +82,7 @@ def network(
     allocator = options.read_heap(heap)
     shown = FORMATS[format]
     detail = options.read_detail(verbose, quiet)
-    require_free(csv, output)
-    require_somewhere(csv, output)
+    require_free(csv, output, write)
     options.settle_heap(allocator)
     faults.say(f"putting blocks into {net}; loading torch")
 
@@ -120,5 +120,5 @@ def network(
             )
         faults.warn(run.manifest.warnings)
     rows = tables.network_first(tables.rows(run))
-    leave(run, rows, shown, csv, output, verbose, share, **detail)
+    leave_run(run, rows, shown, write, csv, output, share, detail=detail)
     raise typer.Exit(faults.code_of(rows, strict))

@@ -3,7 +3,7 @@
 Only text is read here, so that a mistake is told before torch is imported.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -14,9 +14,11 @@ from gcbench import cores, spec
 from gcbench import heap as allocator
 from gcbench.cli import faults
 from gcbench.errors import UsageError
-from gcbench.formats import FORMATS
+from gcbench.formats import FORMATS, GENERAL
+from gcbench.formats import Format as FormatEntry
 from gcbench.formats.detail import Detail
 from gcbench.records import DEFAULT_EFFORT, QUICK, RIGOROUS, Effort
+from gcbench.registry import Entry
 from gcbench.units import parse_seconds, parse_share
 
 AXES, EFFORT, OUTPUT, PIVOT = "Axes", "How long", "Output", "Pivot"
@@ -253,20 +255,36 @@ Report = Annotated[
     option(
         "-o",
         "--output",
-        help="Write the report here instead of on stdout.",
+        "--write",
+        help="Write the result here instead of on stdout.",
         metavar="FILE",
         panel=OUTPUT,
     ),
 ]
-Format = Annotated[
-    str,
-    typer.Option(
-        "--format",
-        help="What stdout carries.",
-        metavar="|".join(entry.name for entry in FORMATS),
-        rich_help_panel=OUTPUT,
+# of commands whose -o is another file
+Write = Annotated[
+    Path | None,
+    option(
+        "--write",
+        help="Write the result here instead of on stdout.",
+        metavar="FILE",
+        panel=OUTPUT,
     ),
 ]
+
+
+def _format(known: Iterable[Entry]) -> Any:
+    return typer.Option(
+        "--format",
+        help="How the result is written.",
+        metavar="|".join(entry.name for entry in known),
+        rich_help_panel=OUTPUT,
+    )
+
+
+Format = Annotated[str, _format(FORMATS)]
+# of commands whose rows are no cases
+GeneralFormat = Annotated[str, _format(GENERAL)]
 AllowNondeterministic = Annotated[
     bool,
     option(
@@ -274,7 +292,7 @@ AllowNondeterministic = Annotated[
         help="Time blocks whose calls differ on one input, and flag them.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
+Json = Annotated[bool, option("--json", help="The same as --format json.", panel=OUTPUT)]
 NoWait = Annotated[
     bool,
     option(
@@ -344,14 +362,21 @@ def settle_heap(wanted: spec.Heap) -> None:
         faults.say("--heap steady needs glibc: the allocator stays as it is (--heap default)")
 
 
-def read_detail(verbose: bool, quiet: bool) -> dict[str, Detail]:
-    """Read how much stands below a table, as an argument for formats; none leaves it to them.
+def read_format(text: str, json: bool) -> FormatEntry:
+    """Read how a result is written, where --json says it too. Raises UsageError."""
+    if json and text not in ("table", "json"):
+        raise UsageError(f"--json and --format {text} ask for different things: give one of them")
+    return GENERAL["json" if json else text]
+
+
+def read_detail(verbose: bool, quiet: bool) -> Detail | None:
+    """Read how much stands below a table; None leaves it to formats.
 
     Raises UsageError where both are asked for.
     """
     if verbose and quiet:
         raise UsageError("--verbose and --quiet ask for different things: give one of them")
-    return {"detail": Detail.ALL} if verbose else {"detail": Detail.NONE} if quiet else {}
+    return Detail.ALL if verbose else Detail.NONE if quiet else None
 
 
 def read_device(device: str | None, threads: str | None) -> spec.Axes:

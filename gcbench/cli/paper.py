@@ -9,7 +9,7 @@ import typer
 from gcbench.cli import faults, options
 from gcbench.cli.network_options import MaxTime
 from gcbench.errors import UsageError
-from gcbench.formats import PAPER_FORMATS
+from gcbench.formats import GENERAL
 from gcbench.paper.printed import TABLES
 
 # the table whose rows have published latencies
@@ -42,15 +42,6 @@ Size = Annotated[
         panel=options.EFFORT,
     ),
 ]
-Format = Annotated[
-    str,
-    typer.Option(
-        "--format",
-        help="What stdout carries.",
-        metavar="|".join(entry.name for entry in PAPER_FORMATS),
-        rich_help_panel=options.OUTPUT,
-    ),
-]
 
 
 def paper(
@@ -64,14 +55,16 @@ def paper(
     quick: options.Quick = False,
     no_wait: options.NoWait = False,
     csv: options.Csv = None,
-    format: Format = "table",
+    output: options.Report = None,
+    format: options.GeneralFormat = "table",
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
     traceback: faults.Traceback = False,
 ) -> None:
     """Show the GCNet paper's tables, every printed cell beside what is derived now."""
     from gcbench import spec
-    from gcbench.cli.output import beside_files, is_stdout, print_lines, require_free, write_whole
+    from gcbench.cli.output import leave, require_apart, require_writable, rows_of
+    from gcbench.formats.paper import document
     from gcbench.paper import frame, table_of
     from gcbench.records import NETWORK_EFFORT
 
@@ -84,9 +77,11 @@ def paper(
         )
     axes = options.read_device(device, threads)
     effort = options.read_effort(precision, max_time, quick, False, NETWORK_EFFORT)
-    shown = PAPER_FORMATS[format]
+    shown = GENERAL[format]
     detail = options.read_detail(verbose, quiet)
-    require_free(csv, None)
+    require_writable("--csv", csv)
+    require_writable("--output", output)
+    require_apart({"--csv": csv, "--output": output})
     faults.say(f"counting {', '.join(each.name for each in wanted)}; loading torch")
 
     timed = None
@@ -103,9 +98,6 @@ def paper(
         faults.warn(run.manifest.warnings)
         timed = timing.in_order(wanted, run)
     found = frame(wanted, timed)
-    if csv:
-        write_whole(csv, PAPER_FORMATS["csv"].load()(found))
-    if not is_stdout(csv):
-        with beside_files(csv):
-            print_lines(shown.load()(found, **detail))
+    told = document(found)
+    leave(told, shown, output, [(csv, rows_of(told))], detail=detail)
     raise typer.Exit(faults.code_of(found.to_dict("records"), strict=False) if latency else 0)

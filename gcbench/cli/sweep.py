@@ -8,7 +8,15 @@ from gcbench import groups, spelling
 from gcbench.blocks import require_known
 from gcbench.cli import faults, options
 from gcbench.cli import sweep_options as lists
-from gcbench.cli.output import is_stdout, print_lines, require_apart, require_writable, write_whole
+from gcbench.cli.output import (
+    is_stdout,
+    leave,
+    print_lines,
+    require_apart,
+    require_writable,
+    rows_of,
+    write_whole,
+)
 from gcbench.cli.sweeping import (
     How,
     begun,
@@ -17,14 +25,15 @@ from gcbench.cli.sweeping import (
     foreseen,
     go_on,
     going_on,
-    leave,
     measure_into,
     new_run,
     prepared,
     require_new,
     start,
+    told,
 )
 from gcbench.errors import UsageError
+from gcbench.formats import PIVOTS
 from gcbench.formats.text import pasted
 
 
@@ -74,6 +83,8 @@ def sweep(
     per_device: lists.PerDevice = False,
     csv: options.Csv = None,
     output: options.Output = None,
+    write: options.Write = None,
+    format: options.GeneralFormat = "table",
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
     traceback: faults.Traceback = False,
@@ -118,6 +129,7 @@ def sweep(
     )
     again = lists.read_retry(retry)
     detail = options.read_detail(verbose, quiet)
+    shown = PIVOTS[format]
     if resume:
         lists.require_alone(
             given, file=file, dump_file=dump_file, output=output, quick=quick, rigorous=rigorous
@@ -126,7 +138,9 @@ def sweep(
         raise UsageError("--retry and --allow-mismatch go with --resume RUN")
     require_writable("--csv", csv)
     require_new(output)
-    require_apart({"the run": resume or output, "--csv": csv, "--dump-file": dump_file})
+    require_writable("--write", write)
+    files = {"--csv": csv, "--write": write, "--dump-file": dump_file}
+    require_apart({"the run": resume or output, **files})
     asked = (
         lists.read_resumed(resume, given)
         if resume
@@ -162,5 +176,8 @@ def sweep(
             ):
                 measure_into(kept, ground, run, extent, how)
             with begun(run, how):
-                leave(run, csv, **detail)
+                grid, rows = told(run, shown)
+                leave(grid, shown, write, [(csv, rows_of(rows))], kept=run, detail=detail)
+                if not is_stdout(csv):
+                    faults.say(f"shown again, and otherwise, by: gcbench report {pasted(run)}")
     raise typer.Exit(faults.code_of_statuses(counts(run)))
