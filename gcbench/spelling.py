@@ -15,7 +15,7 @@ from gcbench import spec
 from gcbench.errors import UsageError, quoted
 from gcbench.registry import suggestion
 from gcbench.spec import Axes, CounterName, Shape
-from gcbench.sweep import EngineName, OnOom, Stages, Sweep, first_axes
+from gcbench.sweep import EngineName, OnOom, Stages, Sweep, first_axes, pairs_heaps
 from gcbench.units import parse_seconds, parse_share, parse_size_bytes
 from gcbench.where import parse_where
 
@@ -289,7 +289,9 @@ def make(named: Mapping[str, Sequence[Given]]) -> Sweep:
 
 
 def _require_engine(sweep: Sweep, named: Mapping[str, Sequence[Given]]) -> None:
-    """What only a cluster can do goes with the engine that has one."""
+    """What only a cluster, or another process, can do goes with the engine that has one."""
+    if sweep.engine == "inline" and pairs_heaps(sweep):
+        raise UsageError("--pair heap takes a process for each heap, and --engine inline has one")
     for name in ("per_device", "cpus_per_comparison"):
         if sweep.engine != "ray" and name in named:
             raise UsageError(f"{named[name][0][0]} goes with --engine ray")
@@ -310,8 +312,10 @@ def _require_one_way(named: Mapping[str, Sequence[Given]]) -> None:
 
 def _require_keys_differ(sweep: Sweep) -> None:
     if sweep.pair is not None:
-        axis = spec.parse_pair("--pair", sweep.pair, Axes()).axis
-        if len(getattr(sweep, axis)) > 1:
+        pair = spec.parse_pair("--pair", sweep.pair, Axes())
+        axis = pair.axis
+        spec.require_one_heap(sweep.heap, pair)
+        if len(getattr(sweep, axis) or ()) > 1:
             raise UsageError(
                 f"--pair {axis} compares values of that axis, and the axis has several too: "
                 f"name them in the pair, as in --pair {axis}=V,V"

@@ -66,6 +66,7 @@ def bench(
     )
     devices = (None,) if device is None else spec.parse_devices("--device", device)
     both = None if pair is None else spec.parse_pair("--pair", pair, axes)
+    spec.require_one_heap(None if heap is None else options.read_heap(heap), both)
     effort = options.read_effort(precision, max_time, quick, rigorous)
     drawn_from = spec.parse_count("--seed", seed, least=0)
     who = spec.parse_choice("--counter", counter, spec.CounterName)

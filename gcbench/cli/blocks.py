@@ -1,7 +1,7 @@
 """`gcbench blocks`: the family of blocks, one of them in detail, or what all of them cost."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,11 +9,9 @@ from gcbench.cli import faults, options
 from gcbench.errors import UsageError
 from gcbench.formats import GENERAL
 from gcbench.formats.document import Document, Layout
-from gcbench.registry import suggestion
 
 if TYPE_CHECKING:
     from gcbench.equality import Finding
-    from gcbench.family import Row
 
 # as the other commands have it
 RATIO = "16"
@@ -136,37 +134,20 @@ def _count(
     """What blocks cost at a shape, counted on paper, and the exit code of what failed."""
     from gcbench import groups
     from gcbench.formats import family
+    from gcbench.formats.order import ordered, parse_sort
     from gcbench.spec import axes_at
     from gcbench.spelling import parse_counts, parse_shapes
 
     [sides] = parse_shapes("--shape", shape)
     ratios = [count for item in ratio.split(",") for count in parse_counts("--ratio", item)]
-    keys = [] if sort is None else _keys(sort, family.COST_COLUMNS)
+    keys = [] if sort is None else parse_sort("--sort", sort, family.COST_COLUMNS)
     names = groups.expanded(named or [f"{groups.MARK}all"])
     faults.say("counting; loading torch")
 
     from gcbench.family import costs
 
-    rows = list(costs(names, axes_at(sides, {}), list(dict.fromkeys(ratios))))
-    for key in reversed(keys):
-        _sort(rows, key.removeprefix("-"), key.startswith("-"))
+    rows = ordered(costs(names, axes_at(sides, {}), list(dict.fromkeys(ratios))), keys)
     return family.costs(rows), faults.code_of(rows, strict=False)
-
-
-def _sort(rows: list["Row"], column: str, descending: bool) -> None:
-    """Sort by a column; what is missing comes last, whichever way the others go."""
-    missing = [row for row in rows if row[column] is None]
-    known: list[Any] = [(row[column], row) for row in rows if row[column] is not None]
-    known.sort(key=lambda pair: pair[0], reverse=descending)
-    rows[:] = [*(row for _, row in known), *missing]
-
-
-def _keys(text: str, columns: Sequence[str]) -> list[str]:
-    keys = [part.strip() for part in text.split(",")]
-    for key in keys:
-        if key.removeprefix("-") not in columns:
-            raise UsageError(f"--sort {key!r} is no column: {suggestion(key, columns)}")
-    return keys
 
 
 def _verify() -> "tuple[Document, int]":

@@ -9,11 +9,13 @@ from gcbench.blocks import (
     SIZE_NAMES,
     build_at,
     catalogue,
-    closed_form,
     factory_of,
+    formed,
+    has_closed_form,
     options_of,
     resolve,
 )
+from gcbench.errors import worded
 from gcbench.formats.document import Document, Lines
 from gcbench.spec import parse_block, value_text
 
@@ -23,17 +25,13 @@ _MEANING = {
     "min_elements": "elements that must move",
 }
 _PLACES = ("source", "context", "transform", "fusion")
+# those of a shape; a block explains its own in LETTERS
 _LETTERS = {
     "B": "batch",
     "C": "channels",
     "H": "height",
     "W": "width",
     "N": "positions H*W",
-    "K": "keys",
-    "M": "positions at which phi and g act",
-    "p": "hidden width C // ratio",
-    "d": "inner width C // reduction",
-    "k": "kernel size",
 }
 # a shape at which any block can be built to be described
 _SHAPE = (1, 256, 8, 8)
@@ -55,15 +53,15 @@ def describe(text: str) -> Document:
     own = inspect.getmodule(factory) if "/" not in spec.target else None
     page = inspect.cleandoc(getattr(own, "__doc__", None) or factory.__doc__ or "")
     options = {name: _option(each) for name, each in options_of(factory).items()}
-    forms, letters = _forms(text)
+    forms, below = _forms(text)
     lines = [block.spec, *(f"{name}: {words}" for name, words in places.items())]
     lines += ["", *page.splitlines()] if page else []
     lines += ["", "Options:", *(f"  {name}={words}" for name, words in options.items())]
     lines += [] if options else ["  none"]
-    if forms:
+    if forms or below:
         lines += ["", "Closed forms:"]
-        lines += [f"  {_MEANING[name]:<24} {form}" for name, form in forms.items()]
-        lines += [f"  with {', '.join(letters)}"]
+        lines += [f"  {_MEANING.get(name, name):<24} {form}" for name, form in forms.items()]
+        lines += [f"  {below}"] if below else []
     rows = [
         {"block": block.spec, "kind": kind, "name": name, "words": words}
         for kind, found in (("place", places), ("option", options), ("closed form", forms))
@@ -94,17 +92,26 @@ def _option(parameter: inspect.Parameter) -> str:
     return f"{allowed}{default}"
 
 
-def _forms(text: str) -> tuple[dict[str, str], list[str]]:
-    """The closed forms, by the functions that compute the numbers, and what their letters mean."""
+def _forms(text: str) -> tuple[dict[str, str], str]:
+    """The closed forms, and what their letters mean; where they are no formulas, why not."""
+    module: Any = build_at(text, channels=_SHAPE[1], size=_SHAPE[2:])
+    if not has_closed_form(module):
+        return {}, ""
+    try:
+        return _formulas(module)
+    except Exception as error:  # they are the block's own code, which may raise anything
+        return {}, f"cannot be shown: {worded(error)}"
+
+
+def _formulas(module: Any) -> tuple[dict[str, str], str]:
+    """What the functions that compute the numbers make of symbols, and what these mean."""
     import sympy
 
-    module: Any = build_at(text, channels=_SHAPE[1], size=_SHAPE[2:])
-    if closed_form(module, _SHAPE) is None:
-        return {}, []
-    names = module.letters(_SHAPE)
     meanings = _LETTERS | getattr(module, "LETTERS", {})
-    symbols = {name: sympy.Symbol(name, positive=True, integer=True) for name in names}
-    forms = {name: sympy.expand(form) for name, form in module.closed_form(**symbols).items()}
-    found = [n for n in names if any(symbols[n] in form.free_symbols for form in forms.values())]
-    told = {quantity: str(form) for quantity, form in forms.items()}
-    return told, [f"{name} {meanings[name]}" for name in found]
+    symbols = {
+        name: sympy.Symbol(name, positive=True, integer=True) for name in module.letters(_SHAPE)
+    }
+    forms = {name: sympy.expand(form) for name, form in formed(module, symbols).items()}
+    found = [n for n, s in symbols.items() if any(s in f.free_symbols for f in forms.values())]
+    told = ", ".join(f"{name} {meanings.get(name, '')}".rstrip() for name in found)
+    return {name: str(form) for name, form in forms.items()}, f"with {told}" if told else ""

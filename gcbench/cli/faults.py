@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gcbench.cli.signals import INTERRUPTED as INTERRUPTED
-from gcbench.errors import GcbenchError, cause, is_limit, message_of, safely
+from gcbench.errors import GcbenchError, cause, is_limit, limited, message_of, safely
 from gcbench.formats.text import printable, shortened
-from gcbench.offspring import limited
 
 if TYPE_CHECKING:
     from gcbench.records import Status

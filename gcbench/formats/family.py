@@ -70,9 +70,7 @@ def _costs(rows: Sequence[Row]) -> Layout:
         notes.append("no floor: this machine's ceilings are not known; gcbench peaks measures them")
     called = [str(row["spec"]) for row in rows if row["macs_counter"] not in ("formula", None)]
     if called:
-        notes.append(
-            f"without a closed form, counted by a call: {', '.join(dict.fromkeys(called))}"
-        )
+        notes.append(f"counted by a call, not by a closed form: {', '.join(dict.fromkeys(called))}")
     return Layout(
         [f"{shape} · float32 · infer · counted on paper"],
         names,

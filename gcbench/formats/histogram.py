@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from gcbench.distributions import QUANTILES, histogram, quantile, samples
+from gcbench.columns import QUANTILES
+from gcbench.distributions import histogram, quantile, samples
 from gcbench.formats.document import Layout
 from gcbench.labels import full_label
 from gcbench.records import ComparisonRecord, Run
