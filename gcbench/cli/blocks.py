@@ -1,72 +1,73 @@
 """`gcbench blocks`: the family of blocks, one of them in detail, or what all of them cost."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from gcbench.cli import faults, options
+from gcbench.cli import faults
+from gcbench.cli.taking import takes
 from gcbench.errors import UsageError
 from gcbench.formats import GENERAL
 from gcbench.formats.document import Document, Layout
+from gcbench.options import Option
+from gcbench.options.readers import many, one, parse_counts, parse_shapes, whether
+from gcbench.options.table import completed, format_of
+from gcbench.spec import Shape
 
 if TYPE_CHECKING:
     from gcbench.equality import Finding
 
 # as the other commands have it
-RATIO = "16"
+RATIO = 16
 
-Blocks = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[BLOCK]...",
-        autocompletion=options.completed,
-        help="A block to describe; with --shape the blocks and groups to count.",
-        show_default=False,
-    ),
-]
-Verify = Annotated[
-    bool,
-    typer.Option(
-        "--verify",
-        help="Give the blocks and those of timm, mmcv and torchvision the same weights, and print "
-        "the largest difference of their outputs in float64.",
-        show_default=False,
-    ),
-]
-Shape = Annotated[
-    str | None,
-    options.option(
-        "--shape",
-        help="Count every block at this shape, on paper.",
-        metavar="BxCxHxW",
-    ),
-]
-Ratio = Annotated[
-    str | None,
-    options.option(
-        "-r", "--ratio", help=f"Ratios, with --shape. Default: {RATIO}.", metavar="LIST"
-    ),
-]
-Sort = Annotated[
-    str | None,
-    options.option(
-        "--sort",
-        help="Sort by columns, with --shape: macs, -min_bytes,block.",
-        metavar="COLUMN,...",
-    ),
-]
+NAMED = Option(
+    "block",
+    "A block to describe; with --shape the blocks and groups to count.",
+    kind="texts",
+    metavar="[BLOCK]...",
+    argument=True,
+    completed=completed,
+)
+VERIFY = Option(
+    "verify",
+    "Give the blocks and those of timm, mmcv and torchvision the same weights, and print "
+    "the largest difference of their outputs in float64.",
+    kind="flag",
+    read=one(whether),
+)
+SHAPE = Option(
+    "shape",
+    "Count every block at this shape, on paper.",
+    metavar="BxCxHxW",
+    read=one(parse_shapes),
+)
+RATIO_LIST = Option(
+    "ratio",
+    f"Ratios, with --shape. Default: {RATIO}.",
+    short="-r",
+    metavar="LIST",
+    read=many(parse_counts),
+)
+SORT = Option(
+    "sort", "Sort by columns, with --shape: macs, -min_bytes,block.", metavar="COLUMN,..."
+)
 
 
+@takes(
+    "blocks",
+    *(NAMED, SHAPE, RATIO_LIST, SORT, VERIFY),
+    format_of([entry.name for entry in GENERAL]),
+)
 def blocks(
-    block: Blocks = None,
-    shape: Shape = None,
-    ratio: Ratio = None,
-    sort: Sort = None,
-    verify: Verify = False,
-    output: options.Report = None,
-    format: options.GeneralFormat = "table",
-    traceback: faults.Traceback = False,
+    block: list[str] | None,
+    shape: Sequence[Shape] | None,
+    ratio: Sequence[int] | None,
+    sort: str | None,
+    verify: bool,
+    output: Path | None,
+    format: str,
 ) -> None:
     """List the blocks, describe one, or count all of them at a shape."""
     from gcbench.cli.output import leave, require_writable
@@ -79,7 +80,7 @@ def blocks(
             raise UsageError("--verify compares every block with its peers: name none")
         document, code = _verify()
     elif shape is not None:
-        document, code = _count(block, shape, ratio or RATIO, sort)
+        document, code = _count(block, shape[0], ratio or (RATIO,), sort)
     elif ratio is not None or sort is not None:
         raise UsageError(f"{'--ratio' if ratio is not None else '--sort'} goes with --shape")
     elif not block:
@@ -129,24 +130,21 @@ def _list() -> "Document":
 
 
 def _count(
-    named: Sequence[str] | None, shape: str, ratio: str, sort: str | None
+    named: Sequence[str] | None, shape: Shape, ratios: Sequence[int], sort: str | None
 ) -> "tuple[Document, int]":
     """What blocks cost at a shape, counted on paper, and the exit code of what failed."""
     from gcbench import groups
     from gcbench.formats import family
     from gcbench.formats.order import ordered, parse_sort
     from gcbench.spec import axes_at
-    from gcbench.spelling import parse_counts, parse_shapes
 
-    [sides] = parse_shapes("--shape", shape)
-    ratios = [count for item in ratio.split(",") for count in parse_counts("--ratio", item)]
     keys = [] if sort is None else parse_sort("--sort", sort, family.COST_COLUMNS)
     names = groups.expanded(named or [f"{groups.MARK}all"])
     faults.say("counting; loading torch")
 
     from gcbench.family import costs
 
-    rows = ordered(costs(names, axes_at(sides, {}), list(dict.fromkeys(ratios))), keys)
+    rows = ordered(costs(names, axes_at(shape, {}), ratios), keys)
     return family.costs(rows), faults.code_of(rows, strict=False)
 
 

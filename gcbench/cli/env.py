@@ -1,14 +1,15 @@
 """`gcbench env`: the machine as a run would record it."""
 
+from pathlib import Path
+
 from gcbench.cli import faults, options
+from gcbench.cli.taking import takes
+from gcbench.formats import GENERAL
+from gcbench.options.table import format_of
 
 
-def env(
-    output: options.Report = None,
-    format: options.GeneralFormat = "table",
-    json: options.Json = False,
-    traceback: faults.Traceback = False,
-) -> None:
+@takes("env", format_of([entry.name for entry in GENERAL]))
+def env(output: Path | None, format: str, json: bool) -> None:
     """Show the manifest that a run would store, and warnings."""
     from gcbench.cli.output import leave, require_writable
 
