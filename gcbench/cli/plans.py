@@ -11,6 +11,7 @@ from gcbench.cli.output import is_stdout, require_writable, write_whole
 from gcbench.defaults import Said
 from gcbench.errors import UsageError, quoted
 from gcbench.formats.text import pasted
+from gcbench.records import Run
 from gcbench.registry import is_file
 from gcbench.spec import Axes
 from gcbench.sweep import Sweep
@@ -39,6 +40,11 @@ def dump(asked: Sweep, file: Path, command: str) -> None:
     if not is_stdout(file):
         named = pasted(file)
         faults.say(f"wrote {named}; measure it with: gcbench {command} --file {named}")
+
+
+def with_origins(run: Run, asked: Sweep) -> Run:
+    """Say in a run where the values of its plan came from."""
+    return replace(run, manifest=replace(run.manifest, origins=asked.origins))
 
 
 def resumed(run: Path, said: Said) -> Sweep:
