@@ -229,6 +229,7 @@ _ORDER: tuple[Column | str, ...] = (
         "heap",
         str,
         "steady where freed memory was kept, default where the C allocator did as it does",
+        of_case=True,
     ),
     Column(
         "minor_faults",

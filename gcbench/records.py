@@ -115,6 +115,11 @@ class Measurement:
     needed_bytes: int | None = None
 
 
+def are_of(measurements: Sequence[Measurement], cases: Sequence[Case]) -> bool:
+    """Whether measurements are of these cases, in their order."""
+    return [measurement.case for measurement in measurements] == list(cases)
+
+
 RoadKind = Literal["product", "inner product", "convolution"]
 
 
@@ -216,10 +221,6 @@ class ComparisonRecord:
         """The same, as the last that was measured when a person ended it."""
         *before, last = self.timings
         return replace(self, timings=(*before, replace(last, stopped_by="interrupt")))
-
-    def is_of(self, cases: Sequence[Case]) -> bool:
-        """Whether these are its cases, in their order."""
-        return [measurement.case for measurement in self.measurements] == list(cases)
 
     def flagged(self, flag: str) -> "ComparisonRecord":
         """The same with a flag on every case."""

@@ -17,7 +17,7 @@ from gcbench.options.readers import Given
 from gcbench.options.table import KEYS
 from gcbench.registry import suggestion
 from gcbench.spec import Axes
-from gcbench.sweep import Sweep, first_axes
+from gcbench.sweep import Sweep, first_axes, pairs_heaps
 
 
 def make(named: Mapping[str, Sequence[Given]], options: Mapping[str, Option] = KEYS) -> Sweep:
@@ -42,7 +42,9 @@ def _read(option: Option, given: Sequence[Given]) -> Any:
 
 
 def _require_engine(sweep: Sweep, named: Mapping[str, Sequence[Given]]) -> None:
-    """What only a cluster can do goes with the engine that has one."""
+    """What only a cluster, or another process, can do goes with the engine that has one."""
+    if sweep.engine == "inline" and pairs_heaps(sweep):
+        raise UsageError("--pair heap takes a process for each heap, and --engine inline has one")
     for name in ("per_device", "cpus_per_comparison"):
         if sweep.engine != "ray" and name in named:
             raise UsageError(f"{named[name][0][0]} goes with --engine ray")
@@ -62,8 +64,10 @@ def _require_one_way(named: Mapping[str, Sequence[Given]]) -> None:
 
 def _require_keys_differ(sweep: Sweep) -> None:
     if sweep.pair is not None:
-        axis = spec.parse_pair("--pair", sweep.pair, Axes()).axis
-        if len(getattr(sweep, axis)) > 1:
+        pair = spec.parse_pair("--pair", sweep.pair, Axes())
+        axis = pair.axis
+        spec.require_one_heap(sweep.heap, pair)
+        if len(getattr(sweep, axis) or ()) > 1:
             raise UsageError(
                 f"--pair {axis} compares values of that axis, and the axis has several too: "
                 f"name them in the pair, as in --pair {axis}=V,V"

@@ -212,6 +212,12 @@ def caches(sweep: Sweep, device: str) -> tuple[spec.Cache, ...]:
     return sweep.cache or (spec.default_cache(device),)
 
 
+def pairs_heaps(sweep: Sweep) -> bool:
+    """Whether cases of each heap stand side by side, which takes a process for each."""
+    pair = None if sweep.pair is None else spec.parse_pair("--pair", sweep.pair, first_axes(sweep))
+    return pair is not None and pair.axis == "heap"
+
+
 def first_axes(sweep: Sweep) -> Axes:
     """The first value of each axis that can be paired."""
     return Axes(

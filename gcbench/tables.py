@@ -194,7 +194,7 @@ def _identity(measurement: Measurement, manifest: Manifest) -> dict[str, Any]:
         "gcbench_version": manifest.gcbench_version,
         "torch_version": manifest.versions.get("torch"),
         "started": manifest.started,
-        "heap": manifest.heap,
+        "heap": case.heap or manifest.heap,
     }
 
 

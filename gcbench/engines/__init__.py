@@ -5,9 +5,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
 
-from gcbench import blocks, environment, modules, networks, peaks, runtimes, spec, sweep
+from gcbench import blocks, environment, heap, modules, networks, peaks, runtimes, spec, sweep
 from gcbench.cores import tell_of_busy_cores
 from gcbench.engines.alone import Tell, alone_on
+from gcbench.engines.apart import is_apart
 from gcbench.engines.counted import require_buildable
 from gcbench.engines.inline import Inline
 from gcbench.engines.isolated import Isolated
@@ -31,6 +32,8 @@ def compare(
     or a block cannot be imported or built as it was asked for.
     """
     device = environment.resolve_device(axes.device)
+    if pair and pair.axis == "heap":
+        heap.require_both("--pair heap", device)
     comparison = spec.compare(
         [blocks.resolve(name) for name in names],
         replace(axes, device=device),
@@ -142,6 +145,7 @@ def run(
                     for each in on_it
                 ]
                 apart = effort.processes > 1 or _may_break(jobs[0].comparison)
+                apart = apart or is_apart(jobs[0].comparison)
                 engine: Engine = isolated if apart else Inline()
                 made = list(_until_interrupted(engine, jobs, Listener(on_progress), ceilings))
                 ended = made[-1].interrupted

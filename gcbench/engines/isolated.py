@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Self
 
 from gcbench import blocks, modules
+from gcbench.engines.apart import Apart, is_apart
 from gcbench.engines.attempts import ProcessTaintedError, Trying
 from gcbench.engines.fresh import NotBegunError, Worker, WorkerError
 from gcbench.engines.jobs import SILENT, Job, Listener
@@ -31,6 +32,7 @@ class Isolated:
         """Let trying one case take `timeout_s`."""
         self._timeout_s = timeout_s
         self._worker: Worker | None = None
+        self._apart = Apart(timeout_s)
         # whose code, other than gcbench's and torch's own, ran in it
         self._ran: set[str] = set()
         # failures, by block and words, that were seen where nobody else's code had run
@@ -45,7 +47,8 @@ class Isolated:
         self.end()
 
     def end(self) -> None:
-        """End the process; the next comparison starts a new one."""
+        """End every process; the next comparison starts new ones."""
+        self._apart.end()
         if self._worker:
             self._worker.end()
         self._worker = None
@@ -114,6 +117,11 @@ class Isolated:
                 job = replace(job, known={**job.known, **blamed})
 
     def _ask(self, job: Job, listener: Listener) -> ComparisonRecord:
+        if is_apart(job.comparison):
+            try:
+                return self._apart.measure(job, listener)
+            except NotBegunError as error:
+                raise _cannot_start(error) from error
         used = self._worker is not None
         if not used:
             limit_s = job.effort.max_time_s
@@ -127,9 +135,7 @@ class Isolated:
             self.end()
             if used:  # it was lost while nobody asked anything of it
                 return self._ask(job, listener)
-            raise GcbenchError(
-                f"cannot start a process that measures: {error.reason}{limited()}"
-            ) from error
+            raise _cannot_start(error) from error
         except BaseException:
             self.end()
             raise
@@ -217,6 +223,10 @@ class Isolated:
             return error.taint.known.get(wanted, Measurement(case))
         except WorkerError as lost:
             return _row(job, wanted, lost)
+
+
+def _cannot_start(error: NotBegunError) -> GcbenchError:
+    return GcbenchError(f"cannot start a process that measures: {error.reason}{limited()}")
 
 
 def _all_blamed(job: Job, lost: WorkerError) -> dict[int, Measurement]:

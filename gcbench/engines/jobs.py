@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from gcbench.engines.attempts import UNBOUNDED, Bounds, Taint, Trying
+from gcbench.engines.orders import Order
 from gcbench.records import QUICK, ComparisonRecord, Effort, Measurement, Timing
 from gcbench.spec import Comparison, CounterName
 from gcbench.sweep import Sweep
@@ -82,10 +83,16 @@ def job_of(asked: Sweep, comparison: Comparison, effort: Effort, bounds: Bounds)
 
 @dataclass(frozen=True)
 class Request:
-    """What a process is asked for: to do a job, or to look at a block, given as a spec."""
+    """What a process is asked for: to do a job, or to look at a block, given as a spec.
+
+    Or to `hold` the cases of a job, and then to do what each `order` says with arms of theirs. One
+    that asks for nothing is answered when the process is ready.
+    """
 
     job: Job | None = None
     block: str | None = None
+    hold: Job | None = None
+    order: Order | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Self
 
-from gcbench import blocks, environment, spec, sweep
+from gcbench import blocks, environment, heap, spec, sweep
 from gcbench.cores import tell_of_busy_cores
 from gcbench.engines import possible, with_peaks
 from gcbench.engines.alone import Tell, alone_on
@@ -51,6 +51,9 @@ def place_on(asked: Sweep, devices: tuple[str, ...]) -> Place:
     baseline = None if asked.baseline is None else known[asked.baseline]
     found = Place(asked, tuple(known[name] for name in asked.blocks), devices, baseline)
     sweep.require_bounded(found)
+    if sweep.pairs_heaps(asked):
+        for device in devices:
+            heap.require_both("--pair heap", device)
     return found
 
 

@@ -6,12 +6,14 @@ of timing, so that nobody draws while samples are taken.
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from gcbench import blocks
+from gcbench.engines.arms import held
 from gcbench.engines.attempts import ProcessTaintedError, Trying
 from gcbench.engines.fresh import STOP, Answer
 from gcbench.engines.inline import load_all, measure
@@ -62,9 +64,13 @@ def main(settings: Sequence[Any], log_level: int = logging.NOTSET) -> None:
             for line in jobs:
                 request = msgspec.json.decode(line, type=Request)
                 if request.job:
-                    _run(request.job, send, tell)
+                    _run(request.job, send, tell, _measured)
+                elif request.hold:
+                    _run(request.hold, send, tell, partial(_held, jobs, send))
                 elif request.block:
                     _look(request.block, send)
+                else:
+                    send(Answer())
         except OSError:
             # nobody listens any more, or a block closed what it could
             os._exit(1)
@@ -83,7 +89,33 @@ def _look(text: str, send: Callable[[Answer], None]) -> None:
         send(Answer(block=found))
 
 
-def _run(job: Job, send: Callable[[Answer], None], tell: Callable[[Answer], None]) -> None:
+def _measured(job: Job, listener: Listener) -> Answer:
+    return Answer(record=measure(job, listener))
+
+
+def _held(
+    jobs: Iterable[bytes], send: Callable[[Answer], None], job: Job, listener: Listener
+) -> Answer:
+    """Hold the cases of a job, and do what orders say with arms of theirs, up to their release."""
+    with held(job, listener) as (found, arms):
+        send(Answer(held=found))
+        for line in jobs:
+            order = msgspec.json.decode(line, type=Request).order
+            assert order, line
+            done = Answer(done=arms.do(order))
+            if order.deed == "release":
+                return done
+            send(done)
+    # nobody asks any more
+    os._exit(1)
+
+
+def _run(
+    job: Job,
+    send: Callable[[Answer], None],
+    tell: Callable[[Answer], None],
+    do: Callable[[Job, Listener], Answer],
+) -> None:
     def moved(step: Progress) -> None:
         tell(Answer(progress=step))
 
@@ -92,7 +124,7 @@ def _run(job: Job, send: Callable[[Answer], None], tell: Callable[[Answer], None
 
     try:
         with memory_limited(job.bounds.memory_bytes, job.comparison.device):
-            record = measure(job, Listener(moved, tried))
+            found = do(job, Listener(moved, tried))
     except GcbenchError as error:
         send(Answer(refusal=str(error)))
     except ProcessTaintedError as error:
@@ -103,4 +135,4 @@ def _run(job: Job, send: Callable[[Answer], None], tell: Callable[[Answer], None
         status: Status = "oom" if isinstance(error, MemoryError) else "error"
         send(Answer(failure=f"it broke off with {told(error)}", status=status))
     else:
-        send(Answer(record=record))
+        send(found)

@@ -290,7 +290,7 @@ def _shared(pairs: Sequence[Pair]) -> dict[str, str]:
 
 def _axes(case: Case) -> dict[str, Any]:
     cells = {name: getattr(case, name) for name in (*_COLUMNS_OF_CASE, "regime")}
-    return {**cells, "threads": case.threads or "auto"}
+    return {**cells, "threads": case.threads or "auto", "heap": case.heap}
 
 
 def _found(compared: Compared) -> Iterator[str]:
