@@ -265,3 +265,45 @@ def test_help_loads_no_command_and_no_option():
         *("gcbench.cli.app", "gcbench.cli.commands", "gcbench.cli.faults", "gcbench.cli.signals"),
         *("gcbench.formats", "gcbench.formats.text"),
     }
+
+
+def test_a_run_tells_where_its_values_came_from_and_older_runs_load(tmp_path, monkeypatch, capsys):
+    from gcbench import store
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GCBENCH_CHANNELS", "16")
+    Path("pyproject.toml").write_text("[tool.gcbench.axes]\nsize = [3, 4]\nratio = 2")
+    for command in ("bench", "sweep"):
+        run = Path(f"{command}.jsonl")
+        code, _, err = ran(command, "gc", "--static", "-o", str(run), capsys=capsys)
+        assert code == 0, err
+        assert store.manifest(run).origins == {
+            "blocks": "BLOCK",
+            "static": "--static",
+            "channels": "GCBENCH_CHANNELS",
+            "size": "pyproject.toml: tool.gcbench.axes.size",
+            "ratio": "pyproject.toml: tool.gcbench.axes.ratio",
+        }
+        shapes = [each.keys[0].split("|")[2] for each in store.load(run).outlines]
+        assert shapes == ["1x16x3x3", "1x16x4x4"]
+    old = min((Path(__file__).parent.parent / "results").glob("*.jsonl"))
+    assert store.manifest(old).origins == {}
+
+
+def test_bench_measures_every_point_of_its_axes_and_keeps_all_in_one_run(capsys, tmp_path):
+    import csv
+
+    path = tmp_path / "a.csv"
+    grid = ["--size", "4,5x6", "--dtype", "float32,float64", "-C", "16", "-r", "2,4"]
+    short = ["--precision", "50%", "--max-time", "100ms", "--csv", str(path)]
+    code, out, err = ran("bench", "gc", "se", *grid, *short, capsys=capsys)
+    assert code == 0, err
+    assert [line.split(" ·")[0:2] for line in out.splitlines() if " · infer" in line] == [
+        [f"1x16x{size}", f" {dtype}"] for dtype in ("float32", "float64") for size in ("4x4", "5x6")
+    ]
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 16
+    assert [row["comparison"] for row in rows] == [str(n) for n in (1, 2, 3, 4) for _ in range(4)]
+    assert [row["verdict"] for row in rows][::4] == ["baseline"] * 4
+    assert [row["ratio"] for row in rows[:4]] == ["2", "4", "2", "4"]

@@ -60,6 +60,9 @@ COMMANDS: Registry[Entry] = Registry(
 )
 
 
+DEFAULTS = "Defaults may stand in variables (GCBENCH_THREADS=1), or in a project: docs/defaults.md."
+
+
 class _Command(typer.core.TyperCommand):
     def get_params(self, ctx: Any) -> Any:
         return _plain(super().get_params(ctx))
@@ -84,8 +87,10 @@ class _Group(typer.core.TyperGroup):
 
 def loaded(name: str) -> typer.core.TyperCommand:
     """Load a command with its options. Raises UsageError where there is none of this name."""
+    function = COMMANDS[name].load()
+    from_outside = any(option.has_key for option in function.options.values())
     alone = typer.Typer(add_completion=False)
-    alone.command(name, cls=_Command)(COMMANDS[name].load())
+    alone.command(name, cls=_Command, epilog=DEFAULTS if from_outside else None)(function)
     command = typer.main.get_command(alone)
     assert isinstance(command, typer.core.TyperCommand)
     return command
