@@ -307,3 +307,18 @@ def test_bench_measures_every_point_of_its_axes_and_keeps_all_in_one_run(capsys,
     assert [row["comparison"] for row in rows] == [str(n) for n in (1, 2, 3, 4) for _ in range(4)]
     assert [row["verdict"] for row in rows][::4] == ["baseline"] * 4
     assert [row["ratio"] for row in rows[:4]] == ["2", "4", "2", "4"]
+
+
+def test_a_network_is_counted_at_every_point_of_its_axes(capsys):
+    import csv
+
+    asked = ["--insert", "gc@c5.last", "--size", "32,48x64", "--batch", "1,2", "--static"]
+    code, out, err = ran("network", "resnet18", *asked, "--format", "csv", capsys=capsys)
+    assert code == 0, err
+    rows = list(csv.DictReader(out.splitlines()))
+    assert [(row["batch"], row["height"], row["width"]) for row in rows[::2]] == [
+        (batch, *size) for batch in ("1", "2") for size in (("32", "32"), ("48", "64"))
+    ]
+    assert [row["inserted"] for row in rows] == ["", "gc"] * 4
+    macs = [int(row["macs"]) for row in rows[::2]]
+    assert macs[2] == 2 * macs[0]

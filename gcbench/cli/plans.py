@@ -4,8 +4,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from gcbench import groups, spelling, store
-from gcbench.blocks import require_known
+from gcbench import spelling
 from gcbench.cli import faults
 from gcbench.cli.output import is_stdout, require_writable, write_whole
 from gcbench.defaults import Said
@@ -19,6 +18,9 @@ from gcbench.sweep import Sweep
 
 def checked(asked: Sweep) -> Sweep:
     """Put its blocks in the place of every group. Raises UsageError where one is unknown."""
+    from gcbench import groups
+    from gcbench.blocks import require_known
+
     asked = replace(asked, blocks=tuple(groups.expanded(asked.blocks)))
     for text in asked.blocks:
         require_known(text)
@@ -49,6 +51,8 @@ def with_origins(run: Run, asked: Sweep) -> Run:
 
 def resumed(run: Path, said: Said) -> Sweep:
     """Make the plan that a run was made by. Raises UsageError or RunError."""
+    from gcbench import store
+
     begun = store.manifest(run)
     if begun.sweep is None:
         raise UsageError(f"--resume {run}: that run was not made by gcbench sweep")
