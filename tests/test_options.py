@@ -319,6 +319,6 @@ def test_a_network_is_counted_at_every_point_of_its_axes(capsys):
     assert [(row["batch"], row["height"], row["width"]) for row in rows[::2]] == [
         (batch, *size) for batch in ("1", "2") for size in (("32", "32"), ("48", "64"))
     ]
-    assert [row["inserted"] for row in rows] == ["", "gc"] * 4
+    assert [row["spec"] for row in rows] == ["plain", "gc@c5.last"] * 4
     macs = [int(row["macs"]) for row in rows[::2]]
     assert macs[2] == 2 * macs[0]
