@@ -76,6 +76,7 @@ def bench(
                 allow_nondeterministic=asked.allow_nondeterministic,
             )
         faults.warn(run.manifest.warnings)
+    run = plans.with_origins(run, asked)
     rows = list(tables.rows(run))
     leave_run(run, rows, shown, write, csv, output, detail=detail)
     raise typer.Exit(faults.code_of(rows, strict))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from gcbench.cli import faults, options
+from gcbench.cli import faults, options, plans
 from gcbench.cli import network_options as inside
 from gcbench.cli.taking import takes
 from gcbench.defaults import Said
@@ -88,6 +88,7 @@ def network(
                 standings=live.moves,
             )
         faults.warn(run.manifest.warnings)
+    run = plans.with_origins(run, asked)
     rows = tables.network_first(tables.rows(run))
     leave_run(run, rows, shown, write, csv, output, within, detail)
     raise typer.Exit(faults.code_of(rows, strict))

@@ -294,4 +294,4 @@ def _manifest(place: "Place", run: Path) -> "Manifest":
     # the devices that were found, so that another machine does not go on with others
     asked = replace(place.sweep, device=place.devices)
     manifest = environment.manifest(run.stem, asked.seed)
-    return replace(manifest, sweep=spelling.to_toml(asked))
+    return replace(manifest, sweep=spelling.to_toml(asked), origins=asked.origins)
