@@ -533,21 +533,6 @@ def parse_device(option: str, text: str) -> str:
     raise UsageError(f"{option} takes cpu, cuda or cuda:INDEX, not {quoted(text)}")
 
 
-def parse_devices(option: str, text: str) -> tuple[str, ...]:
-    """Read the names of devices of one kind. Raises UsageError.
-
-    >>> parse_devices("--device", "cuda:0,cuda:1")
-    ('cuda:0', 'cuda:1')
-    """
-    devices = tuple(dict.fromkeys(parse_device(option, each) for each in text.split(",")))
-    if len({kind_of(device) for device in devices}) > 1:
-        raise UsageError(
-            f"{option} takes devices of one kind, not {quoted(text)}: "
-            "run it for each kind, or a sweep"
-        )
-    return devices
-
-
 def parse_choice(option: str, text: str, choices: Any) -> Any:
     """Read one of a Literal's values. Raises UsageError with the nearest and all of them.
 
@@ -560,19 +545,8 @@ def parse_choice(option: str, text: str, choices: Any) -> Any:
         word = DTYPE_ALIASES.get(word.removeprefix("torch."), word)
     if word in known:
         return word
-    if _is_list(text):
-        raise _refused(option, text, f"one of {', '.join(known)}")
     raise UsageError(f"{option} {quoted(text)} is unknown: {suggestion(text, known)}")
 
 
-def _is_list(text: str) -> bool:
-    return bool(re.search(r"[,:]|\.\.", text))
-
-
 def _refused(option: str, text: str, allowed: str) -> UsageError:
-    if _is_list(text):
-        return UsageError(
-            f"{option} takes one value in bench, not the list or range {quoted(text)}: "
-            f"give {allowed}, and run bench once for each (a grid of shapes is a sweep)"
-        )
     return UsageError(f"{option} takes {allowed}, not {quoted(text)}")

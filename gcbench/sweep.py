@@ -5,7 +5,7 @@ Text and numbers only; `spelling.py` reads a sweep from options and files.
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -77,9 +77,9 @@ class Sweep:
     per_device: bool = False
     cpus_per_comparison: int | None = None
 
-    def effort(self, device: str) -> Effort:
-        """How long to measure a comparison on a device."""
-        default = DEFAULT_EFFORT[spec.kind_of(device)]
+    def effort(self, device: str, usual: Mapping[str, Effort] = DEFAULT_EFFORT) -> Effort:
+        """How long to measure a comparison on a device, where `usual` has what nobody says."""
+        default = usual[spec.kind_of(device)]
         return Effort(
             self.precision or default.precision,
             self.max_time_s or default.max_time_s,
@@ -110,7 +110,7 @@ def grid(place: Place) -> Iterator[Comparison]:
     blocks = tuple(at_ratios(place.blocks, sweep.ratio))
     where = None if sweep.where is None else parse_where("--where", sweep.where)
     pair = None if sweep.pair is None else spec.parse_pair("--pair", sweep.pair, first_axes(sweep))
-    for number, axes in enumerate(_points(sweep, place.devices)):
+    for number, axes in enumerate(points(sweep, place.devices)):
         assert axes.device
         whole = spec.compare(blocks, axes, axes.device, place.baseline, pair)
         kind = spec.kind_among(axes.device, place.devices)
@@ -158,7 +158,8 @@ def at_ratios(blocks: Sequence[Block], ratios: Sequence[int]) -> Iterator[Block]
             yield block
 
 
-def _points(sweep: Sweep, devices: Sequence[str]) -> Iterator[Axes]:
+def points(sweep: Sweep, devices: Sequence[str]) -> Iterator[Axes]:
+    """Yield every point of a plan's axes, on devices, in the order of `grid`."""
     kinds = itertools.product(devices, sweep.dtype, sweep.layout, sweep.mode)
     caches = sweep.cache or (None,)
     ways = list(itertools.product(sweep.runtime, caches, sweep.threads, sweep.regime))

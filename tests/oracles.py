@@ -7,6 +7,7 @@ weights: an equation is a loop over positions, in float64.
 import inspect
 import itertools
 import math
+import re
 from functools import lru_cache, partial
 from typing import Literal, get_args, get_origin
 
@@ -79,6 +80,13 @@ def _accepted(spec):
     except UsageError:
         return False
     return True
+
+
+def divisors(name):
+    """The options that divide the channels, and the letter of what each leaves, as a block says."""
+    meanings = getattr(factory_of(parse_block(name)), "LETTERS", {})
+    found = {letter: re.search(r"C // (\w+)$", words) for letter, words in meanings.items()}
+    return {match[1]: letter for letter, match in found.items() if match}
 
 
 @lru_cache

@@ -291,7 +291,7 @@ def test_text_from_outside_is_harmless(name, folder, capsys):
 @pytest.mark.parametrize("name", NAMES)
 def test_comparing_imports_neither_torch_nor_pandas(name):
     run = str(DATA / "run-schema3.jsonl")
-    assert assert_light("compare", run, run, "--format", name)[1] == []
+    assert assert_light("compare", run, run, "--format", name, scipy=True)[1] == []
 
 
 def test_help_names_every_condition_and_the_exit_code(capsys):

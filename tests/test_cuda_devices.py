@@ -13,7 +13,7 @@ from test_cuda_engine_fake import gpu  # noqa: F401
 from gcbench import comparing, engines, environment, store
 from gcbench.cli.app import main
 from gcbench.engines import alone, sweeps
-from gcbench.spec import Axes
+from gcbench.sweep import Sweep
 
 BOTH = ("--device", "cuda:0,cuda:1")
 SMALL = ("-C", "16", "-r", "4", "--cache", "warm", "--max-time", "0.3s", "--precision", "50%")
@@ -106,7 +106,8 @@ def test_devices_of_two_kinds_are_a_sweep(devices, capsys):
 
 
 def test_a_device_named_twice_is_measured_once(devices):
-    [only] = engines.compare_on(["cuda:1", "cuda:1"], ["gc"], Axes(cache="warm"))
+    twice = Sweep(("gc",), device=("cuda:1", "cuda:1"), cache=("warm",))
+    [only] = sweeps.comparisons(twice)
     assert (only.device, only.kind) == ("cuda:1", None)
 
 

@@ -339,11 +339,11 @@ def test_arms_that_do_not_fit_in_memory_together_leave_the_largest_out(monkeypat
 
 def test_late_failures_do_not_start_the_clock_anew(bombs, monkeypatch):
     given = []
-    timed = inline.time_comparison
+    time_them = inline.time_comparison
 
     def noting(make, lineup, effort, *rest, **regime):
         given.append(effort.max_time_s)
-        return timed(make, lineup, effort, *rest, **regime)
+        return time_them(make, lineup, effort, *rest, **regime)
 
     monkeypatch.setattr(inline, "time_comparison", noting)
     measured(["gc", "bombs:Twins"])

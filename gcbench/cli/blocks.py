@@ -2,82 +2,72 @@
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
 
-from gcbench.cli import faults, options
+from gcbench.cli import faults
+from gcbench.cli.taking import takes
 from gcbench.errors import UsageError
 from gcbench.formats import FAMILY_FORMATS
-from gcbench.registry import Entry, suggestion
+from gcbench.options import Option
+from gcbench.options.readers import many, one, parse_counts, parse_shapes, whether
+from gcbench.options.table import completed, format_of
+from gcbench.registry import Entry
+from gcbench.spec import Shape
 
 if TYPE_CHECKING:
     from gcbench.equality import Finding
-    from gcbench.family import Row
     from gcbench.formats.family import Listing
 
 # as the other commands have it
-RATIO = "16"
+RATIO = 16
 
-Blocks = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[BLOCK]...",
-        autocompletion=options.completed,
-        help="A block to describe; with --shape the blocks and groups to count.",
-        show_default=False,
-    ),
-]
-Verify = Annotated[
-    bool,
-    typer.Option(
-        "--verify",
-        help="Give the blocks and those of timm, mmcv and torchvision the same weights, and print "
-        "the largest difference of their outputs in float64.",
-        show_default=False,
-    ),
-]
-Shape = Annotated[
-    str | None,
-    options.option(
-        "--shape",
-        help="Count every block at this shape, on paper.",
-        metavar="BxCxHxW",
-    ),
-]
-Ratio = Annotated[
-    str | None,
-    options.option(
-        "-r", "--ratio", help=f"Ratios, with --shape. Default: {RATIO}.", metavar="LIST"
-    ),
-]
-Sort = Annotated[
-    str | None,
-    options.option(
-        "--sort",
-        help="Sort by columns, with --shape: macs, -min_bytes,block.",
-        metavar="COLUMN,...",
-    ),
-]
-Format = Annotated[
-    str,
-    typer.Option(
-        "--format",
-        help="What stdout carries.",
-        metavar="|".join(entry.name for entry in FAMILY_FORMATS),
-        rich_help_panel=options.OUTPUT,
-    ),
-]
+NAMED = Option(
+    "block",
+    "A block to describe; with --shape the blocks and groups to count.",
+    kind="texts",
+    metavar="[BLOCK]...",
+    argument=True,
+    completed=completed,
+)
+VERIFY = Option(
+    "verify",
+    "Give the blocks and those of timm, mmcv and torchvision the same weights, and print "
+    "the largest difference of their outputs in float64.",
+    kind="flag",
+    read=one(whether),
+)
+SHAPE = Option(
+    "shape",
+    "Count every block at this shape, on paper.",
+    metavar="BxCxHxW",
+    read=one(parse_shapes),
+)
+RATIO_LIST = Option(
+    "ratio",
+    f"Ratios, with --shape. Default: {RATIO}.",
+    short="-r",
+    metavar="LIST",
+    read=many(parse_counts),
+)
+SORT = Option(
+    "sort", "Sort by columns, with --shape: macs, -min_bytes,block.", metavar="COLUMN,..."
+)
 
 
+@takes(
+    "blocks",
+    *(NAMED, SHAPE, RATIO_LIST, SORT, VERIFY),
+    format_of([entry.name for entry in FAMILY_FORMATS]),
+)
 def blocks(
-    block: Blocks = None,
-    shape: Shape = None,
-    ratio: Ratio = None,
-    sort: Sort = None,
-    verify: Verify = False,
-    format: Format = "table",
-    traceback: faults.Traceback = False,
+    block: list[str] | None,
+    shape: Sequence[Shape] | None,
+    ratio: Sequence[int] | None,
+    sort: str | None,
+    verify: bool,
+    format: str,
 ) -> None:
     """List the blocks, describe one, or count all of them at a shape."""
     shown = FAMILY_FORMATS[format]
@@ -86,7 +76,7 @@ def blocks(
             raise UsageError("--verify compares every block with its peers: name none")
         _verify()
     elif shape is not None:
-        _count(block, shape, ratio or RATIO, sort, shown)
+        _count(block, shape[0], ratio or (RATIO,), sort, shown)
     elif ratio is not None or sort is not None:
         raise UsageError(f"{'--ratio' if ratio is not None else '--sort'} goes with --shape")
     elif not block:
@@ -152,43 +142,27 @@ def _print_aligned(rows: Sequence[dict[str, str]], notes: Sequence[str]) -> None
 
 
 def _count(
-    named: Sequence[str] | None, shape: str, ratio: str, sort: str | None, shown: Entry
+    named: Sequence[str] | None,
+    shape: Shape,
+    ratios: Sequence[int],
+    sort: str | None,
+    shown: Entry,
 ) -> None:
     """Print what blocks cost at a shape, counted on paper."""
     from gcbench import groups
     from gcbench.formats import family
+    from gcbench.formats.order import ordered, parse_sort
     from gcbench.spec import axes_at
-    from gcbench.spelling import parse_counts, parse_shapes
 
-    [sides] = parse_shapes("--shape", shape)
-    ratios = [count for item in ratio.split(",") for count in parse_counts("--ratio", item)]
-    keys = [] if sort is None else _keys(sort, family.COST_COLUMNS)
+    keys = [] if sort is None else parse_sort("--sort", sort, family.COST_COLUMNS)
     names = groups.expanded(named or [f"{groups.MARK}all"])
     faults.say("counting; loading torch")
 
     from gcbench.family import costs
 
-    rows = list(costs(names, axes_at(sides, {}), list(dict.fromkeys(ratios))))
-    for key in reversed(keys):
-        _sort(rows, key.removeprefix("-"), key.startswith("-"))
+    rows = ordered(costs(names, axes_at(shape, {}), ratios), keys)
     _show(family.costs(rows), shown)
     raise typer.Exit(faults.code_of(rows, strict=False))
-
-
-def _sort(rows: list["Row"], column: str, descending: bool) -> None:
-    """Sort by a column; what is missing comes last, whichever way the others go."""
-    missing = [row for row in rows if row[column] is None]
-    known: list[Any] = [(row[column], row) for row in rows if row[column] is not None]
-    known.sort(key=lambda pair: pair[0], reverse=descending)
-    rows[:] = [*(row for _, row in known), *missing]
-
-
-def _keys(text: str, columns: Sequence[str]) -> list[str]:
-    keys = [part.strip() for part in text.split(",")]
-    for key in keys:
-        if key.removeprefix("-") not in columns:
-            raise UsageError(f"--sort {key!r} is no column: {suggestion(key, columns)}")
-    return keys
 
 
 def _show(listing: "Listing", shown: Entry) -> None:

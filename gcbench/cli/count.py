@@ -4,89 +4,78 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from gcbench import blocks, spec
 from gcbench.anatomy import By
 from gcbench.blocks import BLOCKS
-from gcbench.cli import faults, options
+from gcbench.cli import faults
+from gcbench.cli.taking import takes
+from gcbench.defaults import Said
 from gcbench.errors import UsageError
 from gcbench.formats import ANATOMY_FORMATS
 from gcbench.networks import NETWORKS
+from gcbench.options import AXES, OUTPUT, Option, words
+from gcbench.options.readers import choice, one
+from gcbench.options.table import completed, format_of
 from gcbench.registry import nearest
 
 # images, where a network is asked for
 IMAGES = (1, 3, 224, 224)
 
-TargetText = Annotated[
-    str,
-    typer.Argument(
-        metavar="TARGET",
-        autocompletion=options.completed,
-        help="A block (gc:ratio=8), a network (resnet50, timm/NAME) or a module of yours "
-        "(my.module:MyBlock, my.module:make_model).",
-        show_default=False,
-    ),
-]
-Shape = Annotated[
-    str | None,
-    options.option(
-        "--shape",
-        help="Input of any rank, as in 2x197x768. Default: 1x256x56x56, or 1x3x224x224.",
-        metavar="NxCx...",
-        panel=options.AXES,
-    ),
-]
-Channels = Annotated[
-    str | None,
-    options.option(
-        "-C",
-        "--channels",
-        help="Channels that a block is built for. Default: the input's second side.",
-        metavar="N",
-        panel=options.AXES,
-    ),
-]
-Depth = Annotated[
-    str | None,
-    options.option("--depth", help="Levels of modules shown. Default: all.", metavar="N"),
-]
-Per = Annotated[str, typer.Option("--by", help="What a row is.", metavar=options.words(By))]
-Format = Annotated[
-    str,
-    typer.Option(
-        "--format",
-        help="What stdout carries.",
-        metavar="|".join(entry.name for entry in ANATOMY_FORMATS),
-        rich_help_panel=options.OUTPUT,
-    ),
-]
-Output = Annotated[
-    Path | None,
-    options.option(
-        "-o",
-        "--output",
-        help="Write the result here instead of on stdout.",
-        metavar="FILE",
-        panel=options.OUTPUT,
-    ),
-]
+TARGET = Option(
+    "target",
+    "A block (gc:ratio=8), a network (resnet50, timm/NAME) or a module of yours "
+    "(my.module:MyBlock, my.module:make_model).",
+    metavar="TARGET",
+    argument=True,
+    required=True,
+    completed=completed,
+)
+SHAPE = Option(
+    "shape",
+    "Input of any rank, as in 2x197x768. Default: 1x256x56x56, or 1x3x224x224.",
+    metavar="NxCx...",
+    panel=AXES,
+)
+CHANNELS = Option(
+    "channels",
+    "Channels that a block is built for. Default: the input's second side.",
+    short="-C",
+    metavar="N",
+    panel=AXES,
+    read=one(spec.parse_count),
+)
+DEPTH = Option(
+    "depth",
+    "Levels of modules shown. Default: all.",
+    metavar="N",
+    read=one(lambda place, text: spec.parse_count(place, text, least=0)),
+)
+PER = Option("by", "What a row is.", metavar=words(By), read=one(choice(By)), usual="module")
+RESULT = Option(
+    "output",
+    "Write the result here instead of on stdout.",
+    short="-o",
+    kind="path",
+    metavar="FILE",
+    panel=OUTPUT,
+)
 
 
+@takes(
+    "count",
+    *(TARGET, SHAPE, CHANNELS, DEPTH, PER, RESULT),
+    format_of([entry.name for entry in ANATOMY_FORMATS]),
+)
 def count(
-    target: TargetText,
-    shape: Shape = None,
-    channels: Channels = None,
-    ratio: options.Ratio = "16",
-    dtype: options.Dtype = "float32",
-    depth: Depth = None,
-    by: Per = "module",
-    seed: options.Seed = "0",
-    output: Output = None,
-    format: Format = "table",
-    traceback: faults.Traceback = False,
+    said: Said,
+    target: str,
+    shape: str | None,
+    channels: int | None,
+    depth: int | None,
+    by: By,
+    output: Path | None,
+    format: str,
 ) -> None:
     """Count parameters, MACs and activations of each part of a module. Times nothing."""
     from gcbench.cli.output import (
@@ -99,12 +88,8 @@ def count(
 
     require_known(target)
     sides = None if shape is None else read_shape(shape)
-    width = None if channels is None else spec.parse_count("--channels", channels)
-    divisor = spec.parse_count("--ratio", ratio)
-    kind = spec.parse_choice("--dtype", dtype, spec.Dtype)
-    levels = None if depth is None else spec.parse_count("--depth", depth, least=0)
-    row = spec.parse_choice("--by", by, By)
-    drawn_from = spec.parse_count("--seed", seed, least=0)
+    asked = said.plan()
+    divisor, kind, drawn_from = asked.ratio[0], asked.dtype[0], asked.seed
     shown = ANATOMY_FORMATS[format]
     require_writable("--output", output)
     if output is None:
@@ -119,15 +104,15 @@ def count(
             sides = sides or IMAGES
             wanted = dissected.network(target, read_images(sides), drawn_from)
         else:
-            sides = sides or (1, width or 256, 56, 56)
-            wanted = dissected.block(target, width or sides[1], divisor, drawn_from)
+            sides = sides or (1, channels or 256, 56, 56)
+            wanted = dissected.block(target, channels or sides[1], divisor, drawn_from)
         found = dissected.anatomy(wanted, sides, kind, drawn_from)
     if output is None and shown.name == "table" and sys.stdout.isatty():
         from gcbench.formats.anatomy import layout
 
-        print_in_colour([layout(found, row, levels)])
+        print_in_colour([layout(found, by, depth)])
         return
-    text = shown.load()(found, row, levels)
+    text = shown.load()(found, by, depth)
     if output is None:
         print_lines(text)
     else:

@@ -9,11 +9,13 @@ from gcbench.blocks import (
     SIZE_NAMES,
     build_at,
     catalogue,
-    closed_form,
     factory_of,
+    formed,
+    has_closed_form,
     options_of,
     resolve,
 )
+from gcbench.errors import worded
 from gcbench.spec import parse_block, value_text
 
 _MEANING = {
@@ -21,17 +23,13 @@ _MEANING = {
     "macs": "MACs",
     "min_elements": "elements that must move",
 }
+# those of a shape; a block explains its own in LETTERS
 _LETTERS = {
     "B": "batch",
     "C": "channels",
     "H": "height",
     "W": "width",
     "N": "positions H*W",
-    "K": "keys",
-    "M": "positions at which phi and g act",
-    "p": "hidden width C // ratio",
-    "d": "inner width C // reduction",
-    "k": "kernel size",
 }
 # a shape at which any block can be built to be described
 _SHAPE = (1, 256, 8, 8)
@@ -78,19 +76,29 @@ def _option(parameter: inspect.Parameter) -> str:
 
 
 def _forms(text: str) -> list[str]:
-    """Write the closed forms: the functions that compute the numbers, given symbols."""
+    """Write the closed forms, where there are some; where they are no formulas, say why not."""
+    module: Any = build_at(text, channels=_SHAPE[1], size=_SHAPE[2:])
+    if not has_closed_form(module):
+        return []
+    try:
+        lines = _formulas(module)
+    except Exception as error:  # they are the block's own code, which may raise anything
+        lines = [f"cannot be shown: {worded(error)}"]
+    return ["", "Closed forms:", *(f"  {line}" for line in lines)]
+
+
+def _formulas(module: Any) -> list[str]:
+    """What the functions that compute the numbers make of symbols, and what these mean."""
     import sympy
 
-    module: Any = build_at(text, channels=_SHAPE[1], size=_SHAPE[2:])
-    if closed_form(module, _SHAPE) is None:
-        return []
-    names = module.letters(_SHAPE)
     meanings = _LETTERS | getattr(module, "LETTERS", {})
-    symbols = {name: sympy.Symbol(name, positive=True, integer=True) for name in names}
-    lines = ["", "Closed forms:"]
-    forms = {name: sympy.expand(form) for name, form in module.closed_form(**symbols).items()}
-    for quantity, form in forms.items():
-        lines.append(f"  {_MEANING[quantity]:<24} {form}")
-    found = [n for n in names if any(symbols[n] in form.free_symbols for form in forms.values())]
-    lines.append("  with " + ", ".join(f"{name} {meanings[name]}" for name in found))
-    return lines
+    symbols = {
+        name: sympy.Symbol(name, positive=True, integer=True) for name in module.letters(_SHAPE)
+    }
+    forms = {name: sympy.expand(form) for name, form in formed(module, symbols).items()}
+    found = [n for n, s in symbols.items() if any(s in f.free_symbols for f in forms.values())]
+    told = ", ".join(f"{name} {meanings.get(name, '')}".rstrip() for name in found)
+    return [
+        *(f"{_MEANING.get(quantity, quantity):<24} {form}" for quantity, form in forms.items()),
+        *([f"with {told}"] if told else []),
+    ]

@@ -1,9 +1,11 @@
 """`gcbench env`: the machine as a run would record it."""
 
-from gcbench.cli import faults, options
+from gcbench.cli import faults
+from gcbench.cli.taking import takes
 
 
-def env(json: options.Json = False, traceback: faults.Traceback = False) -> None:
+@takes("env")
+def env(json: bool) -> None:
     """Show the manifest that a run would store, and warnings."""
     from gcbench import environment, store
 

@@ -2,26 +2,21 @@
 
 import typer
 
-from gcbench.cli import faults, options
+from gcbench.cli import faults, options, plans
+from gcbench.cli.taking import takes
+from gcbench.defaults import Said
 
 
-def peaks(
-    device: options.Device = None,
-    threads: options.Threads = None,
-    tf32: options.Tf32 = None,
-    heap: options.Heap = None,
-    no_wait: options.NoWait = False,
-    json: options.Json = False,
-    traceback: faults.Traceback = False,
-) -> None:
+@takes("peaks")
+def peaks(said: Said, no_wait: bool, json: bool) -> None:
     """Measure the ceilings of a device: matrix products, copies, the cost of a call."""
     from typing import get_args
 
     from gcbench import spec
 
-    axes = options.read_device(device, threads)
-    shortened = None if tf32 is None else spec.parse_choice("--tf32", tf32, spec.Switch)
-    options.settle_heap(options.read_heap(heap))
+    asked = said.plan()
+    axes = plans.places(asked)[0]
+    options.settle_heap(asked.heap)
     faults.say("loading torch")
 
     from gcbench import engines, environment
@@ -31,7 +26,7 @@ def peaks(
     from gcbench.formats.notes import load_of
 
     dtypes = get_args(spec.Dtype)
-    with environment.tf32(shortened), counting_bar("measuring", 2 * len(dtypes) + 1) as move:
+    with environment.tf32(asked.tf32), counting_bar("measuring", 2 * len(dtypes) + 1) as move:
         found, manifest = engines.measure_peaks(
             axes, dtypes, move, wait=not no_wait, tell=faults.say
         )

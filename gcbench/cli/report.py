@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcbench.cli import faults, options
 from gcbench.cli.stored import named, opened
+from gcbench.cli.taking import takes
 from gcbench.errors import UsageError
+from gcbench.formats import FORMATS
+from gcbench.options.table import format_of
 
 if TYPE_CHECKING:
     from gcbench.store import Stored
@@ -14,19 +18,19 @@ if TYPE_CHECKING:
     from gcbench.where import Where
 
 
+@takes("report", format_of([entry.name for entry in FORMATS]))
 def report(
-    run: options.Run = None,
-    format: options.Format = "table",
-    where: options.Where = None,
-    sort: options.Sort = None,
-    rows: options.Rows = None,
-    columns: options.Columns = None,
-    value: options.Value = None,
-    csv: options.Csv = None,
-    output: options.Report = None,
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
-    traceback: faults.Traceback = False,
+    run: Path | None,
+    format: str,
+    where: str | None,
+    sort: str | None,
+    rows: str | None,
+    columns: str | None,
+    value: str | None,
+    csv: Path | None,
+    output: Path | None,
+    verbose: bool,
+    quiet: bool,
 ) -> None:
     """Show a stored run: every case, or one value of each in rows and columns."""
     from gcbench import tables
@@ -39,7 +43,7 @@ def report(
         write_and_say,
     )
     from gcbench.findings import Watch
-    from gcbench.formats import FORMATS, PIVOTS
+    from gcbench.formats import PIVOTS
     from gcbench.formats.order import ordered, parse_sort
     from gcbench.formats.pivot import parse_name, pivot
     from gcbench.where import parse_where

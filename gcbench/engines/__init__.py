@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
 
-from gcbench import blocks, environment, heap, modules, networks, peaks, runtimes, spec
+from gcbench import blocks, environment, heap, modules, networks, peaks, runtimes, spec, sweep
 from gcbench.cores import tell_of_busy_cores
 from gcbench.engines.alone import Tell, alone_on
 from gcbench.engines.apart import is_apart
@@ -19,6 +19,7 @@ from gcbench.networks.variants import Insertion
 from gcbench.peaks import Ceilings
 from gcbench.records import QUICK, ComparisonRecord, Effort, Manifest, Peaks, Run
 from gcbench.spec import Axes, Comparison, CounterName, Network, Pair
+from gcbench.sweep import Sweep
 from gcbench.timing.replicates import Progress
 
 
@@ -45,42 +46,23 @@ def compare(
         None if baseline is None else blocks.resolve(baseline),
         pair,
     )
-    return _possible(comparison)
-
-
-def compare_on(
-    devices: Sequence[str | None],
-    names: Sequence[str],
-    axes: Axes,
-    baseline: str | None = None,
-    pair: Pair | None = None,
-) -> list[Comparison]:
-    """Put blocks side by side on each of some devices, in comparisons of their own; see `compare`.
-
-    A device of None is the machine's default.
-    """
-    return _on_each(
-        devices, lambda device: compare(names, replace(axes, device=device), baseline, pair)
-    )
+    return possible(comparison)
 
 
 def compare_inside_on(
-    devices: Sequence[str | None],
-    network: Network,
-    insertions: Sequence[Insertion],
-    ratios: Sequence[int],
-    axes: Axes,
+    asked: Sweep, network: Network, insertions: Sequence[Insertion], ratios: Sequence[int]
 ) -> list[Comparison]:
-    """Put a network beside itself on each of some devices; see `compare_inside`, `compare_on`."""
-    return _on_each(
-        devices,
-        lambda device: compare_inside(network, insertions, ratios, replace(axes, device=device)),
-    )
-
-
-def _on_each(devices: Sequence[str | None], make: Callable[[str], Comparison]) -> list[Comparison]:
-    found = list(dict.fromkeys(map(environment.resolve_device, devices)))
-    return [replace(make(each), kind=spec.kind_among(each, found)) for each in found]
+    """Put a network beside itself at every point of a plan's axes; see `compare_inside`."""
+    named = asked.device or (None,)
+    devices = tuple(dict.fromkeys(map(environment.resolve_device, named)))
+    return [
+        replace(
+            compare_inside(network, insertions, ratios, axes),
+            place=place,
+            kind=spec.kind_among(str(axes.device), devices),
+        )
+        for place, axes in enumerate(sweep.points(asked, devices))
+    ]
 
 
 def compare_inside(
@@ -94,10 +76,10 @@ def compare_inside(
     device = environment.resolve_device(axes.device)
     axes = replace(axes, device=device)
     network = networks.on_images(network, axes)
-    return _possible(networks.compare(network, insertions, ratios, axes, device))
+    return possible(networks.compare(network, insertions, ratios, axes, device))
 
 
-def _possible(comparison: Comparison) -> Comparison:
+def possible(comparison: Comparison) -> Comparison:
     """Return a comparison. Raises UsageError where a case cannot be built, or run as asked for."""
     for case in comparison.cases:
         if case.cache == "cold":
@@ -212,9 +194,17 @@ def _may_break(comparison: Comparison) -> bool:
 
 def count_only(comparison: Comparison, seed: int = 0, counter: CounterName = "auto") -> Run:
     """Make a run of a comparison that is counted and not timed."""
+    return count_all([comparison], seed, counter)
+
+
+def count_all(
+    comparisons: Sequence[Comparison], seed: int = 0, counter: CounterName = "auto"
+) -> Run:
+    """Make a run of comparisons that are counted and not timed."""
     manifest = environment.manifest(_stamp(), seed)
-    record = Static().measure(Job(comparison, QUICK, seed, counter))
-    return Run(manifest, (record,))
+    static = Static()
+    jobs = [Job(each, QUICK, seed, counter) for each in comparisons]
+    return Run(manifest, tuple(static.measure(job) for job in jobs))
 
 
 def measure_peaks(

@@ -17,8 +17,7 @@ from gcbench.engines.apart import Apart, is_apart
 from gcbench.engines.attempts import ProcessTaintedError, Trying
 from gcbench.engines.fresh import NotBegunError, Worker, WorkerError
 from gcbench.engines.jobs import SILENT, Job, Listener
-from gcbench.errors import GcbenchError
-from gcbench.offspring import limited
+from gcbench.errors import GcbenchError, limited
 from gcbench.records import ComparisonRecord, Effort, Measurement
 from gcbench.timing.replicates import Progress
 

@@ -10,7 +10,7 @@ from typing import Self
 
 from gcbench import blocks, environment, heap, spec, sweep
 from gcbench.cores import tell_of_busy_cores
-from gcbench.engines import with_peaks
+from gcbench.engines import possible, with_peaks
 from gcbench.engines.alone import Tell, alone_on
 from gcbench.engines.attempts import Bounds
 from gcbench.engines.fresh import Worker
@@ -18,6 +18,7 @@ from gcbench.engines.inline import Inline
 from gcbench.engines.isolated import Isolated
 from gcbench.engines.jobs import SILENT, Engine, Listener, job_of, record_of
 from gcbench.engines.static import Static
+from gcbench.errors import UsageError
 from gcbench.peaks import Ceilings
 from gcbench.records import ComparisonRecord, Effort, Manifest, Measurement, Status, identity
 from gcbench.spec import Block, Comparison
@@ -53,6 +54,17 @@ def place_on(asked: Sweep, devices: tuple[str, ...]) -> Place:
     if sweep.pairs_heaps(asked):
         for device in devices:
             heap.require_both("--pair heap", device)
+    return found
+
+
+def comparisons(asked: Sweep) -> list[Comparison]:
+    """Make the comparisons of a plan whose every case can be built; raises UsageError as `place`.
+
+    It is raised too where a case cannot be built, or run as asked for, and where none is left.
+    """
+    found = [possible(each) for each in sweep.grid(place(asked))]
+    if not found:
+        raise UsageError("--where leaves no case of the grid")
     return found
 
 

@@ -61,9 +61,7 @@ def costs(rows: Sequence[Row]) -> Listing:
         notes.append("no floor: this machine's ceilings are not known; gcbench peaks measures them")
     called = [str(row["spec"]) for row in rows if row["macs_counter"] not in ("formula", None)]
     if called:
-        notes.append(
-            f"without a closed form, counted by a call: {', '.join(dict.fromkeys(called))}"
-        )
+        notes.append(f"counted by a call, not by a closed form: {', '.join(dict.fromkeys(called))}")
     return Listing(
         rows,
         Layout(

@@ -5,7 +5,8 @@ from itertools import groupby
 
 from rich.cells import cell_len
 
-from gcbench.distributions import QUANTILES, histogram, quantile, samples
+from gcbench.columns import QUANTILES
+from gcbench.distributions import histogram, quantile, samples
 from gcbench.formats.layout import kernels_told
 from gcbench.formats.text import printable
 from gcbench.labels import full_label

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from gcbench.columns import COLUMNS
 from gcbench.disturbance import BUSY
 from gcbench.errors import UsageError
 from gcbench.formats.below import failures, of_blocks
@@ -14,7 +15,7 @@ from gcbench.formats.provenance import baselines, carried, devices, floor_text, 
 from gcbench.labels import AXES, axes_text, axis_word, label, label_without_ratio, shared
 from gcbench.records import Cell
 from gcbench.registry import suggestion
-from gcbench.tables import COLUMNS, Row
+from gcbench.tables import Row
 
 # names that are no column
 _MADE = ("size", "shape", "N")
@@ -29,37 +30,6 @@ _MARK_WORDS = {
     "a core",
 }
 NO_CASE = "-"
-# columns whose name is short or has a unit, which cells for people have scaled; others are a title
-_TITLES = {
-    "latency_us": "latency, median",
-    "latency_us_lo": "latency, low end of the 95 % interval",
-    "latency_us_hi": "latency, high end of the 95 % interval",
-    "latency_us_min": "latency, least sample",
-    "latency_us_p50": "latency, median of the samples",
-    "latency_us_p90": "latency, 90th percentile of the samples",
-    "latency_us_p99": "latency, 99th percentile of the samples",
-    "compile_ms": "first call less the second, to compile",
-    "event_pair_us": "a pair of events around nothing",
-    "host_us": "time that the host needs for a call",
-    "graph_us": "latency replayed from a graph",
-    "floor_us": "least possible time",
-    "floor_fraction": "share of the least possible time in the latency",
-    "params": "parameters",
-    "macs": "MACs of one forward pass",
-    "flops": "FLOPs of one forward pass",
-    "call_macs": "MACs of one call",
-    "call_conv_macs": "MACs of one call in convolutions",
-    "min_bytes": "bytes that any implementation must move",
-    "traffic_bytes": "bytes that the operators of a call read and write",
-    "peak_memory_bytes": "peak memory",
-    "activation_memory_bytes": "memory of activations",
-    "saved_memory_bytes": "memory saved for the backward pass",
-    "reserved_memory_bytes": "memory that the allocator takes",
-    "images_per_s": "images per second",
-    "copies": "latency over that of a copy of the input",
-    "minor_faults": "minor page faults of a call",
-    "waited_fraction": "share of the samples in which threads waited for a core",
-}
 
 
 @dataclass(frozen=True)
@@ -252,7 +222,7 @@ def _heading(rows: Sequence[Row], value: str) -> Iterator[str]:
 
 def _title(rows: Sequence[Row], value: str) -> str:
     if value != "relative":
-        return _TITLES.get(value, value)
+        return COLUMNS[value].heading if value in COLUMNS else value
     return f"latency relative to {baselines(rows)}; below 1 is faster"
 
 
