@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gcbench import blocks, spec
 from gcbench.anatomy import By
-from gcbench.blocks import BLOCKS
+from gcbench.blocks.catalog import BLOCKS
 from gcbench.cli import faults
 from gcbench.cli.taking import takes
 from gcbench.defaults import Said
