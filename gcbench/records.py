@@ -285,7 +285,8 @@ class Manifest:
     """Where, when and with what a run was measured.
 
     `gpus` has more of those `devices` that are GPUs; `sweep` is what a sweep was asked for, as
-    TOML. `heap` is how the C allocator treated freed memory.
+    TOML. `heap` is how the C allocator treated freed memory; `engine` says where comparisons ran:
+    `process` in processes of their own, `inline` in that of gcbench, `static` nowhere.
     """
 
     run: str
@@ -314,6 +315,7 @@ class Manifest:
     schema: int = SCHEMA
     gpus: dict[str, Gpu] = field(default_factory=dict)
     heap: Heap = "default"
+    engine: str | None = None
 
     def device_name(self, device: str) -> str | None:
         """What a device calls itself; None where the machine had none of that name."""

@@ -12,7 +12,7 @@ from test_cuda_engine_fake import gpu  # noqa: F401
 
 from gcbench import comparing, engines, environment, store
 from gcbench.cli.app import main
-from gcbench.engines import alone, sweeps
+from gcbench.engines import alone, measuring
 from gcbench.spec import Axes
 
 BOTH = ("--device", "cuda:0,cuda:1")
@@ -55,7 +55,7 @@ def devices(gpu, monkeypatch):  # noqa: F811
             yield free
         held.append(f"{device} free")
 
-    for module in (engines, sweeps):
+    for module in (engines, measuring):
         monkeypatch.setattr(module, "alone_on", noted)
     return held
 

@@ -29,6 +29,7 @@ def bench(
     quick: options.Quick = False,
     rigorous: options.Rigorous = False,
     no_wait: options.NoWait = False,
+    timeout: options.Timeout = None,
     seed: options.Seed = "0",
     baseline: options.Baseline = None,
     pair: options.Pair = None,
@@ -44,7 +45,7 @@ def bench(
 ) -> None:
     """Measure blocks side by side at one shape: a table, and a CSV."""
     from gcbench import groups, spec
-    from gcbench.blocks import require_known
+    from gcbench.blocks import is_ours, require_known
     from gcbench.cli.output import leave, require_free, require_somewhere
     from gcbench.formats import FORMATS
     from gcbench.formats.text import shortened as cut
@@ -72,6 +73,7 @@ def bench(
     named = groups.expanded(blocks or spec.DEFAULT_BLOCKS)
     for text in named:
         require_known(text)
+    limit_s = options.read_timeout(timeout)
     allocator = options.read_heap(heap)
     shown = FORMATS[format]
     detail = options.read_detail(verbose, quiet)
@@ -83,30 +85,28 @@ def bench(
     from gcbench import engines, environment, tables
     from gcbench.cli.live import live_table
 
+    foreign = not all(map(is_ours, [*named, *([baseline] if baseline else [])]))
     # stdout is the result alone, whatever a block of the user's own prints
-    with redirect_stdout(sys.stderr):
-        comparisons = engines.compare_on(devices, named, axes, baseline, both)
-    budget = effort(comparisons[0].device)
-    faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
-    with (
-        redirect_stdout(sys.stderr),
-        environment.tf32(shortened),
-        live_table(budget.precision) as live,
-    ):
-        run = engines.run(
-            comparisons,
-            budget,
-            drawn_from,
-            who,
-            live.move,
-            wait=not no_wait,
-            tell=live.tell,
-            profile=verbose,
-            rivals_only=True,
-            partial=True,
-            standings=live.moves,
-            allow_nondeterministic=allow_nondeterministic,
-        )
+    with redirect_stdout(sys.stderr), engines.opened(foreign, limit_s) as engine:
+        comparisons = engines.compare_on(devices, named, axes, baseline, both, engine.call)
+        budget = effort(comparisons[0].device)
+        faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
+        with environment.tf32(shortened), live_table(budget.precision) as live:
+            run = engines.run(
+                comparisons,
+                budget,
+                drawn_from,
+                who,
+                live.move,
+                engine=engine,
+                wait=not no_wait,
+                tell=live.tell,
+                profile=verbose,
+                rivals_only=True,
+                partial=True,
+                standings=live.moves,
+                allow_nondeterministic=allow_nondeterministic,
+            )
     faults.warn(run.manifest.warnings)
     rows = list(tables.rows(run))
     leave(run, rows, shown, csv, output, verbose, **detail)

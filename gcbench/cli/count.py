@@ -1,7 +1,6 @@
 """`gcbench count`: what each part of a module costs on paper."""
 
 import sys
-from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
@@ -16,9 +15,6 @@ from gcbench.errors import UsageError
 from gcbench.formats import ANATOMY_FORMATS
 from gcbench.networks import NETWORKS
 from gcbench.registry import nearest
-
-# images, where a network is asked for
-IMAGES = (1, 3, 224, 224)
 
 TargetText = Annotated[
     str,
@@ -84,6 +80,7 @@ def count(
     depth: Depth = None,
     by: Per = "module",
     seed: options.Seed = "0",
+    timeout: options.Timeout = None,
     output: Output = None,
     format: Format = "table",
     traceback: faults.Traceback = False,
@@ -105,23 +102,18 @@ def count(
     levels = None if depth is None else spec.parse_count("--depth", depth, least=0)
     row = spec.parse_choice("--by", by, By)
     drawn_from = spec.parse_count("--seed", seed, least=0)
+    limit_s = options.read_timeout(timeout)
     shown = ANATOMY_FORMATS[format]
     require_writable("--output", output)
     if output is None:
         require_stdout()
     faults.say(f"counting {target}; loading torch")
 
-    from gcbench.engines import dissected
+    from gcbench import engines
 
     # stdout is the result alone, whatever a module of the user's own prints
-    with redirect_stdout(sys.stderr):
-        if dissected.is_network(target):
-            sides = sides or IMAGES
-            wanted = dissected.network(target, read_images(sides), drawn_from)
-        else:
-            sides = sides or (1, width or 256, 56, 56)
-            wanted = dissected.block(target, width or sides[1], divisor, drawn_from)
-        found = dissected.anatomy(wanted, sides, kind, drawn_from)
+    with redirect_stdout(sys.stderr), engines.opened(is_foreign(target), limit_s) as engine:
+        found = engines.take_apart(target, sides, width, divisor, kind, drawn_from, engine.call)
     if output is None and shown.name == "table" and sys.stdout.isatty():
         from gcbench.formats.anatomy import layout
 
@@ -149,13 +141,9 @@ def require_known(target: str) -> None:
         blocks.require_known(target)
 
 
-def read_images(sides: Sequence[int]) -> spec.Shape:
-    """Read the input of a network. Raises UsageError where it has not four sides."""
-    if len(sides) != 4:
-        text = "x".join(map(str, sides))
-        raise UsageError(f"--shape {text}: a network takes four sides, as in 1x3x224x224")
-    batch, channels, height, width = sides
-    return batch, channels, height, width
+def is_foreign(target: str) -> bool:
+    """Whether a target is code of others."""
+    return spec.parse_block(target).target not in NETWORKS and not blocks.is_ours(target)
 
 
 def read_shape(text: str) -> tuple[int, ...]:

@@ -37,6 +37,7 @@ def network(
     rigorous: options.Rigorous = False,
     static: inside.Static = False,
     no_wait: options.NoWait = False,
+    timeout: options.Timeout = None,
     seed: options.Seed = "0",
     counter: options.Counter = "auto",
     csv: options.Csv = None,
@@ -78,6 +79,7 @@ def network(
     drawn_from = spec.parse_count("--seed", seed, least=0)
     who = spec.parse_choice("--counter", counter, spec.CounterName)
     shortened = None if tf32 is None else spec.parse_choice("--tf32", tf32, spec.Switch)
+    limit_s = options.read_timeout(timeout)
     allocator = options.read_heap(heap)
     shown = FORMATS[format]
     detail = options.read_detail(verbose, quiet)
@@ -86,38 +88,39 @@ def network(
     options.settle_heap(allocator)
     faults.say(f"putting blocks into {net}; loading torch")
 
-    from gcbench import engines, environment, networks, tables
+    from gcbench import engines, environment, tables
     from gcbench.cli.live import live_table
 
+    foreign = inside.is_foreign(net, wanted, maker)
     # stdout is the result alone, whatever a network of the user's own prints
-    with redirect_stdout(sys.stderr):
-        named = spec.Network(networks.resolve(net), state, whole, shapes, maker)
-        insertions = dict.fromkeys(networks.read_insertion(*each) for each in wanted)
-        comparisons = engines.compare_inside_on(devices, named, list(insertions), ratios, axes)
-    if static:
-        # what is counted is the same on every device
-        run = engines.count_only(comparisons[0], drawn_from, who)
-    else:
-        budget = effort(comparisons[0].device)
-        faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
-        with (
-            redirect_stdout(sys.stderr),
-            environment.tf32(shortened),
-            live_table(budget.precision) as live,
-        ):
-            run = engines.run(
-                comparisons,
-                budget,
-                drawn_from,
-                who,
-                live.move,
-                wait=not no_wait,
-                tell=live.tell,
-                profile=verbose,
-                rivals_only=True,
-                partial=True,
-                standings=live.moves,
-            )
+    with redirect_stdout(sys.stderr), engines.opened(foreign, limit_s) as engine:
+        resolved, insertions = engines.named_inside(net, wanted, engine.call)
+        named = spec.Network(resolved, state, whole, shapes, maker)
+        comparisons = engines.compare_inside_on(
+            devices, named, insertions, ratios, axes, engine.call
+        )
+        if static:
+            # what is counted is the same on every device
+            run = engines.count_only(comparisons[0], drawn_from, who, engine.call)
+        else:
+            budget = effort(comparisons[0].device)
+            faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
+            with environment.tf32(shortened), live_table(budget.precision) as live:
+                run = engines.run(
+                    comparisons,
+                    budget,
+                    drawn_from,
+                    who,
+                    live.move,
+                    engine=engine,
+                    wait=not no_wait,
+                    tell=live.tell,
+                    profile=verbose,
+                    rivals_only=True,
+                    partial=True,
+                    standings=live.moves,
+                )
+    if not static:
         faults.warn(run.manifest.warnings)
     rows = tables.network_first(tables.rows(run))
     leave(run, rows, shown, csv, output, verbose, share, **detail)

@@ -17,9 +17,10 @@ from gcbench.errors import UsageError
 from gcbench.formats import FORMATS
 from gcbench.formats.detail import Detail
 from gcbench.records import DEFAULT_EFFORT, QUICK, RIGOROUS, Effort
+from gcbench.sweep import TIMEOUT_S
 from gcbench.units import parse_seconds, parse_share
 
-AXES, EFFORT, OUTPUT, PIVOT = "Axes", "How long", "Output", "Pivot"
+AXES, EFFORT, OUTPUT, PIVOT, TROUBLE = "Axes", "How long", "Output", "Pivot", "Trouble"
 SELECTION = "Which cases, in which order"
 
 
@@ -283,6 +284,15 @@ NoWait = Annotated[
         panel=EFFORT,
     ),
 ]
+Timeout = Annotated[
+    str | None,
+    option(
+        "--timeout",
+        help="Time that trying one case may take, where code of others runs. Default: 2m.",
+        metavar="TIME",
+        panel=TROUBLE,
+    ),
+]
 Verbose = Annotated[
     bool,
     option(
@@ -327,6 +337,11 @@ def read_axes(
         cache=None if cache is None else spec.parse_choice("--cache", cache, spec.Cache),
         regime=spec.parse_choice("--regime", regime, spec.Regime),
     )
+
+
+def read_timeout(timeout: str | None) -> float:
+    """Read how long trying one case may take, in seconds. Raises UsageError."""
+    return TIMEOUT_S if timeout is None else parse_seconds("--timeout", timeout)
 
 
 def read_heap(heap: str | None) -> spec.Heap:

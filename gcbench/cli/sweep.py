@@ -10,11 +10,9 @@ from gcbench.cli import faults, options
 from gcbench.cli import sweep_options as lists
 from gcbench.cli.output import is_stdout, print_lines, require_apart, require_writable, write_whole
 from gcbench.cli.sweeping import (
-    How,
+    ResumeOptions,
     begun,
     counts,
-    due_in,
-    foreseen,
     go_on,
     going_on,
     leave,
@@ -55,7 +53,7 @@ def sweep(
     static: lists.Static = False,
     dry_run: lists.DryRun = False,
     no_wait: options.NoWait = False,
-    timeout: lists.TrialTimeout = None,
+    timeout: options.Timeout = None,
     engine: lists.Engine = None,
     memory_limit: lists.MemoryLimit = None,
     on_oom: lists.WhenOom = None,
@@ -146,21 +144,20 @@ def sweep(
     if not asked.static:
         options.settle_heap(asked.heap or "steady")
     faults.say("loading torch")
-    with prepared(asked, ray_address, resume, again) as ground:
-        extent = due_in(ground.place, resume, again)
+    with prepared(asked, ray_address, resume, again) as context:
         if dry_run:
-            print_lines(f"{line}\n" for line in foreseen(ground, resume, again))
+            print_lines(f"{line}\n" for line in context.foreseen())
             return
         run = resume or output or new_run()
         # what ran out is to be tried again, or has another limit now
         forget = "oom" in again or memory_limit is not None
-        how = How(again, forget, not no_wait, allow_mismatch, csv, ray_address)
+        how = ResumeOptions(again, forget, not no_wait, allow_mismatch, csv, ray_address)
         with going_on(run, how):
             with (
-                go_on(ground, run, allow_mismatch) if resume else start(ground, run) as kept,
+                go_on(context, run, allow_mismatch) if resume else start(context, run) as kept,
                 begun(run, how),
             ):
-                measure_into(kept, ground, run, extent, how)
+                measure_into(kept, context, run, how)
             with begun(run, how):
                 leave(run, csv, **detail)
     raise typer.Exit(faults.code_of_statuses(counts(run)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from gcbench import spec, store
-from gcbench.cli.options import AXES, EFFORT, option, words
+from gcbench.cli.options import AXES, EFFORT, TROUBLE, option, words
 from gcbench.errors import UsageError, cause, quoted
 from gcbench.records import QUICK, RIGOROUS
 from gcbench.registry import is_file
@@ -17,7 +17,7 @@ from gcbench.spelling import Given, from_toml, make
 from gcbench.sweep import EngineName, OnOom, Retriable, Stages, Sweep
 from gcbench.units import size_text
 
-TROUBLE, CLUSTER, RESUMING, FILES = "Trouble", "Cluster", "Going on", "Files"
+CLUSTER, RESUMING, FILES = "Cluster", "Going on", "Files"
 # a sweep in TOML is some hundred bytes; a device may have no end
 LARGEST_FILE = 2**20
 
@@ -128,15 +128,6 @@ DryRun = Annotated[
         "--dry-run",
         help="Say what it would measure, how long and how large, and measure nothing.",
         panel=EFFORT,
-    ),
-]
-TrialTimeout = Annotated[
-    str | None,
-    option(
-        "--timeout",
-        help="Time that trying one case may take. Default: 2m.",
-        metavar="TIME",
-        panel=TROUBLE,
     ),
 ]
 MemoryLimit = Annotated[

@@ -11,7 +11,7 @@ import torch
 
 from gcbench import blocks, environment, heap, runtimes
 from gcbench.engines.attempts import ProcessTaintedError, TaintedError, Trying
-from gcbench.engines.jobs import SILENT, Job, Listener, record_of
+from gcbench.engines.jobs import SILENT, Job, Listener, call_here, record_of
 from gcbench.engines.launching import profiled, spent
 from gcbench.engines.trying import (
     Attempt,
@@ -43,6 +43,10 @@ LEAST_SHARE = 0.25
 
 class Inline:
     """An engine that measures in this process, which a case may end."""
+
+    name = "inline"
+    times = True
+    call = staticmethod(call_here)
 
     def measure(self, job: Job, listener: Listener = SILENT) -> ComparisonRecord:
         """Do a job here; see `measure`.
