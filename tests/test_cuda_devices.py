@@ -11,9 +11,10 @@ import pytest
 from test_cuda_engine_fake import gpu  # noqa: F401
 
 from gcbench import comparing, engines, environment, store
+from gcbench.cli import network_options
 from gcbench.cli.app import main
-from gcbench.engines import alone, measuring
-from gcbench.spec import Axes
+from gcbench.engines import alone, measuring, sweeps
+from gcbench.sweep import Sweep
 
 BOTH = ("--device", "cuda:0,cuda:1")
 SMALL = ("-C", "16", "-r", "4", "--cache", "warm", "--max-time", "0.3s", "--precision", "50%")
@@ -57,6 +58,8 @@ def devices(gpu, monkeypatch):  # noqa: F811
 
     for module in (engines, measuring):
         monkeypatch.setattr(module, "alone_on", noted)
+    # they exist in this process alone
+    monkeypatch.setattr(network_options, "is_foreign", lambda *named: False)
     return held
 
 
@@ -106,7 +109,8 @@ def test_devices_of_two_kinds_are_a_sweep(devices, capsys):
 
 
 def test_a_device_named_twice_is_measured_once(devices):
-    [only] = engines.compare_on(["cuda:1", "cuda:1"], ["gc"], Axes(cache="warm"))
+    twice = Sweep(("gc",), device=("cuda:1", "cuda:1"), cache=("warm",))
+    [only] = sweeps.comparisons(twice)
     assert (only.device, only.kind) == ("cuda:1", None)
 
 

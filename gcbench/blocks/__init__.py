@@ -7,8 +7,9 @@ the libraries in `gcbench.peers`, `module:Class` for whatever else can be import
 A block is an `nn.Module` that maps (B, C, H, W) to (B, C, H, W). Its constructor takes the
 channels, and keyword options with defaults; where one of them is `ratio`, the ratio axis varies it.
 One that takes `height` and `width`, `feat_size` or `input_resolution` is given the size of the map.
-A block of the table also carries its closed forms (`letters`, `closed_form` and `alive_bytes`); any
-other module needs nothing.
+A block may carry closed forms: `letters(shape)` names quantities, `LETTERS` explains its own, and
+`closed_form(**letters)` gives what `FORMS` names; `alive_bytes(**letters, e)`, the memory, may be
+left out. A block of the table has these, any other module needs nothing.
 """
 
 import copy
@@ -21,10 +22,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from gcbench import peers
-from gcbench.errors import UsageError, at, at_code, quoted, told, worded
+from gcbench.errors import CountingError, UsageError, at, at_code, quoted, told, worded
 from gcbench.registry import Entry, Registry, imported, is_file, nearest, suggestion
 from gcbench.spec import (
     ELEMENT_BYTES,
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.overrides import TorchFunctionMode
 
+T = TypeVar("T")
+# what a closed form says: parameters, MACs of a forward pass, elements that must move
+FORMS = ("params", "macs", "min_elements")
 # a class or a function that makes a module from the channels and options
 Factory = Any
 
@@ -461,12 +465,21 @@ def _undrawn() -> "TorchFunctionMode":
 
 
 def closed_form(module: "nn.Module", shape: Shape) -> dict[str, int] | None:
-    """Evaluate the block's closed forms at (B, C, H, W); None where it has none."""
+    """Evaluate the block's closed forms at (B, C, H, W); None where it has none.
+
+    Raises CountingError where they lack one, and whatever the block's own functions raise.
+    """
     block: Any = module
-    if not has_closed_form(block):
-        return None
-    cells: dict[str, int] = block.closed_form(**block.letters(shape))
-    return cells
+    return formed(block, block.letters(shape)) if has_closed_form(block) else None
+
+
+def formed(block: Any, letters: Mapping[str, T]) -> dict[str, T]:
+    """Evaluate closed forms with these letters, numbers or symbols; raises as `closed_form`."""
+    forms: dict[str, T] = block.closed_form(**letters)
+    missing = [name for name in FORMS if name not in forms]
+    if missing:
+        raise CountingError(f"closed_form of {type(block).__name__} lacks {', '.join(missing)}")
+    return forms
 
 
 def alive_bytes(module: "nn.Module", case: Case) -> int | None:

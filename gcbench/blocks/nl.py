@@ -19,7 +19,7 @@ same function up to rounding and spares one pass over the map; with norm=batch, 
 (mmcv drops it); scale=false leaves the logits as the paper's equation 3 writes them.
 """
 
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,12 @@ Norm = Literal[None, "batch"]
 
 class NonLocal(nn.Module):
     """An attention map of its own for every position: O(N^2)."""
+
+    LETTERS: ClassVar = {
+        "d": "inner width C // reduction",
+        "K": "keys",
+        "M": "positions at which phi and g act",
+    }
 
     def __init__(
         self,

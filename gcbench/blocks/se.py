@@ -8,11 +8,15 @@ Reference code consulted: torchvision's `SqueezeExcitation`, whose names of weig
 its checkpoints load; there the hidden width is given instead of the ratio.
 """
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 
 class SqueezeExcitation(nn.Module):
     """Average pooling, a bottleneck, and a gate for each channel."""
+
+    LETTERS: ClassVar = {"p": "hidden width C // ratio"}
 
     def __init__(self, channels: int, ratio: int = 16) -> None:
         """Make the block for `channels` = C; its hidden width is p = C // ratio.

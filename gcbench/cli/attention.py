@@ -5,7 +5,7 @@ from collections import Counter
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import typer
 
@@ -13,164 +13,132 @@ from gcbench import spec
 from gcbench.attention import images as pictures
 from gcbench.attention.asked import Asked, Teller, analysed
 from gcbench.attention.queries import Chooser, parse
-from gcbench.cli import faults, options
+from gcbench.cli import faults, options, plans
 from gcbench.cli import network_options as inside
-from gcbench.cli.output import (
-    beside_files,
-    is_stdout,
-    print_lines,
-    require_apart,
-    require_writable,
-    write_and_say,
-    write_whole,
-)
+from gcbench.cli.output import leave, require_apart, require_writable, rows_of, write_and_say
 from gcbench.cli.progress import counting_bar, timing_bar
+from gcbench.cli.taking import takes
+from gcbench.defaults import Said
 from gcbench.errors import StoppedError, UsageError
-from gcbench.formats import ATTENTION_FORMATS
+from gcbench.formats import GENERAL, Format
 from gcbench.formats.detail import Detail
-from gcbench.registry import Entry
+from gcbench.options import EFFORT, PICTURES, Option
+from gcbench.options.readers import one, whether
+from gcbench.options.table import format_of
 from gcbench.units import counted
 
 if TYPE_CHECKING:
     from gcbench.attention.asked import Report
 
-PICTURES = "Pictures"
-SIZE, QUERIES = "224", "3"
+QUERIES = "3"
 
-Model = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="MODEL",
-        help="A network as `gcbench network` names it: resnet50, timm/NAME, my.module:make_model.",
-        show_default=False,
-    ),
-]
-Insert = Annotated[
-    list[str] | None,
-    options.option(
-        "--insert",
-        help="Put a block in first: nl@+1, nl:similarity=gaussian@c4.last. Repeatable.",
-        metavar="SPEC@PLACES",
-    ),
-]
-Block = Annotated[
-    str | None,
-    options.option(
-        "--block",
-        help="Only the blocks at this place: a module's path, or c4.last-1. Default: all.",
-        metavar="PLACE",
-    ),
-]
-Images = Annotated[
-    list[Path] | None,
-    options.option(
-        "--images",
-        help="A folder of pictures, or a file. Repeatable. Default: the two photographs that "
-        "scikit-learn ships.",
-        metavar="DIR|FILE",
-    ),
-]
-Weights = Annotated[
-    Path | None,
-    options.option(
-        "--weights",
-        help="A state dict of the network, with what was inserted or without. Nothing is "
-        "downloaded: else they are as the network makes them.",
-        metavar="FILE",
-    ),
-]
-Size = Annotated[
-    str,
-    typer.Option(
-        "-s",
-        "--size",
-        help="What the middle of a picture is cut to, after its shorter side was scaled to 256/224 "
-        "of that, as torchvision does.",
-        metavar="H[xW]",
-    ),
-]
-NoLatency = Annotated[
-    bool,
-    options.option(
-        "--no-latency", help="Count what snl and gc would save, and time nothing.", panel="How long"
-    ),
-]
-Demo = Annotated[
-    bool,
-    options.option(
-        "--demo",
-        help="Train small ResNets on scikit-learn's digits and measure them, before and after. "
-        "Some minutes.",
-    ),
-]
-Queries = Annotated[
-    str,
-    typer.Option(
-        "--queries",
-        help="Whose maps are drawn: how many, or positions of the block's input, row x column: "
-        "3x4,7x7.",
-        metavar="N|HxW,...",
-        rich_help_panel=PICTURES,
-    ),
-]
-Pictures = Annotated[
-    Path | None,
-    options.option(
-        "-o",
-        "--output",
-        help="Draw the maps of the first pictures here.",
-        metavar="FILE.png",
-        panel=PICTURES,
-    ),
-]
-Format = Annotated[
-    str,
-    typer.Option(
-        "--format",
-        help="What stdout carries.",
-        metavar="|".join(entry.name for entry in ATTENTION_FORMATS),
-        rich_help_panel=options.OUTPUT,
-    ),
-]
+MODEL = Option(
+    "model",
+    "A network as `gcbench network` names it: resnet50, timm/NAME, my.module:make_model.",
+    metavar="MODEL",
+    argument=True,
+)
+INSERT = Option(
+    "insert",
+    "Put a block in first: nl@+1, nl:similarity=gaussian@c4.last. Repeatable.",
+    kind="texts",
+    metavar="SPEC@PLACES",
+)
+BLOCK = Option(
+    "block",
+    "Only the blocks at this place: a module's path, or c4.last-1. Default: all.",
+    metavar="PLACE",
+)
+IMAGES = Option(
+    "images",
+    "A folder of pictures, or a file. Repeatable. Default: the two photographs that "
+    "scikit-learn ships.",
+    kind="paths",
+    metavar="DIR|FILE",
+)
+WEIGHTS = Option(
+    "weights",
+    "A state dict of the network, with what was inserted or without. Nothing is "
+    "downloaded: else they are as the network makes them.",
+    kind="path",
+    metavar="FILE",
+)
+SIDE = Option(
+    "size",
+    "What the middle of a picture is cut to, after its shorter side was scaled to 256/224 "
+    "of that, as torchvision does.",
+    short="-s",
+    metavar="H[xW]",
+    read=one(spec.parse_size),
+    usual="224",
+)
+NO_LATENCY = Option(
+    "no_latency",
+    "Count what snl and gc would save, and time nothing.",
+    kind="flag",
+    read=one(whether),
+    panel=EFFORT,
+)
+DEMO = Option(
+    "demo",
+    "Train small ResNets on scikit-learn's digits and measure them, before and after. "
+    "Some minutes.",
+    kind="flag",
+    read=one(whether),
+)
+WHOSE = Option(
+    "queries",
+    "Whose maps are drawn: how many, or positions of the block's input, row x column: 3x4,7x7.",
+    metavar="N|HxW,...",
+    panel=PICTURES,
+    usual=QUERIES,
+)
+PICTURE = Option(
+    "output",
+    "Draw the maps of the first pictures here.",
+    short="-o",
+    kind="path",
+    metavar="FILE.png",
+    panel=PICTURES,
+)
 
 
+@takes(
+    "attention",
+    *(MODEL, INSERT, BLOCK, IMAGES, WEIGHTS, SIDE, DEMO, NO_LATENCY, WHOSE, PICTURE),
+    format_of([entry.name for entry in GENERAL]),
+)
 def attention(
-    model: Model = None,
-    insert: Insert = None,
-    block: Block = None,
-    images: Images = None,
-    weights: Weights = None,
-    size: Size = SIZE,
-    demo: Demo = False,
-    no_latency: NoLatency = False,
-    no_wait: options.NoWait = False,
-    timeout: options.Timeout = None,
-    queries: Queries = QUERIES,
-    output: Pictures = None,
-    device: options.Device = None,
-    threads: options.Threads = None,
-    seed: options.Seed = "0",
-    csv: options.Csv = None,
-    format: Format = "table",
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
-    traceback: faults.Traceback = False,
+    said: Said,
+    model: str | None,
+    insert: list[str] | None,
+    block: str | None,
+    images: list[Path] | None,
+    weights: Path | None,
+    size: tuple[int, int],
+    demo: bool,
+    no_latency: bool,
+    no_wait: bool,
+    queries: str,
+    output: Path | None,
+    csv: Path | None,
+    write: Path | None,
+    format: str,
+    verbose: bool,
+    quiet: bool,
 ) -> None:
     """Measure how much attention depends on the query, and what a block of one map would save."""
-    shown = ATTENTION_FORMATS[format]
+    shown = GENERAL[format]
     detail = options.read_detail(verbose, quiet)
-    axes = options.read_device(device, threads)
-    drawn_from = spec.parse_count("--seed", seed, least=0)
-    limit_s = options.read_timeout(timeout)
+    plan = said.plan()
+    axes, drawn_from = plans.places(plan)[0], plan.seed
     chosen = _read_queries(queries, output)
-    side = spec.parse_size("--size", size)
     require_writable("--csv", csv)
     _require_picture(output)
-    require_apart({"--csv": csv, "--output": output})
+    require_writable("--write", write)
+    require_apart({"--csv": csv, "--output": output, "--write": write})
     if demo:
-        given: dict[str, object] = {"MODEL": model, "--insert": insert, "--block": block}
-        given |= {"--images": images, "--weights": weights, "--device": device}
-        _require_alone(given | {"--size": size != SIZE})
+        _require_alone(said)
         report = _demonstrated(queries, axes, drawn_from, not no_latency, not no_wait)
     else:
         net = _read_model(model, insert)
@@ -181,15 +149,15 @@ def attention(
             block=block,
             photos=pictures.gather(images) if images else pictures.samples(),
             weights=None if state is None else Path(state),
-            size=side,
+            size=size,
             axes=axes,
             seed=drawn_from,
             queries=chosen,
         )
-        _require_inputs_kept(asked, csv, output)
+        _require_inputs_kept(asked, {"--csv": csv, "--output": output, "--write": write})
         foreign = inside.is_foreign(net, [(each, "after_1x1") for each in insert or ()], None)
-        report = _analysed(asked, foreign, limit_s, not no_latency, not no_wait)
-    _leave(report, shown, csv, output, **detail)
+        report = _analysed(asked, foreign, plan.timeout_s, not no_latency, not no_wait)
+    _leave(report, shown, write, csv, output, detail)
     _end(report, timed=not no_latency)
 
 
@@ -212,9 +180,10 @@ def _read_model(model: str | None, insert: list[str] | None) -> str:
     return model
 
 
-def _require_alone(given: dict[str, object]) -> None:
+def _require_alone(said: Said) -> None:
     """Raise UsageError where what is given beside --demo would have no meaning."""
-    named = [name for name, value in given.items() if value]
+    others = ("model", "insert", "block", "images", "weights", "device", "size")
+    named = [said.options[name].place for name in others if name in said.line]
     if named:
         raise UsageError(f"--demo brings its own models and pictures: leave out {', '.join(named)}")
 
@@ -225,11 +194,11 @@ def _require_picture(path: Path | None) -> None:
     require_writable("--output", path)
 
 
-def _require_inputs_kept(asked: Asked, csv: Path | None, output: Path | None) -> None:
+def _require_inputs_kept(asked: Asked, written: dict[str, Path | None]) -> None:
     """Raise UsageError where a result would be written over what is read."""
     inputs = [("--weights", asked.weights), *(("--images", each.path) for each in asked.photos)]
     for name, path in inputs:
-        require_apart({name: path, "--csv": csv, "--output": output})
+        require_apart({name: path, **written})
 
 
 def _analysed(asked: Asked, foreign: bool, limit_s: float, timed: bool, wait: bool) -> "Report":
@@ -313,20 +282,22 @@ class Screen:
 
 
 def _leave(
-    report: "Report", shown: Entry, csv: Path | None, output: Path | None, **detail: Detail
+    report: "Report",
+    shown: Format,
+    write: Path | None,
+    csv: Path | None,
+    output: Path | None,
+    detail: Detail | None,
 ) -> None:
-    """Write the pictures and the CSV, and print the result whatever becomes of those."""
+    """Write the CSV and the pictures, and leave the result whatever becomes of those."""
+    from gcbench.attention.rows import COLUMNS
+    from gcbench.formats.attention import document
+
     for words in report.shared:
         faults.say(f"not measured: {words}")
-    try:
-        if csv:
-            write_whole(csv, ATTENTION_FORMATS["csv"].load()(report.rows, report.manifest))
-        if output:
-            _draw(report, output)
-    finally:
-        if not (is_stdout(csv) or is_stdout(output)):
-            with beside_files(csv):
-                print_lines(shown.load()(report.rows, report.manifest, **detail))
+    told = document(report.rows, COLUMNS, report.manifest)
+    files = [(csv, rows_of(told)), (output, lambda path: _draw(report, path))]
+    leave(told, shown, write, files, detail=detail)
 
 
 def _draw(report: "Report", output: Path) -> None:

@@ -8,9 +8,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from math import inf
 
-from gcbench import blocks, environment, modules, networks, peaks, spec
+from gcbench import blocks, environment, heap, modules, networks, peaks, spec, sweep
 from gcbench.anatomy import Anatomy
 from gcbench.engines.alone import Tell, alone_on
+from gcbench.engines.apart import is_apart
 from gcbench.engines.fresh import CallError
 from gcbench.engines.isolated import Isolated
 from gcbench.engines.jobs import Caller, Engine, Job, call_here
@@ -20,6 +21,7 @@ from gcbench.networks.places import Position
 from gcbench.networks.variants import Insertion
 from gcbench.records import QUICK, Effort, Manifest, Peaks, Run
 from gcbench.spec import Axes, Block, Comparison, CounterName, Dtype, Network, Pair
+from gcbench.sweep import Sweep
 from gcbench.timing.replicates import Progress
 
 
@@ -70,6 +72,13 @@ def compare(
     was asked for.
     """
     device = call(environment.resolve_device, axes.device)
+    if pair and pair.axis == "heap":
+        heap.require_both("--pair heap", device)
+        if given := [name for name in names if blocks.is_given(name)]:
+            raise UsageError(
+                f"--pair heap takes a process for each heap, and {given[0]} is a module of this "
+                "one: name it as module:Class"
+            )
     comparison = spec.compare(
         [looked_at(name, call) for name in names],
         replace(axes, device=device),
@@ -77,51 +86,27 @@ def compare(
         None if baseline is None else looked_at(baseline, call),
         pair,
     )
-    return _possible(comparison, call)
-
-
-def compare_on(
-    devices: Sequence[str | None],
-    names: Sequence[str],
-    axes: Axes,
-    baseline: str | None = None,
-    pair: Pair | None = None,
-    call: Caller = call_here,
-) -> list[Comparison]:
-    """Put blocks side by side on each of some devices, in comparisons of their own; see `compare`.
-
-    A device of None is the machine's default.
-    """
-    return _on_each(
-        devices,
-        lambda device: compare(names, replace(axes, device=device), baseline, pair, call),
-        call,
-    )
+    return possible(comparison, call)
 
 
 def compare_inside_on(
-    devices: Sequence[str | None],
+    asked: Sweep,
     network: Network,
     insertions: Sequence[Insertion],
     ratios: Sequence[int],
-    axes: Axes,
     call: Caller = call_here,
 ) -> list[Comparison]:
-    """Put a network beside itself on each of some devices; see `compare_inside`, `compare_on`."""
-    return _on_each(
-        devices,
-        lambda device: compare_inside(
-            network, insertions, ratios, replace(axes, device=device), call
-        ),
-        call,
-    )
-
-
-def _on_each(
-    devices: Sequence[str | None], make: Callable[[str], Comparison], call: Caller
-) -> list[Comparison]:
-    found = list(dict.fromkeys(call(environment.resolve_device, each) for each in devices))
-    return [replace(make(each), kind=spec.kind_among(each, found)) for each in found]
+    """Put a network beside itself at every point of a plan's axes; see `compare_inside`."""
+    named = asked.device or (None,)
+    devices = tuple(dict.fromkeys(call(environment.resolve_device, each) for each in named))
+    return [
+        replace(
+            compare_inside(network, insertions, ratios, axes, call),
+            place=place,
+            kind=spec.kind_among(str(axes.device), devices),
+        )
+        for place, axes in enumerate(sweep.points(asked, devices))
+    ]
 
 
 def named_inside(
@@ -161,10 +146,11 @@ def compare_inside(
     # one that ends its process when it is made is a row
     with suppress(CallError):
         network = call(networks.on_images, network, axes)
-    return _possible(networks.compare(network, insertions, ratios, axes, device), call)
+    return possible(networks.compare(network, insertions, ratios, axes, device), call)
 
 
-def _possible(comparison: Comparison, call: Caller) -> Comparison:
+def possible(comparison: Comparison, call: Caller = call_here) -> Comparison:
+    """Return a comparison. Raises UsageError where a case cannot be built, or run as asked for."""
     # a case that ends its process when it is built is a row
     with suppress(CallError):
         call(require_possible, comparison)
@@ -226,7 +212,7 @@ def run(
     events = Events(tell, on_progress, on_manifest=found.append)
     with ExitStack() as held:
         if engine is None or not isinstance(engine, Isolated):
-            apart = effort.processes > 1 or any(map(_may_break, comparisons))
+            apart = effort.processes > 1 or any(_may_break(c) or is_apart(c) for c in comparisons)
             engine = held.enter_context(opened(apart))
         records = tuple(measure(plan, engine, events))
     return Run(found[0], records)
@@ -246,11 +232,21 @@ def count_only(
     comparison: Comparison, seed: int = 0, counter: CounterName = "auto", call: Caller = call_here
 ) -> Run:
     """Make a run of a comparison that is counted and not timed."""
+    return count_all([comparison], seed, counter, call)
+
+
+def count_all(
+    comparisons: Sequence[Comparison],
+    seed: int = 0,
+    counter: CounterName = "auto",
+    call: Caller = call_here,
+) -> Run:
+    """Make a run of comparisons that are counted and not timed."""
     from gcbench.engines.static import Static
 
     engine = Static(call)
-    record = engine.measure(Job(comparison, QUICK, seed, counter))
-    return Run(here(call, engine.name, stamp(), seed), (record,))
+    records = [engine.measure(Job(each, QUICK, seed, counter)) for each in comparisons]
+    return Run(here(call, engine.name, stamp(), seed), tuple(records))
 
 
 def take_apart(

@@ -26,10 +26,12 @@ import msgspec
 from gcbench import heap
 from gcbench.engines.attempts import ProcessTaintedError, Taint, Trying
 from gcbench.engines.jobs import Call, Job, Listener, Request
+from gcbench.engines.orders import Done, Order
 from gcbench.environment import oom_kills, torch_settings
 from gcbench.errors import GcbenchError, LimitError, no_room
 from gcbench.offspring import MARK, end_marked
-from gcbench.records import ComparisonRecord, Status
+from gcbench.records import ComparisonRecord, Measurement, Status, are_of
+from gcbench.spec import Heap
 from gcbench.timing.replicates import SOFT_FACTOR, Progress
 from gcbench.units import span_text
 
@@ -69,8 +71,10 @@ class Answer:
 
     `refusal` says why a job cannot be done, `failure` what broke off a job or a call that could be,
     and `status` what that makes of the case; `taint` is what is left to know where the process is
-    unfit to go on with it. Of a call, `step` is what it tells on the way and `result` what it
-    returned, pickled, or the `raised` GcbenchError; the line that it has begun says nothing else.
+    unfit to go on with it. `held` are what became of cases that it holds, `done` is what came of an
+    order. Of a call, `step` is what it tells on the way and `result` what it returned, pickled, or
+    the `raised` GcbenchError. One that says nothing says that the process is ready, or that a call
+    has begun.
     """
 
     progress: Progress | None = None
@@ -83,6 +87,8 @@ class Answer:
     failure: str | None = None
     status: Status = "error"
     taint: Taint | None = None
+    held: tuple[Measurement, ...] | None = None
+    done: Done | None = None
 
 
 class WorkerError(Exception):
@@ -109,23 +115,24 @@ class CallError(WorkerError):
 class Worker:
     """A process that takes one job after another, in a process group of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, settled: Heap | None = None) -> None:
         """Start the process; it loads torch while the caller goes on.
 
-        Raises LimitError where the system has no room for it.
+        Its heap is as this process has its own, unless it is to be `settled` otherwise. Raises
+        LimitError where the system has no room for it.
         """
         try:
-            self._start()
+            self._start(settled or heap.now())
         except OSError as error:
             raise LimitError(f"cannot start a process: {no_room(error)}") from error
 
-    def _start(self) -> None:
+    def _start(self, settled: Heap) -> None:
         lifeline, self._lifeline = os.pipe()
         self._mark = secrets.token_hex(8)
         # tracebacks of cases that fail there are wanted where they are wanted here
         level = str(logging.getLogger("gcbench").level)
         command = [sys.executable, "-P", "-c", _START, json.dumps(sys.path), str(lifeline)]
-        command += [level, heap.now()]
+        command += [level, settled]
         try:
             # in a session of its own: an interrupt reaches this process alone, which then ends that
             self._process = subprocess.Popen(
@@ -180,7 +187,48 @@ class Worker:
         job cannot be done. An interrupt ends a `partial` job that has samples at its next step; any
         other is raised, and so is a second one.
         """
-        self._send(_encoded(Request(job=job)))
+        record = self._asked(Request(job=job), job, timeout_s, listener).record
+        assert record
+        return record
+
+    def hold(self, job: Job, timeout_s: float, listener: Listener) -> tuple[Measurement, ...]:
+        """Have the cases of a job tried and held, until an order releases them.
+
+        Returns what became of each; raises as `ask` does.
+        """
+        held = self._asked(Request(hold=job), job, timeout_s, listener).held
+        assert held is not None
+        return held
+
+    def wait(self) -> None:
+        """Wait until the process has loaded what it needs. Raises NotBegunError where it ended."""
+        self._simply(Request(), START_S, begun=False)
+
+    def do(self, order: Order, timeout_s: float) -> Done:
+        """Have an order done by the process, which holds cases. Raises WorkerError where it ends.
+
+        It is of no use any more after that, nor where this is interrupted.
+        """
+        done = self._simply(Request(order=order), timeout_s).done
+        if done is None:
+            raise WorkerError("crashed", _GARBLED, None)
+        return done
+
+    def _simply(self, request: Request, limit_s: float, begun: bool = True) -> Answer:
+        """Ask for what has one answer."""
+        self._send(msgspec.json.encode(request))
+        try:
+            return self._answer(time.monotonic() + limit_s)
+        except _OverrunError:
+            raise _overran(None, limit_s) if begun else _not_begun(limit_s) from None
+        except _EndedError as ended:
+            raise self._ended(ended.code, None, begun) from None
+        except _GarbledError:
+            raise WorkerError("crashed", _GARBLED, None) from None
+
+    def _asked(self, request: Request, job: Job, timeout_s: float, listener: Listener) -> Answer:
+        """Ask for what takes some steps; returns the answer that has what was asked for."""
+        self._send(_encoded(request))
         trying, begun, sampled, reply = None, False, False, HEARD
         limit_s, since = START_S, time.monotonic()
         while True:
@@ -196,10 +244,13 @@ class Worker:
             except _GarbledError:
                 raise WorkerError("crashed", _GARBLED, trying) from None
             begun = True
-            if answer.record:
-                if not answer.record.is_of(job.comparison.cases):
+            found = answer.record.measurements if answer.record else answer.held
+            if found is not None:
+                if (answer.record is None) == (request.hold is None) or not are_of(
+                    found, job.comparison.cases
+                ):
                     raise WorkerError("crashed", _GARBLED, trying)
-                return answer.record
+                return answer
             if answer.refusal:
                 raise GcbenchError(answer.refusal)
             if answer.taint:

@@ -13,11 +13,11 @@ from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 from gcbench import blocks, modules
+from gcbench.engines.apart import Apart, is_apart
 from gcbench.engines.attempts import ProcessTaintedError, Trying
 from gcbench.engines.fresh import NotBegunError, Worker, WorkerError
 from gcbench.engines.jobs import SILENT, Job, Listener
-from gcbench.errors import GcbenchError
-from gcbench.offspring import limited
+from gcbench.errors import GcbenchError, limited
 from gcbench.records import ComparisonRecord, Effort, Measurement
 from gcbench.timing.replicates import Progress
 
@@ -38,6 +38,7 @@ class Isolated:
         self._timeout_s = timeout_s
         self._worker: Worker | None = None
         self._device: str | None = None
+        self._apart = Apart(timeout_s)
         # whose code, other than gcbench's and torch's own, ran in it
         self._ran: set[str] = set()
         # failures, by block and words, that were seen where nobody else's code had run
@@ -52,7 +53,8 @@ class Isolated:
         self.end()
 
     def end(self) -> None:
-        """End the process; the next comparison starts a new one."""
+        """End every process; the next comparison starts new ones."""
+        self._apart.end()
         if self._worker:
             self._worker.end()
         self._worker = None
@@ -82,7 +84,7 @@ class Isolated:
             raise
         except NotBegunError as error:
             self.end()
-            raise _unstartable(error) from error
+            raise _cannot_start(error) from error
         except BaseException:
             self.end()
             raise
@@ -154,6 +156,11 @@ class Isolated:
                 job = replace(job, known={**job.known, **blamed})
 
     def _ask(self, job: Job, listener: Listener) -> ComparisonRecord:
+        if is_apart(job.comparison):
+            try:
+                return self._apart.measure(job, listener)
+            except NotBegunError as error:
+                raise _cannot_start(error) from error
         used = self._worker is not None
         if not used:
             limit_s = job.effort.max_time_s
@@ -167,7 +174,7 @@ class Isolated:
             self.end()
             if used:  # it was lost while nobody asked anything of it
                 return self._ask(job, listener)
-            raise _unstartable(error) from error
+            raise _cannot_start(error) from error
         except BaseException:
             self.end()
             raise
@@ -257,7 +264,7 @@ class Isolated:
             return _row(job, wanted, lost)
 
 
-def _unstartable(error: NotBegunError) -> GcbenchError:
+def _cannot_start(error: NotBegunError) -> GcbenchError:
     return GcbenchError(f"cannot start a process that measures: {error.reason}{limited()}")
 
 

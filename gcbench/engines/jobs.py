@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from gcbench.engines.attempts import UNBOUNDED, Bounds, Taint, Trying
+from gcbench.engines.orders import Order
 from gcbench.environment import TorchSettings
 from gcbench.records import QUICK, ComparisonRecord, Effort, Measurement, Timing
 from gcbench.spec import Comparison, CounterName
@@ -84,10 +85,16 @@ class Call:
 
 @dataclass(frozen=True)
 class Request:
-    """What a process is asked for: to do a job, or to call a function; and torch's switches."""
+    """What a process is asked for: to do a job, or to call a function; and torch's switches.
+
+    Or to `hold` the cases of a job, and then to do what each `order` says with arms of theirs. One
+    that asks for nothing is answered when the process is ready.
+    """
 
     job: Job | None = None
     call: Call | None = None
+    hold: Job | None = None
+    order: Order | None = None
     settings: TorchSettings | None = None
 
 

@@ -4,11 +4,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
-from gcbench import blocks, environment, sweep
-from gcbench.engines import looked_at
+from gcbench import blocks, environment, heap, sweep
+from gcbench.engines import looked_at, possible
 from gcbench.engines.isolated import Isolated
 from gcbench.engines.jobs import Caller, Engine, call_here
 from gcbench.engines.measuring import Plan
+from gcbench.errors import UsageError
 from gcbench.records import Status, identity
 from gcbench.spec import Comparison
 from gcbench.sweep import Place, Sweep
@@ -35,6 +36,20 @@ def place_on(asked: Sweep, devices: tuple[str, ...], call: Caller = call_here) -
     baseline = None if asked.baseline is None else known[asked.baseline]
     found = Place(asked, tuple(known[name] for name in asked.blocks), devices, baseline)
     sweep.require_bounded(found)
+    if sweep.pairs_heaps(asked):
+        for device in devices:
+            heap.require_both("--pair heap", device)
+    return found
+
+
+def comparisons(asked: Sweep, call: Caller = call_here) -> list[Comparison]:
+    """Make the comparisons of a plan whose every case can be built; raises UsageError as `place`.
+
+    It is raised too where a case cannot be built, or run as asked for, and where none is left.
+    """
+    found = [possible(each, call) for each in sweep.grid(place(asked, call))]
+    if not found:
+        raise UsageError("--where leaves no case of the grid")
     return found
 
 

@@ -8,10 +8,12 @@ import importlib
 import logging
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import msgspec
 
+from gcbench.engines.arms import held
 from gcbench.engines.attempts import ProcessTaintedError, Trying
 from gcbench.engines.fresh import STOP, Answer
 from gcbench.engines.inline import load_all, measure
@@ -63,9 +65,13 @@ def main(log_level: int = logging.NOTSET) -> None:
                 if request.settings:
                     set_torch(request.settings)
                 if request.job:
-                    _run(request.job, send, tell)
+                    _run(request.job, send, tell, _measured)
+                elif request.hold:
+                    _run(request.hold, send, tell, partial(_held, jobs, send))
                 elif request.call:
                     _call(request.call, send, tell)
+                else:
+                    send(Answer())
         except OSError:
             # nobody listens any more, or a block closed what it could
             os._exit(1)
@@ -98,7 +104,33 @@ def _status(error: BaseException) -> Status:
     return "oom" if isinstance(error, MemoryError) else "error"
 
 
-def _run(job: Job, send: Callable[[Answer], None], tell: Callable[[Answer], None]) -> None:
+def _measured(job: Job, listener: Listener) -> Answer:
+    return Answer(record=measure(job, listener))
+
+
+def _held(
+    jobs: Iterable[bytes], send: Callable[[Answer], None], job: Job, listener: Listener
+) -> Answer:
+    """Hold the cases of a job, and do what orders say with arms of theirs, up to their release."""
+    with held(job, listener) as (found, arms):
+        send(Answer(held=found))
+        for line in jobs:
+            order = msgspec.json.decode(line, type=Request).order
+            assert order, line
+            done = Answer(done=arms.do(order))
+            if order.deed == "release":
+                return done
+            send(done)
+    # nobody asks any more
+    os._exit(1)
+
+
+def _run(
+    job: Job,
+    send: Callable[[Answer], None],
+    tell: Callable[[Answer], None],
+    do: Callable[[Job, Listener], Answer],
+) -> None:
     def moved(step: Progress) -> None:
         tell(Answer(progress=step))
 
@@ -107,7 +139,7 @@ def _run(job: Job, send: Callable[[Answer], None], tell: Callable[[Answer], None
 
     try:
         with memory_limited(job.bounds.memory_bytes, job.comparison.device):
-            record = measure(job, Listener(moved, tried))
+            found = do(job, Listener(moved, tried))
     except GcbenchError as error:
         send(Answer(refusal=str(error)))
     except ProcessTaintedError as error:
@@ -117,4 +149,4 @@ def _run(job: Job, send: Callable[[Answer], None], tell: Callable[[Answer], None
     except BaseException as error:  # the parent tells it: here nobody would see it
         send(Answer(failure=f"it broke off with {told(error)}", status=_status(error)))
     else:
-        send(Answer(record=record))
+        send(found)
