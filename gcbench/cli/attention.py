@@ -15,25 +15,16 @@ from gcbench.attention.asked import Asked
 from gcbench.attention.queries import Chooser, parse
 from gcbench.cli import faults, options, plans
 from gcbench.cli import network_options as inside
-from gcbench.cli.output import (
-    beside_files,
-    is_stdout,
-    print_lines,
-    require_apart,
-    require_writable,
-    write_and_say,
-    write_whole,
-)
+from gcbench.cli.output import leave, require_apart, require_writable, rows_of, write_and_say
 from gcbench.cli.progress import counting_bar, timing_bar
 from gcbench.cli.taking import takes
 from gcbench.defaults import Said
 from gcbench.errors import StoppedError, UsageError
-from gcbench.formats import ATTENTION_FORMATS
+from gcbench.formats import GENERAL, Format
 from gcbench.formats.detail import Detail
 from gcbench.options import EFFORT, PICTURES, Option
 from gcbench.options.readers import one, whether
 from gcbench.options.table import format_of
-from gcbench.registry import Entry
 from gcbench.units import counted
 
 if TYPE_CHECKING:
@@ -117,7 +108,7 @@ PICTURE = Option(
 @takes(
     "attention",
     *(MODEL, INSERT, BLOCK, IMAGES, WEIGHTS, SIDE, DEMO, NO_LATENCY, WHOSE, PICTURE),
-    format_of([entry.name for entry in ATTENTION_FORMATS]),
+    format_of([entry.name for entry in GENERAL]),
 )
 def attention(
     said: Said,
@@ -133,19 +124,21 @@ def attention(
     queries: str,
     output: Path | None,
     csv: Path | None,
+    write: Path | None,
     format: str,
     verbose: bool,
     quiet: bool,
 ) -> None:
     """Measure how much attention depends on the query, and what a block of one map would save."""
-    shown = ATTENTION_FORMATS[format]
+    shown = GENERAL[format]
     detail = options.read_detail(verbose, quiet)
     plan = said.plan()
     axes, drawn_from = plans.places(plan)[0], plan.seed
     chosen = _read_queries(queries, output)
     require_writable("--csv", csv)
     _require_picture(output)
-    require_apart({"--csv": csv, "--output": output})
+    require_writable("--write", write)
+    require_apart({"--csv": csv, "--output": output, "--write": write})
     if demo:
         _require_alone(said)
         report = _demonstrated(queries, axes, drawn_from, no_latency, no_wait)
@@ -163,9 +156,9 @@ def attention(
             seed=drawn_from,
             queries=chosen,
         )
-        _require_inputs_kept(asked, csv, output)
+        _require_inputs_kept(asked, {"--csv": csv, "--output": output, "--write": write})
         report = _analysed(asked, no_latency, no_wait)
-    _leave(report, shown, csv, output, **detail)
+    _leave(report, shown, write, csv, output, detail)
     _end(report, timed=not no_latency)
 
 
@@ -202,11 +195,11 @@ def _require_picture(path: Path | None) -> None:
     require_writable("--output", path)
 
 
-def _require_inputs_kept(asked: Asked, csv: Path | None, output: Path | None) -> None:
+def _require_inputs_kept(asked: Asked, written: dict[str, Path | None]) -> None:
     """Raise UsageError where a result would be written over what is read."""
     inputs = [("--weights", asked.weights), *(("--images", each.path) for each in asked.photos)]
     for name, path in inputs:
-        require_apart({name: path, "--csv": csv, "--output": output})
+        require_apart({name: path, **written})
 
 
 def _analysed(asked: Asked, no_latency: bool, no_wait: bool) -> "Report":
@@ -245,20 +238,22 @@ def _doors(no_latency: bool, no_wait: bool) -> "tuple[Measure, Bar]":
 
 
 def _leave(
-    report: "Report", shown: Entry, csv: Path | None, output: Path | None, **detail: Detail
+    report: "Report",
+    shown: Format,
+    write: Path | None,
+    csv: Path | None,
+    output: Path | None,
+    detail: Detail | None,
 ) -> None:
-    """Write the pictures and the CSV, and print the result whatever becomes of those."""
+    """Write the CSV and the pictures, and leave the result whatever becomes of those."""
+    from gcbench.attention.rows import COLUMNS
+    from gcbench.formats.attention import document
+
     for words in report.shared:
         faults.say(f"not measured: {words}")
-    try:
-        if csv:
-            write_whole(csv, ATTENTION_FORMATS["csv"].load()(report.rows, report.manifest))
-        if output:
-            _draw(report, output)
-    finally:
-        if not (is_stdout(csv) or is_stdout(output)):
-            with beside_files(csv):
-                print_lines(shown.load()(report.rows, report.manifest, **detail))
+    told = document(report.rows, COLUMNS, report.manifest)
+    files = [(csv, rows_of(told)), (output, lambda path: _draw(report, path))]
+    leave(told, shown, write, files, detail=detail)
 
 
 def _draw(report: "Report", output: Path) -> None:

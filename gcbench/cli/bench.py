@@ -21,13 +21,14 @@ def bench(
     dump_file: Path | None,
     csv: Path | None,
     output: Path | None,
+    write: Path | None,
     format: str,
     verbose: bool,
     quiet: bool,
     strict: bool,
 ) -> None:
     """Measure blocks side by side: a table for each shape, and a CSV."""
-    from gcbench.cli.output import leave, require_free, require_somewhere
+    from gcbench.cli.output import leave_run, require_free
     from gcbench.formats.text import shortened as cut
 
     asked = plans.checked(said.plan())
@@ -37,8 +38,7 @@ def bench(
     options.require_kind(asked.device)
     shown = FORMATS[format]
     detail = options.read_detail(verbose, quiet)
-    require_free(csv, output)
-    require_somewhere(csv, output)
+    require_free(csv, output, write)
     if not asked.static:
         options.settle_heap(asked.heap)
     faults.say(cut(f"comparing {', '.join(asked.blocks)}; loading torch"))
@@ -78,5 +78,5 @@ def bench(
         faults.warn(run.manifest.warnings)
     run = plans.with_origins(run, asked)
     rows = list(tables.rows(run))
-    leave(run, rows, shown, csv, output, verbose, **detail)
+    leave_run(run, rows, shown, write, csv, output, detail=detail)
     raise typer.Exit(faults.code_of(rows, strict))

@@ -28,6 +28,7 @@ def network(
     no_wait: bool,
     csv: Path | None,
     output: Path | None,
+    write: Path | None,
     format: str,
     verbose: bool,
     quiet: bool,
@@ -35,7 +36,7 @@ def network(
 ) -> None:
     """Measure a network with blocks inside against the plain one."""
     from gcbench import spec
-    from gcbench.cli.output import leave, require_free, require_somewhere
+    from gcbench.cli.output import leave_run, require_free
     from gcbench.records import NETWORK_EFFORT
 
     asked = said.plan()
@@ -49,8 +50,7 @@ def network(
     options.require_kind(asked.device)
     shown = FORMATS[format]
     detail = options.read_detail(verbose, quiet)
-    require_free(csv, output)
-    require_somewhere(csv, output)
+    require_free(csv, output, write)
     options.settle_heap(asked.heap)
     faults.say(f"putting blocks into {net}; loading torch")
 
@@ -90,5 +90,5 @@ def network(
         faults.warn(run.manifest.warnings)
     run = plans.with_origins(run, asked)
     rows = tables.network_first(tables.rows(run))
-    leave(run, rows, shown, csv, output, verbose, within, **detail)
+    leave_run(run, rows, shown, write, csv, output, within, detail)
     raise typer.Exit(faults.code_of(rows, strict))

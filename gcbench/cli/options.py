@@ -3,6 +3,7 @@
 from gcbench import spec
 from gcbench.cli import faults
 from gcbench.errors import UsageError
+from gcbench.formats import GENERAL, Format
 from gcbench.formats.detail import Detail
 
 
@@ -20,9 +21,16 @@ def settle_heap(wanted: spec.Heap | None) -> None:
         faults.say("--heap steady needs glibc: the allocator stays as it is (--heap default)")
 
 
-def read_detail(verbose: bool, quiet: bool) -> dict[str, Detail]:
-    """Read how much stands below a table, as an argument for formats; none leaves it to them."""
-    return {"detail": Detail.ALL} if verbose else {"detail": Detail.NONE} if quiet else {}
+def read_detail(verbose: bool, quiet: bool) -> Detail | None:
+    """Read how much stands below a table; None leaves it to formats."""
+    return Detail.ALL if verbose else Detail.NONE if quiet else None
+
+
+def read_format(text: str, json: bool) -> Format:
+    """Read how a result is written, where --json says it too. Raises UsageError."""
+    if json and text not in ("table", "json"):
+        raise UsageError(f"--json and --format {text} ask for different things: give one of them")
+    return GENERAL["json" if json else text]
 
 
 def require_kind(devices: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gcbench import spelling, store
 from gcbench.cli import faults
-from gcbench.cli.output import beside_files, is_stdout, require_writable, show, write_whole
+from gcbench.cli.output import is_stdout, require_writable
 from gcbench.cli.progress import SweepBar, sweep_bar
 from gcbench.cli.stored import opened
 from gcbench.errors import RunError, StoppedError, UsageError, cause
@@ -21,7 +21,8 @@ from gcbench.units import counted, span_text
 if TYPE_CHECKING:
     from gcbench.cluster.sessions import Cluster
     from gcbench.engines.sweeps import Extent
-    from gcbench.formats.detail import Detail
+    from gcbench.formats import Format
+    from gcbench.formats.document import Document
     from gcbench.records import ComparisonRecord, Manifest, Measurement, Status
     from gcbench.store import RunFile
     from gcbench.sweep import Place, Sweep
@@ -264,30 +265,22 @@ def _spread(
     )
 
 
-def leave(run: Path, csv: Path | None, **detail: "Detail") -> None:
-    """Write the rows of a run to a file, if one was named, and show them as a pivot on stdout."""
+def told(run: Path, shown: "Format") -> "tuple[Document, Document]":
+    """A pivot of a run, and all of its rows; in the place of a table of very many cases nothing."""
     from gcbench import tables
     from gcbench.findings import Watch
-    from gcbench.formats import FORMATS, PIVOTS
+    from gcbench.formats import cases
     from gcbench.formats.pivot import pivot
 
     stored = opened(run)
-    if csv:
-        write_whole(csv, FORMATS["csv"].load()(tables.rows(stored), stored.manifest))
-    if is_stdout(csv):
-        return
-    cases = len(store.statuses(run))
-    if cases > MOST_SHOWN:
-        faults.say(
-            f"{cases:,} cases are more than a table shows: "
-            f"gcbench report {pasted(run)} --format csv"
-        )
-        return
+    rows = cases.cases(lambda: tables.rows(stored), stored.manifest)
+    number = len(store.statuses(run))
+    if number > MOST_SHOWN and shown.name == "table":
+        faults.say(f"{number:,} cases are more than a table shows; --format csv has them")
+        return replace(rows, sections=lambda detail: ()), rows
     watch = Watch(stored)
     made = pivot(watch.over(tables.placed(stored)))
-    with beside_files(run):
-        show(made, stored.manifest, PIVOTS["table"], watch, **detail)
-    faults.say(f"shown again, and otherwise, by: gcbench report {pasted(run)}")
+    return cases.pivoted(made, stored.manifest, watch), rows
 
 
 def counts(run: Path) -> "Counter[Status]":

@@ -68,7 +68,7 @@ def _parameter(option: Option) -> inspect.Parameter:
         declared = typer.Argument(**shown, autocompletion=option.completed)
     else:
         names = [option.short] if option.short else []
-        declared = typer.Option(*names, option.place, **shown)
+        declared = typer.Option(*names, option.place, *option.also, **shown)
     default: Any = False if option.kind == "flag" else None
     return inspect.Parameter(
         option.name,

@@ -34,6 +34,11 @@ def compare(
     device = environment.resolve_device(axes.device)
     if pair and pair.axis == "heap":
         heap.require_both("--pair heap", device)
+        if given := [name for name in names if blocks.is_given(name)]:
+            raise UsageError(
+                f"--pair heap takes a process for each heap, and {given[0]} is a module of this "
+                "one: name it as module:Class"
+            )
     comparison = spec.compare(
         [blocks.resolve(name) for name in names],
         replace(axes, device=device),
