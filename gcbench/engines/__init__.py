@@ -73,6 +73,7 @@ def compare(
     """
     device = call(environment.resolve_device, axes.device)
     if pair and pair.axis == "heap":
+        spec.require_beside(pair, None, (axes.regime,))
         heap.require_both("--pair heap", device)
         if given := [name for name in names if blocks.is_given(name)]:
             raise UsageError(
