@@ -228,7 +228,8 @@ _ORDER: tuple[Column | str, ...] = (
     Column(
         "heap",
         str,
-        "steady where freed memory was kept, default where the C allocator did as it does",
+        "steady where freed memory was kept, default where the C allocator did as it does: of the "
+        "run, or of a case that has its own",
         of_case=True,
     ),
     Column(

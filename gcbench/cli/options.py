@@ -1,7 +1,6 @@
 """What commands do with options that several of them have."""
 
-from gcbench import cores, spec
-from gcbench import heap as allocator
+from gcbench import spec
 from gcbench.cli import faults
 from gcbench.errors import UsageError
 from gcbench.formats import GENERAL, Format
@@ -13,6 +12,9 @@ def settle_heap(wanted: spec.Heap | None) -> None:
 
     It is steady where nobody says otherwise. From here on it is seen what else the cores do.
     """
+    from gcbench import cores
+    from gcbench import heap as allocator
+
     wanted = wanted or "steady"
     cores.begin()
     if allocator.settle(wanted) != wanted:

@@ -65,6 +65,11 @@ def is_apart(comparison: Comparison) -> bool:
     return any(case.heap for case in comparison.cases)
 
 
+def workers_of(comparison: Comparison) -> int:
+    """How many workers the arms of a comparison need, each of about `WORKER_BYTES`."""
+    return len(_seats(comparison)) if is_apart(comparison) else 0
+
+
 class Apart:
     """The workers of one comparison after another."""
 

@@ -66,6 +66,8 @@ def row(pair: Pair) -> dict[str, Any]:
     case = pair.case
     cells: dict[str, Any] = {**_axes(case), "threads": case.threads}
     regime = cells.pop("regime")
+    # the key names it, where a case has one of its own
+    del cells["heap"]
     cells["network"] = case.network.label if case.network else None
     for letter, side in (("a", pair.a), ("b", pair.b)):
         cells |= {f"{name}_{letter}": value for name, value in _of_side(side).items()}
@@ -277,8 +279,8 @@ def _shared(pairs: Sequence[Pair]) -> dict[str, str]:
 
 
 def _axes(case: Case) -> dict[str, Any]:
-    cells = {name: getattr(case, name) for name in (*_COLUMNS_OF_CASE, "regime")}
-    return {**cells, "threads": case.threads or "auto", "heap": case.heap}
+    cells = {name: getattr(case, name) for name in (*_COLUMNS_OF_CASE, "regime", "heap")}
+    return {**cells, "threads": case.threads or "auto"}
 
 
 def _found(compared: Compared) -> Iterator[str]:

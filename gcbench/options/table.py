@@ -369,7 +369,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _plan(
         "timeout",
-        ("sweep",),
+        ("bench", "sweep", "network", "count", "attention"),
         "Time that trying one case may take.",
         one(parse_seconds),
         written=seconds_written,

@@ -8,7 +8,10 @@ from gcbench.records import Cell, Manifest
 from gcbench.units import size_text
 
 # what may differ between two sessions of one run; all else makes latencies incomparable
-_FREE = ("run", "started", "command", "memory_bytes", "load_1min", "warnings", "sweep", "schema")
+_FREE = (
+    *("run", "started", "command", "memory_bytes", "load_1min", "warnings", "sweep", "schema"),
+    "origins",
+)
 # torch sets this one itself
 _FREE_VARIABLES = ("TORCHINDUCTOR_CACHE_DIR",)
 # the fields that hold several things, and the word before each of their names
