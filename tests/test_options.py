@@ -286,6 +286,14 @@ def test_a_run_tells_where_its_values_came_from_and_older_runs_load(tmp_path, mo
         }
         shapes = [each.keys[0].split("|")[2] for each in store.load(run).outlines]
         assert shapes == ["1x16x3x3", "1x16x4x4"]
+    monkeypatch.setenv("GCBENCH_CHANNELS", "64")
+    code, _, err = ran("sweep", "--resume", "sweep.jsonl", "--retry", "error", capsys=capsys)
+    assert code == 0, err
+    assert "0 cases in 0 comparisons" in err
+    assert (
+        store.mismatches(store.manifest(Path("bench.jsonl")), store.manifest(Path("sweep.jsonl")))
+        == []
+    )
     old = min((Path(__file__).parent.parent / "results").glob("*.jsonl"))
     assert store.manifest(old).origins == {}
 

@@ -1,7 +1,6 @@
 """`gcbench count`: what each part of a module costs on paper."""
 
 import sys
-from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -18,9 +17,6 @@ from gcbench.options import AXES, Option, words
 from gcbench.options.readers import choice, one
 from gcbench.options.table import completed, format_of
 from gcbench.registry import nearest
-
-# images, where a network is asked for
-IMAGES = (1, 3, 224, 224)
 
 TARGET = Option(
     "target",
@@ -82,18 +78,13 @@ def count(
         require_stdout()
     faults.say(f"counting {target}; loading torch")
 
-    from gcbench.engines import dissected
+    from gcbench import engines
     from gcbench.formats.anatomy import document
 
+    foreign, limit_s = is_foreign(target), asked.timeout_s
     # stdout is the result alone, whatever a module of the user's own prints
-    with redirect_stdout(sys.stderr):
-        if dissected.is_network(target):
-            sides = sides or IMAGES
-            wanted = dissected.network(target, read_images(sides), drawn_from)
-        else:
-            sides = sides or (1, channels or 256, 56, 56)
-            wanted = dissected.block(target, channels or sides[1], divisor, drawn_from)
-        found = dissected.anatomy(wanted, sides, kind, drawn_from)
+    with redirect_stdout(sys.stderr), engines.opened(foreign, limit_s) as engine:
+        found = engines.take_apart(target, sides, channels, divisor, kind, drawn_from, engine.call)
     leave(document(found, by, depth), shown, output)
 
 
@@ -112,13 +103,9 @@ def require_known(target: str) -> None:
         blocks.require_known(target)
 
 
-def read_images(sides: Sequence[int]) -> spec.Shape:
-    """Read the input of a network. Raises UsageError where it has not four sides."""
-    if len(sides) != 4:
-        text = "x".join(map(str, sides))
-        raise UsageError(f"--shape {text}: a network takes four sides, as in 1x3x224x224")
-    batch, channels, height, width = sides
-    return batch, channels, height, width
+def is_foreign(target: str) -> bool:
+    """Whether a target is code of others."""
+    return spec.parse_block(target).target not in NETWORKS and not blocks.is_ours(target)
 
 
 def read_shape(text: str) -> tuple[int, ...]:
