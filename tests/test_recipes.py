@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -85,9 +86,7 @@ class Checkout:
 
 def appended(source, table, line):
     """The source of a module with one more line at the end of a table that it assigns."""
-    [entry] = ast.parse(f"({line.strip()})").body
-    assert isinstance(entry.value, ast.Tuple)
-    assert len(entry.value.elts) == 1
+    ast.parse(line, mode="eval")
     [value] = [
         node.value
         for node in ast.parse(source).body
@@ -97,7 +96,8 @@ def appended(source, table, line):
     lines = source.splitlines(keepends=True)
     # behind the line on which the last entry ends, with its comma
     end = entries.elts[-1].end_lineno
-    return "".join([*lines[:end], line, *lines[end:]])
+    added = textwrap.indent(line.rstrip(), " " * entries.elts[-1].col_offset) + ",\n"
+    return "".join([*lines[:end], added, *lines[end:]])
 
 
 @pytest.fixture
