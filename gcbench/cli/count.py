@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from itertools import product
 from pathlib import Path
 
 from gcbench import blocks, spec
@@ -15,12 +16,21 @@ from gcbench.errors import UsageError
 from gcbench.formats import GENERAL
 from gcbench.networks import NETWORKS
 from gcbench.options import AXES, Option, words
-from gcbench.options.readers import choice, one
+from gcbench.options.readers import choice, each, one
 from gcbench.options.table import completed, format_of
 from gcbench.registry import nearest
 
 # images, where a network is asked for
 IMAGES = (1, 3, 224, 224)
+
+
+def read_shape(place: str, text: str) -> tuple[int, ...]:
+    """Read a shape of two sides or more, `2x197x768`. Raises UsageError."""
+    sides = text.split("x")
+    if len(sides) < 2:
+        raise UsageError(f"{place} {text!r}: takes a batch and more, as in 2x197x768")
+    return tuple(spec.parse_count(place, side) for side in sides)
+
 
 TARGET = Option(
     "target",
@@ -33,9 +43,11 @@ TARGET = Option(
 )
 SHAPE = Option(
     "shape",
-    "Input of any rank, as in 2x197x768. Default: 1x256x56x56, or 1x3x224x224.",
+    "Input of any rank, as in 2x197x768; repeatable. Default: 1x256x56x56, or 1x3x224x224.",
+    kind="texts",
     metavar="NxCx...",
     panel=AXES,
+    read=each(read_shape),
 )
 CHANNELS = Option(
     "channels",
@@ -62,7 +74,7 @@ PER = Option("by", "What a row is.", metavar=words(By), read=one(choice(By)), us
 def count(
     said: Said,
     target: str,
-    shape: str | None,
+    shape: Sequence[tuple[int, ...]] | None,
     channels: int | None,
     depth: int | None,
     by: By,
@@ -73,9 +85,7 @@ def count(
     from gcbench.cli.output import leave, require_stdout, require_writable
 
     require_known(target)
-    sides = None if shape is None else read_shape(shape)
     asked = said.plan()
-    divisor, kind, drawn_from = asked.ratio[0], asked.dtype[0], asked.seed
     shown = GENERAL[format]
     require_writable("--output", output)
     if output is None:
@@ -84,17 +94,18 @@ def count(
 
     from gcbench.engines import dissected
     from gcbench.formats.anatomy import document
+    from gcbench.formats.document import joined
 
     # stdout is the result alone, whatever a module of the user's own prints
+    parts = []
     with redirect_stdout(sys.stderr):
-        if dissected.is_network(target):
-            sides = sides or IMAGES
-            wanted = dissected.network(target, read_images(sides), drawn_from)
-        else:
-            sides = sides or (1, channels or 256, 56, 56)
-            wanted = dissected.block(target, channels or sides[1], divisor, drawn_from)
-        found = dissected.anatomy(wanted, sides, kind, drawn_from)
-    leave(document(found, by, depth), shown, output)
+        usual = IMAGES if dissected.is_network(target) else (1, channels or 256, 56, 56)
+        for sides, dtype in product(shape or [usual], asked.dtype):
+            for wanted in dissected.targets(target, sides, channels, asked.ratio, asked.seed):
+                found = dissected.anatomy(wanted, sides, dtype, asked.seed)
+                cells = {"target": found.target, "shape": "x".join(map(str, sides)), "dtype": dtype}
+                parts.append((cells, document(found, by, depth)))
+    leave(joined(parts), shown, output)
 
 
 def require_known(target: str) -> None:
@@ -110,20 +121,3 @@ def require_known(target: str) -> None:
         raise UsageError(f"unknown block or network {name!r}: did you mean {near!r}?")
     if not ("/" in name and name.startswith("timm/")):
         blocks.require_known(target)
-
-
-def read_images(sides: Sequence[int]) -> spec.Shape:
-    """Read the input of a network. Raises UsageError where it has not four sides."""
-    if len(sides) != 4:
-        text = "x".join(map(str, sides))
-        raise UsageError(f"--shape {text}: a network takes four sides, as in 1x3x224x224")
-    batch, channels, height, width = sides
-    return batch, channels, height, width
-
-
-def read_shape(text: str) -> tuple[int, ...]:
-    """Read a shape of two sides or more, `2x197x768`. Raises UsageError."""
-    sides = text.split("x")
-    if len(sides) < 2:
-        raise UsageError(f"--shape {text!r}: takes a batch and more, as in 2x197x768")
-    return tuple(spec.parse_count("--shape", side) for side in sides)
