@@ -417,11 +417,17 @@ def parse_pair(option: str, text: str, axes: Axes) -> Pair:
     return Pair(axis, values)
 
 
-def require_one_heap(heap: Heap | None, pair: Pair | None) -> None:
-    """Make sure that a heap is asked for in one way. Raises UsageError."""
-    if heap and pair and pair.axis == "heap":
+def require_beside(pair: Pair, heap: Heap | None, regimes: Iterable[Regime]) -> None:
+    """Make sure that a pair goes with a heap and regimes. Raises UsageError."""
+    if pair.axis != "heap":
+        return
+    if heap:
         raise UsageError(
             "--heap and --pair heap ask for different things: a pair has a process for each heap"
+        )
+    if "sustained" in regimes:
+        raise UsageError(
+            "--pair heap goes with --regime burst: processes that take turns pause in between"
         )
 
 

@@ -66,7 +66,7 @@ def _require_keys_differ(sweep: Sweep) -> None:
     if sweep.pair is not None:
         pair = spec.parse_pair("--pair", sweep.pair, Axes())
         axis = pair.axis
-        spec.require_one_heap(sweep.heap, pair)
+        spec.require_beside(pair, sweep.heap, sweep.regime)
         if len(getattr(sweep, axis) or ()) > 1:
             raise UsageError(
                 f"--pair {axis} compares values of that axis, and the axis has several too: "

@@ -27,6 +27,9 @@ STAGES: dict[Stages, tuple[tuple[int, int], ...]] = {
     "resnet18": ((64, 56), (128, 28), (256, 14), (512, 7)),
 }
 
+# how long trying one case may take
+TIMEOUT_S = 120.0
+
 # a grid is gone through more than once before anything is measured
 MOST_CASES = 1_000_000
 
@@ -71,7 +74,7 @@ class Sweep:
     static: bool = False
     allow_nondeterministic: bool = False
     engine: EngineName = "process"
-    timeout_s: float = 120.0
+    timeout_s: float = TIMEOUT_S
     memory_limit_bytes: int | None = None
     on_oom: OnOom = "skip-larger"
     budget_s: float | None = None

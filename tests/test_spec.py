@@ -216,7 +216,9 @@ def test_a_heap_of_its_own_is_named_by_a_key_and_told_apart():
 
 def test_a_heap_is_asked_for_in_one_way():
     pair = spec.parse_pair("--pair", "heap", Axes())
-    spec.require_one_heap(None, pair)
-    spec.require_one_heap("steady", spec.parse_pair("--pair", "dtype", Axes()))
+    spec.require_beside(pair, None, ["burst"])
+    spec.require_beside(spec.parse_pair("--pair", "dtype", Axes()), "steady", ["sustained"])
     with pytest.raises(UsageError, match="--heap and --pair heap ask for different things"):
-        spec.require_one_heap("steady", pair)
+        spec.require_beside(pair, "steady", ["burst"])
+    with pytest.raises(UsageError, match="--pair heap goes with --regime burst"):
+        spec.require_beside(pair, None, ["burst", "sustained"])

@@ -3,16 +3,16 @@
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import typer
 
 from gcbench import spec
 from gcbench.attention import images as pictures
-from gcbench.attention.asked import Asked
+from gcbench.attention.asked import Asked, Teller, analysed
 from gcbench.attention.queries import Chooser, parse
 from gcbench.cli import faults, options, plans
 from gcbench.cli import network_options as inside
@@ -29,10 +29,8 @@ from gcbench.options.table import format_of
 from gcbench.units import counted
 
 if TYPE_CHECKING:
-    from gcbench.attention.analysis import Bar, Report
+    from gcbench.attention.asked import Report
     from gcbench.attention.rows import Row
-    from gcbench.attention.verdict import Measure
-    from gcbench.records import Run
 
 QUERIES = "3"
 
@@ -143,7 +141,9 @@ def attention(
     require_apart({"--csv": csv, "--output": output, "--write": write})
     if demo:
         _require_alone(said)
-        reports = [_demonstrated(queries, axes, plan.seed, no_latency, no_wait) for axes in places]
+        reports = [
+            _demonstrated(queries, axes, plan.seed, not no_latency, not no_wait) for axes in places
+        ]
     else:
         net = _read_model(model, insert)
         state = inside.read_weights(weights)
@@ -159,9 +159,11 @@ def attention(
             queries=chosen,
         )
         _require_inputs_kept(asked, {"--csv": csv, "--output": output, "--write": write})
+        foreign = inside.is_foreign(net, [(each, "after_1x1") for each in insert or ()], None)
         reports = []
         for axes in places:
-            reports.append(_analysed(replace(asked, axes=axes), no_latency, no_wait))
+            here = replace(asked, axes=axes)
+            reports.append(_analysed(here, foreign, plan.timeout_s, not no_latency, not no_wait))
             if reports[-1].stopped:
                 break
     _leave(reports, shown, write, csv, output, detail)
@@ -208,39 +210,84 @@ def _require_inputs_kept(asked: Asked, written: dict[str, Path | None]) -> None:
         require_apart({name: path, **written})
 
 
-def _analysed(asked: Asked, no_latency: bool, no_wait: bool) -> "Report":
+def _analysed(asked: Asked, foreign: bool, limit_s: float, timed: bool, wait: bool) -> "Report":
     through = f"{counted(len(asked.photos), 'picture')} through {asked.model}"
     faults.say(f"sending {through}; loading torch")
 
-    from gcbench.attention.analysis import analyse
+    from gcbench import engines
+    from gcbench.engines.fresh import CallError
 
+    screen = Screen()
     # stdout is the result alone, whatever a network of the user's own prints
-    with redirect_stdout(sys.stderr):
-        return analyse(asked, *_doors(no_latency, no_wait))
+    with redirect_stdout(sys.stderr), engines.opened(foreign, limit_s) as engine, screen:
+        try:
+            report: Report = engine.call(analysed, asked, timed, wait, heard=screen.heard)
+            return report
+        except CallError as error:
+            if screen.kept is None:
+                raise UsageError(f"network {asked.model!r}: to make it {error.reason}") from error
+            return screen.kept.lost(error.status, error.reason)
 
 
-def _demonstrated(
-    queries: str, axes: spec.Axes, seed: int, no_latency: bool, no_wait: bool
-) -> "Report":
+def _demonstrated(queries: str, axes: spec.Axes, seed: int, timed: bool, wait: bool) -> "Report":
     faults.say("training on scikit-learn's digits; loading torch")
 
-    from gcbench.attention import demo
+    from gcbench.attention import demo, verdict
 
     plan = replace(demo.PLAN, queries=queries)
-    return demo.demonstrate(plan, axes, seed, *_doors(no_latency, no_wait), faults.say)
+    with Screen() as screen:
+        tell = Teller(screen.heard)
+        measure = verdict.measuring(tell, timed, wait)
+        return demo.demonstrate(plan, axes, seed, measure, tell.bar, tell.say).drawn()
 
 
-def _doors(no_latency: bool, no_wait: bool) -> "tuple[Measure, Bar]":
-    """How blocks are priced, and what shows how far it is."""
-    from gcbench import engines
-    from gcbench.attention import verdict
+class Screen:
+    """Shows what an analysis tells: sentences, and bars one after the other; keeps its report."""
 
-    def timed(comparison: spec.Comparison) -> "Run":
-        faults.say(f"timing {verdict.titled(comparison)}")
-        with timing_bar() as move:
-            return verdict.timed(move, not no_wait, faults.say)(comparison)
+    def __init__(self) -> None:
+        """Show nothing yet."""
+        self.kept: Report | None = None
+        self._shown = ExitStack()
+        self.move: Any = None
 
-    return engines.count_only if no_latency else timed, counting_bar
+    def __enter__(self) -> Self:
+        """Use it."""
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        """Leave no bar behind."""
+        self.end()
+
+    def heard(self, told: tuple[str, tuple[Any, ...]]) -> bool:
+        """Show what is told; returns whether there are readings that an interrupt is to leave."""
+        name, given = told
+        getattr(self, name)(*given)
+        return self.kept is not None and any(row["status"] == "ok" for row in self.kept.rows)
+
+    def begin(self, kind: str, *given: Any) -> None:
+        """Show a bar, which `move` moves."""
+        shown = timing_bar() if kind == "time" else counting_bar(*given)
+        self.move = self._shown.enter_context(shown)
+
+    def end(self) -> None:
+        """Show no bar any more."""
+        self._shown.close()
+
+    def say(self, text: str) -> None:
+        """Say it to the person."""
+        faults.say(text)
+
+    def free(self, device: str) -> None:
+        """Return when nobody else measures on a device."""
+        from gcbench.engines.alone import alone_on
+
+        with alone_on(device, True, faults.say):
+            pass
+
+    def keep(self, report: "Report") -> None:
+        """Keep what there is, and a picture that was drawn before."""
+        picture = report.picture or (self.kept.picture if self.kept else None)
+        self.kept = replace(report, picture=picture)
 
 
 def _leave(
@@ -265,12 +312,10 @@ def _leave(
 
 
 def _draw(report: "Report", output: Path) -> None:
-    from gcbench.attention import maps
-
     for words in report.untold:
         faults.say(f"not drawn: {words}")
-    if report.panels:
-        write_and_say(output, maps.png(report.panels))
+    if report.picture:
+        write_and_say(output, report.picture)
     else:
         faults.say(f"--output {output}: there are no maps to draw")
 

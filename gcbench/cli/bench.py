@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import redirect_stdout
-from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -48,33 +47,35 @@ def bench(
     from gcbench.engines import sweeps
 
     # stdout is the result alone, whatever a block of the user's own prints
-    with redirect_stdout(sys.stderr), environment.tf32(asked.tf32):
-        comparisons = sweeps.comparisons(replace(asked, engine="inline"))
-    if asked.static:
-        run = engines.count_all(comparisons, asked.seed, asked.counter)
-    else:
-        budget = asked.effort(comparisons[0].device)
-        each = f" each of {len(comparisons)} comparisons" if len(comparisons) > 1 else ""
-        faults.say(f"trying each, then timing{each} for up to {budget.max_time_s:g} s")
-        with (
-            redirect_stdout(sys.stderr),
-            environment.tf32(asked.tf32),
-            live_table(budget.precision) as live,
-        ):
-            run = engines.run(
-                comparisons,
-                budget,
-                asked.seed,
-                asked.counter,
-                live.move,
-                wait=not no_wait,
-                tell=live.tell,
-                profile=verbose,
-                rivals_only=True,
-                partial=True,
-                standings=live.moves,
-                allow_nondeterministic=asked.allow_nondeterministic,
-            )
+    with (
+        redirect_stdout(sys.stderr),
+        engines.opened(sweeps.is_foreign(asked), asked.timeout_s) as engine,
+        environment.tf32(asked.tf32),
+    ):
+        comparisons = sweeps.comparisons(asked, engine.call)
+        if asked.static:
+            run = engines.count_all(comparisons, asked.seed, asked.counter, engine.call)
+        else:
+            budget = asked.effort(comparisons[0].device)
+            each = f" each of {len(comparisons)} comparisons" if len(comparisons) > 1 else ""
+            faults.say(f"trying each, then timing{each} for up to {budget.max_time_s:g} s")
+            with live_table(budget.precision) as live:
+                run = engines.run(
+                    comparisons,
+                    budget,
+                    asked.seed,
+                    asked.counter,
+                    live.move,
+                    engine=engine,
+                    wait=not no_wait,
+                    tell=live.tell,
+                    profile=verbose,
+                    rivals_only=True,
+                    partial=True,
+                    standings=live.moves,
+                    allow_nondeterministic=asked.allow_nondeterministic,
+                )
+    if not asked.static:
         faults.warn(run.manifest.warnings)
     run = plans.with_origins(run, asked)
     rows = list(tables.rows(run))

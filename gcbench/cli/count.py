@@ -20,9 +20,6 @@ from gcbench.options.readers import choice, each, one
 from gcbench.options.table import completed, format_of
 from gcbench.registry import nearest
 
-# images, where a network is asked for
-IMAGES = (1, 3, 224, 224)
-
 
 def read_shape(place: str, text: str) -> tuple[int, ...]:
     """Read a shape of two sides or more, `2x197x768`. Raises UsageError."""
@@ -92,20 +89,24 @@ def count(
         require_stdout()
     faults.say(f"counting {target}; loading torch")
 
-    from gcbench.engines import dissected
+    from gcbench import engines
     from gcbench.formats.anatomy import document
-    from gcbench.formats.document import joined
+    from gcbench.formats.document import Document, joined
 
+    foreign, limit_s = is_foreign(target), asked.timeout_s
     # stdout is the result alone, whatever a module of the user's own prints
-    parts = []
-    with redirect_stdout(sys.stderr):
-        usual = IMAGES if dissected.is_network(target) else (1, channels or 256, 56, 56)
-        for sides, dtype in product(shape or [usual], asked.dtype):
-            for wanted in dissected.targets(target, sides, channels, asked.ratio, asked.seed):
-                found = dissected.anatomy(wanted, sides, dtype, asked.seed)
-                cells = {"target": found.target, "shape": "x".join(map(str, sides)), "dtype": dtype}
-                parts.append((cells, document(found, by, depth)))
-    leave(joined(parts), shown, output)
+    parts: dict[tuple[str, ...], tuple[dict[str, str], Document]] = {}
+    with redirect_stdout(sys.stderr), engines.opened(foreign, limit_s) as engine:
+        shapes: Sequence[tuple[int, ...] | None] = shape or [None]
+        for sides, dtype, ratio in product(shapes, asked.dtype, asked.ratio):
+            found = engines.take_apart(
+                target, sides, channels, ratio, dtype, asked.seed, engine.call
+            )
+            size = "x".join(map(str, found.shape))
+            cells = {"target": found.target, "shape": size, "dtype": dtype}
+            # what has no ratio is the same at each
+            parts.setdefault(tuple(cells.values()), (cells, document(found, by, depth)))
+    leave(joined(list(parts.values())), shown, output)
 
 
 def require_known(target: str) -> None:
@@ -121,3 +122,8 @@ def require_known(target: str) -> None:
         raise UsageError(f"unknown block or network {name!r}: did you mean {near!r}?")
     if not ("/" in name and name.startswith("timm/")):
         blocks.require_known(target)
+
+
+def is_foreign(target: str) -> bool:
+    """Whether a target is code of others."""
+    return spec.parse_block(target).target not in NETWORKS and not blocks.is_ours(target)

@@ -54,39 +54,42 @@ def network(
     options.settle_heap(asked.heap)
     faults.say(f"putting blocks into {net}; loading torch")
 
-    from gcbench import engines, environment, networks, tables
+    from gcbench import engines, environment, tables
     from gcbench.cli.live import live_table
 
+    foreign = inside.is_foreign(net, wanted, maker)
     # stdout is the result alone, whatever a network of the user's own prints
-    with redirect_stdout(sys.stderr):
-        named = spec.Network(networks.resolve(net), state, whole, shapes, maker)
-        insertions = dict.fromkeys(networks.read_insertion(*each) for each in wanted)
-        comparisons = engines.compare_inside_on(asked, named, list(insertions), ratios)
-    if asked.static:
-        # what is counted is the same on every device
-        counted = [each for each in comparisons if each.device == comparisons[0].device]
-        run = engines.count_all(counted, asked.seed, asked.counter)
-    else:
-        budget = asked.effort(comparisons[0].device, NETWORK_EFFORT)
-        faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
-        with (
-            redirect_stdout(sys.stderr),
-            environment.tf32(asked.tf32),
-            live_table(budget.precision) as live,
-        ):
-            run = engines.run(
-                comparisons,
-                budget,
-                asked.seed,
-                asked.counter,
-                live.move,
-                wait=not no_wait,
-                tell=live.tell,
-                profile=verbose,
-                rivals_only=True,
-                partial=True,
-                standings=live.moves,
-            )
+    with (
+        redirect_stdout(sys.stderr),
+        engines.opened(foreign, asked.timeout_s) as engine,
+        environment.tf32(asked.tf32),
+    ):
+        resolved, insertions = engines.named_inside(net, wanted, engine.call)
+        named = spec.Network(resolved, state, whole, shapes, maker)
+        comparisons = engines.compare_inside_on(asked, named, insertions, ratios, engine.call)
+        if asked.static:
+            # what is counted is the same on every device
+            counted = [each for each in comparisons if each.device == comparisons[0].device]
+            run = engines.count_all(counted, asked.seed, asked.counter, engine.call)
+        else:
+            budget = asked.effort(comparisons[0].device, NETWORK_EFFORT)
+            faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
+            with live_table(budget.precision) as live:
+                run = engines.run(
+                    comparisons,
+                    budget,
+                    asked.seed,
+                    asked.counter,
+                    live.move,
+                    engine=engine,
+                    wait=not no_wait,
+                    tell=live.tell,
+                    profile=verbose,
+                    rivals_only=True,
+                    partial=True,
+                    standings=live.moves,
+                )
+    if not asked.static:
         faults.warn(run.manifest.warnings)
     run = plans.with_origins(run, asked)
     rows = tables.network_first(tables.rows(run))

@@ -14,11 +14,9 @@ from gcbench.cli.output import (
     rows_of,
 )
 from gcbench.cli.sweeping import (
-    How,
+    ResumeOptions,
     begun,
     counts,
-    due_in,
-    foreseen,
     go_on,
     going_on,
     measure_into,
@@ -74,21 +72,20 @@ def sweep(
     if not asked.static:
         options.settle_heap(asked.heap)
     faults.say("loading torch")
-    with prepared(asked, ray_address, resume, again) as ground:
-        extent = due_in(ground.place, resume, again)
+    with prepared(asked, ray_address, resume, again) as context:
         if dry_run:
-            print_lines(f"{line}\n" for line in foreseen(ground, resume, again))
+            print_lines(f"{line}\n" for line in context.foreseen())
             return
         run = resume or output or new_run()
         # what ran out is to be tried again, or has another limit now
         forget = "oom" in again or "memory_limit" in said.line
-        how = How(again, forget, not no_wait, allow_mismatch, csv, ray_address)
+        how = ResumeOptions(again, forget, not no_wait, allow_mismatch, csv, ray_address)
         with going_on(run, how):
             with (
-                go_on(ground, run, allow_mismatch) if resume else start(ground, run) as kept,
+                go_on(context, run, allow_mismatch) if resume else start(context, run) as kept,
                 begun(run, how),
             ):
-                measure_into(kept, ground, run, extent, how)
+                measure_into(kept, context, run, how)
             with begun(run, how):
                 grid, rows = told(run, shown)
                 leave(grid, shown, write, [(csv, rows_of(rows))], kept=run, detail=detail)

@@ -13,7 +13,7 @@ from gcbench.engines.timed import heap_bytes
 from gcbench.engines.trying import Attempt, Setting, clock_of, failed, setting_of
 from gcbench.records import Measurement
 from gcbench.timing.clocks import Work, WorkError, blaming, collector_off
-from gcbench.timing.turns import turn, wait_until_idle
+from gcbench.timing.turns import IDLE_LIMIT_S, IMPATIENT_S, turn, wait_until_idle
 from gcbench.timing.usage import read_usage
 from gcbench.workload import PAGES_BYTES, Copy
 
@@ -47,9 +47,13 @@ class Arms:
         self._clock = clock_of(first.device, first.regime)
         self._copies: dict[int, Copy] = {}
         self._arms: dict[int, tuple[Work, int]] = {}
+        self._patience_s = IDLE_LIMIT_S
 
     def do(self, order: Order) -> Done:
-        """Do what an order says; when this returns, no thread of this process works on."""
+        """Do what an order says; when this returns, all other threads of this process sleep.
+
+        Those that never do are waited for once.
+        """
         for arm in order.drop:
             self._arms.pop(arm, None)
         position = self._arms[order.arm][1] if order.arm in self._arms else order.case
@@ -59,7 +63,9 @@ class Arms:
             done = self._failed(position, failure.__cause__)
         except BaseException as error:  # a block may raise anything, and nobody interrupts this
             done = self._failed(position, error)
-        wait_until_idle()
+        if not wait_until_idle(self._patience_s):
+            # it has threads that never rest, and each turn would wait for them in vain
+            self._patience_s = IMPATIENT_S
         return done
 
     def _failed(self, position: int, error: BaseException | None) -> Done:

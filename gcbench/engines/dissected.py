@@ -18,12 +18,16 @@ from gcbench.forked import ForkError, forked
 from gcbench.networks import NETWORKS
 from gcbench.peers import LIBRARIES
 from gcbench.registry import imported
-from gcbench.spec import Dtype, Shape, parse_block
+from gcbench.spec import Dtype, parse_block
 from gcbench.tensors import brought
 from gcbench.workload import Workload
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+# what a network is called on by default
+IMAGES = (1, 3, 224, 224)
 
 
 @dataclass(frozen=True)
@@ -76,35 +80,15 @@ def block(text: str, channels: int, ratio: int, seed: int) -> Target:
     )
 
 
-def targets(
-    text: str, sides: Sequence[int], channels: int | None, ratios: Sequence[int], seed: int
-) -> list[Target]:
-    """Look at a network, or at a block at each ratio that it takes.
-
-    A block is built for `channels`, by default those of the input. Raises UsageError where it
-    cannot be made, or takes no input of these `sides`.
-    """
-    if is_network(text):
-        return [network(text, images(sides), seed)]
-    made = [block(text, channels or sides[1], ratio, seed) for ratio in ratios]
-    return list({each.spec: each for each in made}.values())
-
-
-def images(sides: Sequence[int]) -> Shape:
-    """Read the input of a network. Raises UsageError where it has not four sides."""
-    if len(sides) != 4:
-        text = "x".join(map(str, sides))
-        raise UsageError(f"--shape {text}: a network takes four sides, as in 1x3x224x224")
-    batch, channels, height, width = sides
-    return batch, channels, height, width
-
-
-def network(text: str, shape: tuple[int, int, int, int], seed: int) -> Target:
-    """Look at a network spec. Raises UsageError where it cannot be made."""
+def network(text: str, shape: Sequence[int], seed: int) -> Target:
+    """Look at a network spec. Raises UsageError where it cannot be made, or takes no such input."""
     from gcbench.networks.measured import Measured
     from gcbench.spec import Network
 
     named = Network(networks.resolve(text))
+    if len(shape) != 4:
+        sides = "x".join(map(str, shape))
+        raise UsageError(f"--shape {sides}: a network takes four sides, as in 1x3x224x224")
     batch, _, *size = shape
 
     def measured(model: "nn.Module") -> "nn.Module":

@@ -369,8 +369,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _plan(
         "timeout",
-        ("sweep",),
-        "Time that trying one case may take.",
+        ("bench", "sweep", "network", "count", "attention"),
+        "Time that trying one case may take, in a worker process.",
         one(parse_seconds),
         written=seconds_written,
         field="timeout_s",

@@ -20,8 +20,8 @@ from gcbench.timing.watching import Met
 _TASKS = Path("/proc/self/task")
 # LLVM's and Intel's OpenMP spin for 200 ms where nobody says otherwise, GNU's for some
 IDLE_LIMIT_S, LOOK_S = 0.5, 0.0002
-# where the system does not tell of threads, this long is waited
-BLIND_S = 0.02
+# where the system does not tell of threads, or some never sleep, this long is waited
+IMPATIENT_S = 0.02
 # a turn begins with at least so many untimed calls, and so long: threads and clocks wake up
 LEAD_CALLS, LEAD_NS = 2, 500_000
 
@@ -97,7 +97,7 @@ def wait_until_idle(limit_s: float = IDLE_LIMIT_S) -> bool:
     Returns whether all did at last; where the system does not tell, it is waited and believed.
     """
     if not _TASKS.exists():
-        time.sleep(BLIND_S)
+        time.sleep(IMPATIENT_S)
         return True
     deadline = time.monotonic() + limit_s
     while _others_run():
