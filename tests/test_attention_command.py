@@ -82,7 +82,7 @@ INSERT = ["--insert", "nl@+1", "--insert", "nl:similarity=dot_product:subsample=
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
+def own(tmp_path, monkeypatch, foreign_code_here):
     """Networks of the user's, and two pictures, in the working directory."""
     (tmp_path / "own_attending.py").write_text(OWN)
     (tmp_path / "pictures").mkdir()
@@ -90,8 +90,6 @@ def own(tmp_path, monkeypatch):
         Image.effect_noise((50, 40 + number), 90).save(tmp_path / "pictures" / f"{number}.png")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    # where a test can get at it, and nothing has to be started
-    monkeypatch.setattr(network_options, "is_foreign", lambda *named: False)
     yield "own_attending"
     sys.modules.pop("own_attending", None)
 
