@@ -14,8 +14,7 @@ from gcbench.formats.document import Document
 def write(document: Document) -> Iterator[str]:
     """Write one object, a row a line; a document that is an object of its own is set in."""
     if document.whole is not None:
-        made = msgspec.json.encode(document.whole)
-        yield _printable(msgspec.json.format(made, indent=2).decode()) + "\n"
+        yield _printable(msgspec.json.format(_encoded(document.whole), indent=2)) + "\n"
         return
     head: Mapping[str, object] = {
         **({"manifest": document.manifest} if document.manifest else {}),
@@ -33,7 +32,14 @@ def write(document: Document) -> Iterator[str]:
 
 
 def _text(value: object) -> str:
-    return _printable(msgspec.json.encode(value).decode())
+    return _printable(_encoded(value))
+
+
+def _encoded(value: object) -> str:
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:  # the name of a file may be no text
+        return json.dumps(msgspec.to_builtins(value))
 
 
 def _printable(text: str) -> str:

@@ -22,11 +22,6 @@ _NAMED = {"versions": "", "devices": "device ", "flags": "flag ", "variables": "
 _EVERYWHERE = ("gcbench version", "torch", "seed")
 
 
-def to_json(record: Manifest) -> str:
-    """Write a manifest as indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(record), indent=2).decode()
-
-
 def lines_of(record: Manifest) -> Iterator[tuple[str, str]]:
     """List a manifest's fields as names and short text; what is empty or unknown is left out."""
     for name, value in msgspec.to_builtins(record).items():
