@@ -370,7 +370,7 @@ OPTIONS: tuple[Option, ...] = (
     _plan(
         "timeout",
         ("bench", "sweep", "network", "count", "attention"),
-        "Time that trying one case may take.",
+        "Time that trying one case may take, in a worker process.",
         one(parse_seconds),
         written=seconds_written,
         field="timeout_s",

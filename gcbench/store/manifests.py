@@ -10,7 +10,7 @@ from gcbench.units import size_text
 # what may differ between two sessions of one run; all else makes latencies incomparable
 _FREE = (
     *("run", "started", "command", "memory_bytes", "load_1min", "warnings", "sweep", "schema"),
-    "origins",
+    *("origins", "engine"),
 )
 # torch sets this one itself
 _FREE_VARIABLES = ("TORCHINDUCTOR_CACHE_DIR",)
