@@ -7,8 +7,8 @@ What is said with more weight goes before the rest, name by name: the line, then
 import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,8 @@ class Said:
             if option.field is not None and option.usual is not None
         }
         said = {name: given for name, given in self.all.items() if self.options[name].field}
-        return spelling.make(usual | said, {name: self.options[name] for name in usual | said})
+        made = spelling.make(usual | said, {name: self.options[name] for name in usual | said})
+        return replace(made, origins=origins(said))
 
 
 def said(
@@ -83,11 +84,11 @@ def said(
     levels = [line, of_environment(options, environment)]
     if "resume" in line:
         levels[1] = {name: each for name, each in levels[1].items() if not known[name].field}
-    elif any(option.has_key for option in options):
+    elif keys := {option.name for option in options if option.has_key}:
         if "file" in line:
-            levels.append(_of_file(Path(line["file"][0][1]), known))
+            levels.append(_of_file(Path(line["file"][0][1]), keys))
         project = of_project(folder)
-        levels.append({name: each for name, each in project.items() if name in known})
+        levels.append({name: each for name, each in project.items() if name in keys})
     return Said(known, line, _merged(levels, known))
 
 
@@ -144,7 +145,7 @@ def origins(said: Level) -> dict[str, str]:
 def _merged(levels: Sequence[Level], known: Mapping[str, Option]) -> Level:
     merged: dict[str, Sequence[Given]] = {}
     for level in levels:
-        _require_one_preset(level, known)
+        _require_one_way(level, known)
         weightier = dict(merged)
         for name, given in {**level, **_implied(level, known)}.items():
             if name not in weightier and not _excluded(name, weightier, known):
@@ -167,7 +168,7 @@ def _implied(level: Level, known: Mapping[str, Option]) -> dict[str, Sequence[Gi
     }
 
 
-def _require_one_preset(level: Level, known: Mapping[str, Option]) -> None:
+def _require_one_way(level: Level, known: Mapping[str, Option]) -> None:
     """One place does not say two flags that exclude each other. Raises UsageError."""
     flags = [option for option in known.values() if _holds(option, level)]
     for option in flags:
@@ -183,11 +184,11 @@ def _holds(option: Option, level: Level) -> bool:
     return bool(option.kind == "flag" and given and option.read and option.read(given))
 
 
-def _of_file(file: Path, known: Mapping[str, Option]) -> Level:
+def _of_file(file: Path, keys: Collection[str]) -> Level:
     """Read a plan from TOML. Raises UsageError, also where it says what a command cannot do."""
     level = spelling.from_toml(_text_of(file), str(file))
     for name, given in level.items():
-        if name not in known:
+        if name not in keys:
             commands = " and ".join(f"gcbench {each}" for each in KEYS[name].commands)
             raise UsageError(f"{given[0][0]} is for {commands}: leave it out")
     return level

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-MARK = "GCBENCH_WORKER"
+MARK = "_GCBENCH_WORKER"
 # what is found may have made more meanwhile
 ROUNDS = 50
 

@@ -286,7 +286,9 @@ class Manifest:
     """Where, when and with what a run was measured.
 
     `gpus` has more of those `devices` that are GPUs; `sweep` is what a sweep was asked for, as
-    TOML. `heap` is how the C allocator treated freed memory.
+    TOML. `heap` is how the C allocator treated freed memory; `engine` says where comparisons ran:
+    `process` in processes of their own, `inline` in that of gcbench, `static` nowhere. `origins`
+    say where each value came from that was asked for: an option, a variable, a path into a file.
     """
 
     run: str
@@ -315,6 +317,8 @@ class Manifest:
     schema: int = SCHEMA
     gpus: dict[str, Gpu] = field(default_factory=dict)
     heap: Heap = "default"
+    engine: str | None = None
+    origins: dict[str, str] = field(default_factory=dict)
 
     def device_name(self, device: str) -> str | None:
         """What a device calls itself; None where the machine had none of that name."""

@@ -6,7 +6,7 @@ Text and numbers only; `spelling.py` reads a sweep from options and files.
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gcbench import spec
@@ -27,6 +27,9 @@ STAGES: dict[Stages, tuple[tuple[int, int], ...]] = {
     "resnet18": ((64, 56), (128, 28), (256, 14), (512, 7)),
 }
 
+# how long trying one case may take
+TIMEOUT_S = 120.0
+
 # a grid is gone through more than once before anything is measured
 MOST_CASES = 1_000_000
 
@@ -40,6 +43,7 @@ class Sweep:
     the device's. `precision` and `max_time_s` of None are the device's default, `timeout_s` is the
     time that trying one case may take, `budget_s` that of the whole sweep. `pair` is as
     `spec.parse_pair` reads it. `per_device` and `cpus_per_comparison` are for the engine `ray`.
+    `origins` say where each value came from that somebody gave, by the names of options.
     """
 
     blocks: tuple[str, ...] = spec.DEFAULT_BLOCKS
@@ -70,12 +74,13 @@ class Sweep:
     static: bool = False
     allow_nondeterministic: bool = False
     engine: EngineName = "process"
-    timeout_s: float = 120.0
+    timeout_s: float = TIMEOUT_S
     memory_limit_bytes: int | None = None
     on_oom: OnOom = "skip-larger"
     budget_s: float | None = None
     per_device: bool = False
     cpus_per_comparison: int | None = None
+    origins: dict[str, str] = field(default_factory=dict, compare=False)
 
     def effort(self, device: str, usual: Mapping[str, Effort] = DEFAULT_EFFORT) -> Effort:
         """How long to measure a comparison on a device, where `usual` has what nobody says."""

@@ -24,6 +24,10 @@ def pytest_configure():
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # defaults of whoever runs the tests are not theirs
+    for name in [name for name in os.environ if name.startswith("GCBENCH_")]:
+        if name != "GCBENCH_WHEELS":
+            del os.environ[name]
 
 
 def pytest_sessionfinish(session, exitstatus):

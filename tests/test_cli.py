@@ -360,7 +360,7 @@ def test_one_file_cannot_be_csv_and_run(capsys, tmp_path):
     assert_refused(ran("bench", "--csv", path, "-o", path, capsys=capsys), "name the same file")
 
 
-def test_what_a_block_prints_is_not_the_result(capsys, tmp_path, monkeypatch):
+def test_what_a_block_prints_is_not_the_result(capfd, tmp_path, monkeypatch):
     (tmp_path / "chatty.py").write_text(
         "from torch import nn\nprint('at import')\n"
         "class Chatty(nn.Module):\n"
@@ -369,7 +369,7 @@ def test_what_a_block_prints_is_not_the_result(capsys, tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    code, out, err = ran("bench", "chatty:Chatty", "-C", "4", *SMALL[2:], capsys=capsys)
+    code, out, err = ran("bench", "chatty:Chatty", "-C", "4", *SMALL[2:], capsys=capfd)
     assert code == 0
     for words in ("at import", "built", "called"):
         assert words not in out

@@ -14,7 +14,7 @@ from runs import DATA, GC, NL, SE, comparison, kept, manifest, swept
 from test_cli import assert_refused, ran
 
 from gcbench.comparing.gates import KINDS
-from gcbench.formats import COMPARISON_FORMATS
+from gcbench.formats import GENERAL as COMPARISON_FORMATS
 from gcbench.formats.comparison import MOST_SHOWN
 from gcbench.spec import Block
 

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import (
+    COSTS,
     case_at,
     changed_once,
     combinations,
@@ -275,6 +276,11 @@ def test_a_letter_that_is_said_to_be_a_share_of_the_channels_is_that(name):
         # a hidden layer that is not there is 0 wide
         absent = option == "ratio" and not resolve(name).takes_ratio
         assert letters[letter] == (0 if absent else 48 // values[option])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_line_of_the_table_has_its_costs_written_by_hand(name):
+    assert name in COSTS
 
 
 def hooked_macs(module, shape):

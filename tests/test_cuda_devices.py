@@ -11,8 +11,9 @@ import pytest
 from test_cuda_engine_fake import gpu  # noqa: F401
 
 from gcbench import comparing, engines, environment, store
+from gcbench.cli import network_options
 from gcbench.cli.app import main
-from gcbench.engines import alone, sweeps
+from gcbench.engines import alone, measuring, sweeps
 from gcbench.sweep import Sweep
 
 BOTH = ("--device", "cuda:0,cuda:1")
@@ -55,8 +56,10 @@ def devices(gpu, monkeypatch):  # noqa: F811
             yield free
         held.append(f"{device} free")
 
-    for module in (engines, sweeps):
+    for module in (engines, measuring):
         monkeypatch.setattr(module, "alone_on", noted)
+    # they exist in this process alone
+    monkeypatch.setattr(network_options, "is_foreign", lambda *named: False)
     return held
 
 

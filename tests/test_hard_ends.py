@@ -18,6 +18,7 @@ from test_isolated import BRIEF, SMALL, gone, measured
 
 from gcbench import engines, errors, store
 from gcbench.cli import faults
+from gcbench.engines.inline import Inline
 from gcbench.engines.isolated import Isolated
 from gcbench.engines.jobs import Job
 from gcbench.files import replace_whole
@@ -284,7 +285,7 @@ def test_threads_that_a_constructor_sets_are_set_back_and_said(folder):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        record = engines.inline.Inline().measure(
+        record = Inline().measure(
             Job(engines.compare(["gc", "hard_blocks:Threads"], replace(SMALL, threads=None)), BRIEF)
         )
         assert torch.get_num_threads() == 2
@@ -297,9 +298,7 @@ def test_threads_that_a_constructor_sets_are_set_back_and_said(folder):
 
 
 def test_an_output_of_nan_is_flagged(folder):
-    record = engines.inline.Inline().measure(
-        Job(engines.compare(["gc", "hard_blocks:Nan"], SMALL), BRIEF)
-    )
+    record = Inline().measure(Job(engines.compare(["gc", "hard_blocks:Nan"], SMALL), BRIEF))
     assert [m.flags for m in record.measurements] == [(), ("not_finite",)]
 
 

@@ -6,11 +6,11 @@ import re
 import pandas as pd
 import pytest
 from runs import DATA
+from written import FORMATS
 
 import gcbench
 from gcbench import engines, store, tables
 from gcbench.errors import RunError
-from gcbench.formats import FORMATS
 from gcbench.metrics import METRICS
 from gcbench.records import Effort
 from gcbench.spec import Axes

@@ -2,44 +2,33 @@
 
 import sys
 from collections import Counter
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import typer
 
 from gcbench import spec
 from gcbench.attention import images as pictures
-from gcbench.attention.asked import Asked
+from gcbench.attention.asked import Asked, Teller, analysed
 from gcbench.attention.queries import Chooser, parse
 from gcbench.cli import faults, options, plans
 from gcbench.cli import network_options as inside
-from gcbench.cli.output import (
-    beside_files,
-    is_stdout,
-    print_lines,
-    require_apart,
-    require_writable,
-    write_and_say,
-    write_whole,
-)
+from gcbench.cli.output import leave, require_apart, require_writable, rows_of, write_and_say
 from gcbench.cli.progress import counting_bar, timing_bar
 from gcbench.cli.taking import takes
 from gcbench.defaults import Said
 from gcbench.errors import StoppedError, UsageError
-from gcbench.formats import ATTENTION_FORMATS
+from gcbench.formats import GENERAL, Format
 from gcbench.formats.detail import Detail
 from gcbench.options import EFFORT, PICTURES, Option
 from gcbench.options.readers import one, whether
 from gcbench.options.table import format_of
-from gcbench.registry import Entry
 from gcbench.units import counted
 
 if TYPE_CHECKING:
-    from gcbench.attention.analysis import Bar, Report
-    from gcbench.attention.verdict import Measure
-    from gcbench.records import Run
+    from gcbench.attention.asked import Report
 
 QUERIES = "3"
 
@@ -117,7 +106,7 @@ PICTURE = Option(
 @takes(
     "attention",
     *(MODEL, INSERT, BLOCK, IMAGES, WEIGHTS, SIDE, DEMO, NO_LATENCY, WHOSE, PICTURE),
-    format_of([entry.name for entry in ATTENTION_FORMATS]),
+    format_of([entry.name for entry in GENERAL]),
 )
 def attention(
     said: Said,
@@ -133,22 +122,24 @@ def attention(
     queries: str,
     output: Path | None,
     csv: Path | None,
+    write: Path | None,
     format: str,
     verbose: bool,
     quiet: bool,
 ) -> None:
     """Measure how much attention depends on the query, and what a block of one map would save."""
-    shown = ATTENTION_FORMATS[format]
+    shown = GENERAL[format]
     detail = options.read_detail(verbose, quiet)
     plan = said.plan()
     axes, drawn_from = plans.places(plan)[0], plan.seed
     chosen = _read_queries(queries, output)
     require_writable("--csv", csv)
     _require_picture(output)
-    require_apart({"--csv": csv, "--output": output})
+    require_writable("--write", write)
+    require_apart({"--csv": csv, "--output": output, "--write": write})
     if demo:
         _require_alone(said)
-        report = _demonstrated(queries, axes, drawn_from, no_latency, no_wait)
+        report = _demonstrated(queries, axes, drawn_from, not no_latency, not no_wait)
     else:
         net = _read_model(model, insert)
         state = inside.read_weights(weights)
@@ -163,9 +154,10 @@ def attention(
             seed=drawn_from,
             queries=chosen,
         )
-        _require_inputs_kept(asked, csv, output)
-        report = _analysed(asked, no_latency, no_wait)
-    _leave(report, shown, csv, output, **detail)
+        _require_inputs_kept(asked, {"--csv": csv, "--output": output, "--write": write})
+        foreign = inside.is_foreign(net, [(each, "after_1x1") for each in insert or ()], None)
+        report = _analysed(asked, foreign, plan.timeout_s, not no_latency, not no_wait)
+    _leave(report, shown, write, csv, output, detail)
     _end(report, timed=not no_latency)
 
 
@@ -202,72 +194,117 @@ def _require_picture(path: Path | None) -> None:
     require_writable("--output", path)
 
 
-def _require_inputs_kept(asked: Asked, csv: Path | None, output: Path | None) -> None:
+def _require_inputs_kept(asked: Asked, written: dict[str, Path | None]) -> None:
     """Raise UsageError where a result would be written over what is read."""
     inputs = [("--weights", asked.weights), *(("--images", each.path) for each in asked.photos)]
     for name, path in inputs:
-        require_apart({name: path, "--csv": csv, "--output": output})
+        require_apart({name: path, **written})
 
 
-def _analysed(asked: Asked, no_latency: bool, no_wait: bool) -> "Report":
+def _analysed(asked: Asked, foreign: bool, limit_s: float, timed: bool, wait: bool) -> "Report":
     through = f"{counted(len(asked.photos), 'picture')} through {asked.model}"
     faults.say(f"sending {through}; loading torch")
 
-    from gcbench.attention.analysis import analyse
+    from gcbench import engines
+    from gcbench.engines.fresh import CallError
 
+    screen = Screen()
     # stdout is the result alone, whatever a network of the user's own prints
-    with redirect_stdout(sys.stderr):
-        return analyse(asked, *_doors(no_latency, no_wait))
+    with redirect_stdout(sys.stderr), engines.opened(foreign, limit_s) as engine, screen:
+        try:
+            report: Report = engine.call(analysed, asked, timed, wait, heard=screen.heard)
+            return report
+        except CallError as error:
+            if screen.kept is None:
+                raise UsageError(f"network {asked.model!r}: to make it {error.reason}") from error
+            return screen.kept.lost(error.status, error.reason)
 
 
-def _demonstrated(
-    queries: str, axes: spec.Axes, seed: int, no_latency: bool, no_wait: bool
-) -> "Report":
+def _demonstrated(queries: str, axes: spec.Axes, seed: int, timed: bool, wait: bool) -> "Report":
     faults.say("training on scikit-learn's digits; loading torch")
 
-    from gcbench.attention import demo
+    from gcbench.attention import demo, verdict
 
     plan = replace(demo.PLAN, queries=queries)
-    return demo.demonstrate(plan, axes, seed, *_doors(no_latency, no_wait), faults.say)
+    with Screen() as screen:
+        tell = Teller(screen.heard)
+        measure = verdict.measuring(tell, timed, wait)
+        return demo.demonstrate(plan, axes, seed, measure, tell.bar, tell.say).drawn()
 
 
-def _doors(no_latency: bool, no_wait: bool) -> "tuple[Measure, Bar]":
-    """How blocks are priced, and what shows how far it is."""
-    from gcbench import engines
-    from gcbench.attention import verdict
+class Screen:
+    """Shows what an analysis tells: sentences, and bars one after the other; keeps its report."""
 
-    def timed(comparison: spec.Comparison) -> "Run":
-        faults.say(f"timing {verdict.titled(comparison)}")
-        with timing_bar() as move:
-            return verdict.timed(move, not no_wait, faults.say)(comparison)
+    def __init__(self) -> None:
+        """Show nothing yet."""
+        self.kept: Report | None = None
+        self._shown = ExitStack()
+        self.move: Any = None
 
-    return engines.count_only if no_latency else timed, counting_bar
+    def __enter__(self) -> Self:
+        """Use it."""
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        """Leave no bar behind."""
+        self.end()
+
+    def heard(self, told: tuple[str, tuple[Any, ...]]) -> bool:
+        """Show what is told; returns whether there are readings that an interrupt is to leave."""
+        name, given = told
+        getattr(self, name)(*given)
+        return self.kept is not None and any(row["status"] == "ok" for row in self.kept.rows)
+
+    def begin(self, kind: str, *given: Any) -> None:
+        """Show a bar, which `move` moves."""
+        shown = timing_bar() if kind == "time" else counting_bar(*given)
+        self.move = self._shown.enter_context(shown)
+
+    def end(self) -> None:
+        """Show no bar any more."""
+        self._shown.close()
+
+    def say(self, text: str) -> None:
+        """Say it to the person."""
+        faults.say(text)
+
+    def free(self, device: str) -> None:
+        """Return when nobody else measures on a device."""
+        from gcbench.engines.alone import alone_on
+
+        with alone_on(device, True, faults.say):
+            pass
+
+    def keep(self, report: "Report") -> None:
+        """Keep what there is, and a picture that was drawn before."""
+        picture = report.picture or (self.kept.picture if self.kept else None)
+        self.kept = replace(report, picture=picture)
 
 
 def _leave(
-    report: "Report", shown: Entry, csv: Path | None, output: Path | None, **detail: Detail
+    report: "Report",
+    shown: Format,
+    write: Path | None,
+    csv: Path | None,
+    output: Path | None,
+    detail: Detail | None,
 ) -> None:
-    """Write the pictures and the CSV, and print the result whatever becomes of those."""
+    """Write the CSV and the pictures, and leave the result whatever becomes of those."""
+    from gcbench.attention.rows import COLUMNS
+    from gcbench.formats.attention import document
+
     for words in report.shared:
         faults.say(f"not measured: {words}")
-    try:
-        if csv:
-            write_whole(csv, ATTENTION_FORMATS["csv"].load()(report.rows, report.manifest))
-        if output:
-            _draw(report, output)
-    finally:
-        if not (is_stdout(csv) or is_stdout(output)):
-            with beside_files(csv):
-                print_lines(shown.load()(report.rows, report.manifest, **detail))
+    told = document(report.rows, COLUMNS, report.manifest)
+    files = [(csv, rows_of(told)), (output, lambda path: _draw(report, path))]
+    leave(told, shown, write, files, detail=detail)
 
 
 def _draw(report: "Report", output: Path) -> None:
-    from gcbench.attention import maps
-
     for words in report.untold:
         faults.say(f"not drawn: {words}")
-    if report.panels:
-        write_and_say(output, maps.png(report.panels))
+    if report.picture:
+        write_and_say(output, report.picture)
     else:
         faults.say(f"--output {output}: there are no maps to draw")
 

@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import redirect_stdout
-from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -21,13 +20,14 @@ def bench(
     dump_file: Path | None,
     csv: Path | None,
     output: Path | None,
+    write: Path | None,
     format: str,
     verbose: bool,
     quiet: bool,
     strict: bool,
 ) -> None:
     """Measure blocks side by side: a table for each shape, and a CSV."""
-    from gcbench.cli.output import leave, require_free, require_somewhere
+    from gcbench.cli.output import leave_run, require_free
     from gcbench.formats.text import shortened as cut
 
     asked = plans.checked(said.plan())
@@ -37,8 +37,7 @@ def bench(
     options.require_kind(asked.device)
     shown = FORMATS[format]
     detail = options.read_detail(verbose, quiet)
-    require_free(csv, output)
-    require_somewhere(csv, output)
+    require_free(csv, output, write)
     if not asked.static:
         options.settle_heap(asked.heap)
     faults.say(cut(f"comparing {', '.join(asked.blocks)}; loading torch"))
@@ -48,34 +47,37 @@ def bench(
     from gcbench.engines import sweeps
 
     # stdout is the result alone, whatever a block of the user's own prints
-    with redirect_stdout(sys.stderr), environment.tf32(asked.tf32):
-        comparisons = sweeps.comparisons(replace(asked, engine="inline"))
-    if asked.static:
-        run = engines.count_all(comparisons, asked.seed, asked.counter)
-    else:
-        budget = asked.effort(comparisons[0].device)
-        each = f" each of {len(comparisons)} comparisons" if len(comparisons) > 1 else ""
-        faults.say(f"trying each, then timing{each} for up to {budget.max_time_s:g} s")
-        with (
-            redirect_stdout(sys.stderr),
-            environment.tf32(asked.tf32),
-            live_table(budget.precision) as live,
-        ):
-            run = engines.run(
-                comparisons,
-                budget,
-                asked.seed,
-                asked.counter,
-                live.move,
-                wait=not no_wait,
-                tell=live.tell,
-                profile=verbose,
-                rivals_only=True,
-                partial=True,
-                standings=live.moves,
-                allow_nondeterministic=asked.allow_nondeterministic,
-            )
+    with (
+        redirect_stdout(sys.stderr),
+        engines.opened(sweeps.is_foreign(asked), asked.timeout_s) as engine,
+        environment.tf32(asked.tf32),
+    ):
+        comparisons = sweeps.comparisons(asked, engine.call)
+        if asked.static:
+            run = engines.count_all(comparisons, asked.seed, asked.counter, engine.call)
+        else:
+            budget = asked.effort(comparisons[0].device)
+            each = f" each of {len(comparisons)} comparisons" if len(comparisons) > 1 else ""
+            faults.say(f"trying each, then timing{each} for up to {budget.max_time_s:g} s")
+            with live_table(budget.precision) as live:
+                run = engines.run(
+                    comparisons,
+                    budget,
+                    asked.seed,
+                    asked.counter,
+                    live.move,
+                    engine=engine,
+                    wait=not no_wait,
+                    tell=live.tell,
+                    profile=verbose,
+                    rivals_only=True,
+                    partial=True,
+                    standings=live.moves,
+                    allow_nondeterministic=asked.allow_nondeterministic,
+                )
+    if not asked.static:
         faults.warn(run.manifest.warnings)
+    run = plans.with_origins(run, asked)
     rows = list(tables.rows(run))
-    leave(run, rows, shown, csv, output, verbose, **detail)
+    leave_run(run, rows, shown, write, csv, output, detail=detail)
     raise typer.Exit(faults.code_of(rows, strict))

@@ -1,12 +1,16 @@
 """`gcbench check`: can this machine's timings be believed?"""
 
+from pathlib import Path
+
 import typer
 
 from gcbench.cli import faults, options, plans
 from gcbench.cli.taking import takes
 from gcbench.defaults import Said
+from gcbench.formats import GENERAL
 from gcbench.options import Option
 from gcbench.options.readers import one
+from gcbench.options.table import format_of
 from gcbench.spec import parse_count
 from gcbench.units import parse_seconds
 
@@ -22,18 +26,29 @@ REPEAT = Option(
 )
 
 
-@takes("check", EACH_TIME, REPEAT)
-def check(said: Said, max_time: float, repeat: int, no_wait: bool, json: bool) -> None:
+@takes("check", EACH_TIME, REPEAT, format_of([entry.name for entry in GENERAL]))
+def check(
+    said: Said,
+    max_time: float,
+    repeat: int,
+    no_wait: bool,
+    output: Path | None,
+    format: str,
+    json: bool,
+) -> None:
     """Time blocks against their own copies: can this machine's numbers be believed?"""
+    from gcbench.cli.output import leave, require_writable
+
+    shown = options.read_format(format, json)
+    require_writable("--output", output)
     asked = said.plan()
     axes = plans.places(asked)[0]
     options.settle_heap(asked.heap)
     faults.say("loading torch")
 
-    from gcbench.cli.output import show_laid_out
     from gcbench.cli.progress import counting_bar
     from gcbench.engines import trials
-    from gcbench.formats import trust as form
+    from gcbench.formats.trust import document
     from gcbench.trust import report
 
     findings = []
@@ -44,8 +59,5 @@ def check(said: Said, max_time: float, repeat: int, no_wait: bool, json: bool) -
             findings.append(found)
             move(found.trial)
     told = report(findings, max_time, trials.PRECISION)
-    if json:
-        print(form.to_json(told))
-    else:
-        show_laid_out(form.renderable(told, trials.where(axes)))
+    leave(document(told, trials.where(axes)), shown, output)
     raise typer.Exit(0 if told.trustworthy else faults.UNTRUSTED)

@@ -1,6 +1,5 @@
 """`gcbench compare`: two stored runs, case by case."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ import typer
 from gcbench.cli import faults, options
 from gcbench.cli.stored import opened
 from gcbench.cli.taking import takes
-from gcbench.formats import COMPARISON_FORMATS
+from gcbench.formats import GENERAL
 from gcbench.options import Option
 from gcbench.options.readers import one, whether
 from gcbench.options.table import format_of
@@ -19,8 +18,6 @@ from gcbench.units import difference_text
 if TYPE_CHECKING:
     from gcbench.comparing import Compared
     from gcbench.comparing.gates import Condition
-    from gcbench.formats.detail import Detail
-    from gcbench.registry import Entry
 
 FIRST = Option(
     "a", "A run's file: what was.", kind="path", metavar="A", argument=True, required=True
@@ -54,7 +51,7 @@ WHERE = Option(
 @takes(
     "compare",
     *(FIRST, SECOND, FAIL_ON, ALLOW_MISMATCH, WHERE),
-    format_of([entry.name for entry in COMPARISON_FORMATS]),
+    format_of([entry.name for entry in GENERAL]),
 )
 def compare(
     a: Path,
@@ -69,14 +66,15 @@ def compare(
 ) -> None:
     """Compare two stored runs: what became slower or faster, and what cannot be told."""
     from gcbench import comparing, store
-    from gcbench.cli.output import require_apart, require_writable, write_and_say
+    from gcbench.cli.output import leave, require_apart, require_writable
     from gcbench.comparing.gates import parse_conditions
     from gcbench.errors import UsageError
+    from gcbench.formats.comparison import document
     from gcbench.where import parse_where
 
     conditions = parse_conditions("--fail-on", fail_on or [])
     keeps = parse_where("--where", where).keeps if where is not None else lambda case: True
-    shown = COMPARISON_FORMATS[format]
+    shown = GENERAL[format]
     detail = options.read_detail(verbose, quiet)
     require_apart({"A": a, "--output": output})
     require_apart({"B": b, "--output": output})
@@ -88,10 +86,7 @@ def compare(
     _require_alike(a, b, found.mismatches, allow_mismatch)
     if where is not None and not found.pairs and (first.outlines or second.outlines):
         raise UsageError(f"--where {where!r} leaves no case of either run")
-    if output:
-        write_and_say(output, shown.load()(found, **detail))
-    else:
-        _show(found, shown, **detail)
+    leave(document(found), shown, output, detail=detail)
     raise typer.Exit(_code(found, conditions))
 
 
@@ -104,18 +99,6 @@ def _require_alike(a: Path, b: Path, differences: Sequence[str], allowed: bool) 
             f"{a} and {b} were not measured alike: {'; '.join(differences)} "
             "(--allow-mismatch compares all the same)"
         )
-
-
-def _show(found: "Compared", shown: "Entry", **detail: "Detail") -> None:
-    """Print on stdout; the tables in colour on a terminal."""
-    from gcbench.cli.output import print_in_colour, print_lines, require_stdout
-    from gcbench.formats.comparison import layouts
-
-    require_stdout()
-    if shown.name == "table" and sys.stdout.isatty():
-        print_in_colour(layouts(found, **detail), **detail)
-    else:
-        print_lines(shown.load()(found, **detail))
 
 
 def _code(found: "Compared", conditions: "list[Condition]") -> int:

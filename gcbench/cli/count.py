@@ -1,7 +1,6 @@
 """`gcbench count`: what each part of a module costs on paper."""
 
 import sys
-from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -12,15 +11,12 @@ from gcbench.cli import faults
 from gcbench.cli.taking import takes
 from gcbench.defaults import Said
 from gcbench.errors import UsageError
-from gcbench.formats import ANATOMY_FORMATS
+from gcbench.formats import GENERAL
 from gcbench.networks import NETWORKS
-from gcbench.options import AXES, OUTPUT, Option, words
+from gcbench.options import AXES, Option, words
 from gcbench.options.readers import choice, one
 from gcbench.options.table import completed, format_of
 from gcbench.registry import nearest
-
-# images, where a network is asked for
-IMAGES = (1, 3, 224, 224)
 
 TARGET = Option(
     "target",
@@ -52,20 +48,12 @@ DEPTH = Option(
     read=one(lambda place, text: spec.parse_count(place, text, least=0)),
 )
 PER = Option("by", "What a row is.", metavar=words(By), read=one(choice(By)), usual="module")
-RESULT = Option(
-    "output",
-    "Write the result here instead of on stdout.",
-    short="-o",
-    kind="path",
-    metavar="FILE",
-    panel=OUTPUT,
-)
 
 
 @takes(
     "count",
-    *(TARGET, SHAPE, CHANNELS, DEPTH, PER, RESULT),
-    format_of([entry.name for entry in ANATOMY_FORMATS]),
+    *(TARGET, SHAPE, CHANNELS, DEPTH, PER),
+    format_of([entry.name for entry in GENERAL]),
 )
 def count(
     said: Said,
@@ -78,45 +66,26 @@ def count(
     format: str,
 ) -> None:
     """Count parameters, MACs and activations of each part of a module. Times nothing."""
-    from gcbench.cli.output import (
-        print_in_colour,
-        print_lines,
-        require_stdout,
-        require_writable,
-        write_whole,
-    )
+    from gcbench.cli.output import leave, require_stdout, require_writable
 
     require_known(target)
     sides = None if shape is None else read_shape(shape)
     asked = said.plan()
     divisor, kind, drawn_from = asked.ratio[0], asked.dtype[0], asked.seed
-    shown = ANATOMY_FORMATS[format]
+    shown = GENERAL[format]
     require_writable("--output", output)
     if output is None:
         require_stdout()
     faults.say(f"counting {target}; loading torch")
 
-    from gcbench.engines import dissected
+    from gcbench import engines
+    from gcbench.formats.anatomy import document
 
+    foreign, limit_s = is_foreign(target), asked.timeout_s
     # stdout is the result alone, whatever a module of the user's own prints
-    with redirect_stdout(sys.stderr):
-        if dissected.is_network(target):
-            sides = sides or IMAGES
-            wanted = dissected.network(target, read_images(sides), drawn_from)
-        else:
-            sides = sides or (1, channels or 256, 56, 56)
-            wanted = dissected.block(target, channels or sides[1], divisor, drawn_from)
-        found = dissected.anatomy(wanted, sides, kind, drawn_from)
-    if output is None and shown.name == "table" and sys.stdout.isatty():
-        from gcbench.formats.anatomy import layout
-
-        print_in_colour([layout(found, by, depth)])
-        return
-    text = shown.load()(found, by, depth)
-    if output is None:
-        print_lines(text)
-    else:
-        write_whole(output, text)
+    with redirect_stdout(sys.stderr), engines.opened(foreign, limit_s) as engine:
+        found = engines.take_apart(target, sides, channels, divisor, kind, drawn_from, engine.call)
+    leave(document(found, by, depth), shown, output)
 
 
 def require_known(target: str) -> None:
@@ -134,13 +103,9 @@ def require_known(target: str) -> None:
         blocks.require_known(target)
 
 
-def read_images(sides: Sequence[int]) -> spec.Shape:
-    """Read the input of a network. Raises UsageError where it has not four sides."""
-    if len(sides) != 4:
-        text = "x".join(map(str, sides))
-        raise UsageError(f"--shape {text}: a network takes four sides, as in 1x3x224x224")
-    batch, channels, height, width = sides
-    return batch, channels, height, width
+def is_foreign(target: str) -> bool:
+    """Whether a target is code of others."""
+    return spec.parse_block(target).target not in NETWORKS and not blocks.is_ours(target)
 
 
 def read_shape(text: str) -> tuple[int, ...]:

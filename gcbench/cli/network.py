@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from gcbench.cli import faults, options
+from gcbench.cli import faults, options, plans
 from gcbench.cli import network_options as inside
 from gcbench.cli.taking import takes
 from gcbench.defaults import Said
@@ -28,6 +28,7 @@ def network(
     no_wait: bool,
     csv: Path | None,
     output: Path | None,
+    write: Path | None,
     format: str,
     verbose: bool,
     quiet: bool,
@@ -35,7 +36,7 @@ def network(
 ) -> None:
     """Measure a network with blocks inside against the plain one."""
     from gcbench import spec
-    from gcbench.cli.output import leave, require_free, require_somewhere
+    from gcbench.cli.output import leave_run, require_free
     from gcbench.records import NETWORK_EFFORT
 
     asked = said.plan()
@@ -49,45 +50,48 @@ def network(
     options.require_kind(asked.device)
     shown = FORMATS[format]
     detail = options.read_detail(verbose, quiet)
-    require_free(csv, output)
-    require_somewhere(csv, output)
+    require_free(csv, output, write)
     options.settle_heap(asked.heap)
     faults.say(f"putting blocks into {net}; loading torch")
 
-    from gcbench import engines, environment, networks, tables
+    from gcbench import engines, environment, tables
     from gcbench.cli.live import live_table
 
+    foreign = inside.is_foreign(net, wanted, maker)
     # stdout is the result alone, whatever a network of the user's own prints
-    with redirect_stdout(sys.stderr):
-        named = spec.Network(networks.resolve(net), state, whole, shapes, maker)
-        insertions = dict.fromkeys(networks.read_insertion(*each) for each in wanted)
-        comparisons = engines.compare_inside_on(asked, named, list(insertions), ratios)
-    if asked.static:
-        # what is counted is the same on every device
-        counted = [each for each in comparisons if each.device == comparisons[0].device]
-        run = engines.count_all(counted, asked.seed, asked.counter)
-    else:
-        budget = asked.effort(comparisons[0].device, NETWORK_EFFORT)
-        faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
-        with (
-            redirect_stdout(sys.stderr),
-            environment.tf32(asked.tf32),
-            live_table(budget.precision) as live,
-        ):
-            run = engines.run(
-                comparisons,
-                budget,
-                asked.seed,
-                asked.counter,
-                live.move,
-                wait=not no_wait,
-                tell=live.tell,
-                profile=verbose,
-                rivals_only=True,
-                partial=True,
-                standings=live.moves,
-            )
+    with (
+        redirect_stdout(sys.stderr),
+        engines.opened(foreign, asked.timeout_s) as engine,
+        environment.tf32(asked.tf32),
+    ):
+        resolved, insertions = engines.named_inside(net, wanted, engine.call)
+        named = spec.Network(resolved, state, whole, shapes, maker)
+        comparisons = engines.compare_inside_on(asked, named, insertions, ratios, engine.call)
+        if asked.static:
+            # what is counted is the same on every device
+            counted = [each for each in comparisons if each.device == comparisons[0].device]
+            run = engines.count_all(counted, asked.seed, asked.counter, engine.call)
+        else:
+            budget = asked.effort(comparisons[0].device, NETWORK_EFFORT)
+            faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
+            with live_table(budget.precision) as live:
+                run = engines.run(
+                    comparisons,
+                    budget,
+                    asked.seed,
+                    asked.counter,
+                    live.move,
+                    engine=engine,
+                    wait=not no_wait,
+                    tell=live.tell,
+                    profile=verbose,
+                    rivals_only=True,
+                    partial=True,
+                    standings=live.moves,
+                )
+    if not asked.static:
         faults.warn(run.manifest.warnings)
+    run = plans.with_origins(run, asked)
     rows = tables.network_first(tables.rows(run))
-    leave(run, rows, shown, csv, output, verbose, within, **detail)
+    leave_run(run, rows, shown, write, csv, output, within, detail)
     raise typer.Exit(faults.code_of(rows, strict))

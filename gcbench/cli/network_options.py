@@ -166,3 +166,13 @@ def require_readable(net: str, wanted: Sequence[tuple[str, Position]]) -> None:
     for text, position in wanted:
         for part in variants.read(text, position):
             blocks.require_known(part.spec)
+
+
+def is_foreign(net: str, wanted: Sequence[tuple[str, Position]], maker: str | None) -> bool:
+    """Whether a network, what is put into it or what makes its inputs is code of others."""
+    from gcbench import blocks
+    from gcbench.networks import NETWORKS
+
+    put = [part.spec for each in wanted for part in variants.read(*each)]
+    is_known = spec.parse_block(net, "network").target in NETWORKS and not maker
+    return not (is_known and all(map(blocks.is_ours, put)))

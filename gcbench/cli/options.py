@@ -1,9 +1,9 @@
 """What commands do with options that several of them have."""
 
-from gcbench import cores, spec
-from gcbench import heap as allocator
+from gcbench import spec
 from gcbench.cli import faults
 from gcbench.errors import UsageError
+from gcbench.formats import GENERAL, Format
 from gcbench.formats.detail import Detail
 
 
@@ -12,15 +12,25 @@ def settle_heap(wanted: spec.Heap | None) -> None:
 
     It is steady where nobody says otherwise. From here on it is seen what else the cores do.
     """
+    from gcbench import cores
+    from gcbench import heap as allocator
+
     wanted = wanted or "steady"
     cores.begin()
     if allocator.settle(wanted) != wanted:
         faults.say("--heap steady needs glibc: the allocator stays as it is (--heap default)")
 
 
-def read_detail(verbose: bool, quiet: bool) -> dict[str, Detail]:
-    """Read how much stands below a table, as an argument for formats; none leaves it to them."""
-    return {"detail": Detail.ALL} if verbose else {"detail": Detail.NONE} if quiet else {}
+def read_detail(verbose: bool, quiet: bool) -> Detail | None:
+    """Read how much stands below a table; None leaves it to formats."""
+    return Detail.ALL if verbose else Detail.NONE if quiet else None
+
+
+def read_format(text: str, json: bool) -> Format:
+    """Read how a result is written, where --json says it too. Raises UsageError."""
+    if json and text not in ("table", "json"):
+        raise UsageError(f"--json and --format {text} ask for different things: give one of them")
+    return GENERAL["json" if json else text]
 
 
 def require_kind(devices: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ from gcbench.cli.network_options import MAX_TIME
 from gcbench.cli.taking import takes
 from gcbench.defaults import Said
 from gcbench.errors import UsageError
-from gcbench.formats import PAPER_FORMATS
+from gcbench.formats import GENERAL
 from gcbench.options import EFFORT, Option
 from gcbench.options.readers import one, whether
 from gcbench.options.table import format_of
@@ -48,7 +48,7 @@ SIZE = Option(
 @takes(
     "paper",
     *(TABLE, LATENCY, SIZE, MAX_TIME),
-    format_of([entry.name for entry in PAPER_FORMATS]),
+    format_of([entry.name for entry in GENERAL]),
 )
 def paper(
     said: Said,
@@ -57,12 +57,14 @@ def paper(
     size: tuple[int, int] | None,
     no_wait: bool,
     csv: Path | None,
+    output: Path | None,
     format: str,
     verbose: bool,
     quiet: bool,
 ) -> None:
     """Show the GCNet paper's tables, every printed cell beside what is derived now."""
-    from gcbench.cli.output import beside_files, is_stdout, print_lines, require_free, write_whole
+    from gcbench.cli.output import leave, require_apart, require_writable, rows_of
+    from gcbench.formats.paper import document
     from gcbench.paper import frame, table_of
     from gcbench.records import NETWORK_EFFORT
 
@@ -74,9 +76,11 @@ def paper(
         )
     asked = said.plan()
     axes = plans.places(asked)[0]
-    shown = PAPER_FORMATS[format]
+    shown = GENERAL[format]
     detail = options.read_detail(verbose, quiet)
-    require_free(csv, None)
+    require_writable("--csv", csv)
+    require_writable("--output", output)
+    require_apart({"--csv": csv, "--output": output})
     faults.say(f"counting {', '.join(each.name for each in wanted)}; loading torch")
 
     timed = None
@@ -93,9 +97,6 @@ def paper(
         faults.warn(run.manifest.warnings)
         timed = timing.in_order(wanted, run)
     found = frame(wanted, timed)
-    if csv:
-        write_whole(csv, PAPER_FORMATS["csv"].load()(found))
-    if not is_stdout(csv):
-        with beside_files(csv):
-            print_lines(shown.load()(found, **detail))
+    told = document(found)
+    leave(told, shown, output, [(csv, rows_of(told))], detail=detail)
     raise typer.Exit(faults.code_of(found.to_dict("records"), strict=False) if latency else 0)

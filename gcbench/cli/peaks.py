@@ -1,29 +1,33 @@
 """`gcbench peaks`: what this machine can do at most."""
 
-import typer
+from pathlib import Path
 
 from gcbench.cli import faults, options, plans
 from gcbench.cli.taking import takes
 from gcbench.defaults import Said
+from gcbench.formats import GENERAL
+from gcbench.options.table import format_of
 
 
-@takes("peaks")
-def peaks(said: Said, no_wait: bool, json: bool) -> None:
+@takes("peaks", format_of([entry.name for entry in GENERAL]))
+def peaks(said: Said, no_wait: bool, output: Path | None, format: str, json: bool) -> None:
     """Measure the ceilings of a device: matrix products, copies, the cost of a call."""
     from typing import get_args
 
     from gcbench import spec
+    from gcbench.cli.output import leave, require_writable
 
+    shown = options.read_format(format, json)
+    require_writable("--output", output)
     asked = said.plan()
     axes = plans.places(asked)[0]
     options.settle_heap(asked.heap)
     faults.say("loading torch")
 
     from gcbench import engines, environment
-    from gcbench.cli.output import show_laid_out
     from gcbench.cli.progress import counting_bar
-    from gcbench.formats import peaks as form
     from gcbench.formats.notes import load_of
+    from gcbench.formats.peaks import document
 
     dtypes = get_args(spec.Dtype)
     with environment.tf32(asked.tf32), counting_bar("measuring", 2 * len(dtypes) + 1) as move:
@@ -33,8 +37,5 @@ def peaks(said: Said, no_wait: bool, json: bool) -> None:
     faults.warn(manifest.warnings)
     if load := load_of(manifest):
         faults.warn([f"machine busy ({load}): ceilings may be too low; close other programs"])
-    if json:
-        typer.echo(form.to_json(found))
-    else:
-        where = environment.where(manifest, found.device, found.threads)
-        show_laid_out(form.renderable(found, where))
+    where = environment.where(manifest, found.device, found.threads)
+    leave(document(found, where), shown, output)

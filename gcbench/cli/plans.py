@@ -4,13 +4,13 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from gcbench import groups, spelling, store
-from gcbench.blocks import require_known
+from gcbench import spelling
 from gcbench.cli import faults
 from gcbench.cli.output import is_stdout, require_writable, write_whole
 from gcbench.defaults import Said
 from gcbench.errors import UsageError, quoted
 from gcbench.formats.text import pasted
+from gcbench.records import Run
 from gcbench.registry import is_file
 from gcbench.spec import Axes
 from gcbench.sweep import Sweep
@@ -18,6 +18,9 @@ from gcbench.sweep import Sweep
 
 def checked(asked: Sweep) -> Sweep:
     """Put its blocks in the place of every group. Raises UsageError where one is unknown."""
+    from gcbench import groups
+    from gcbench.blocks import require_known
+
     asked = replace(asked, blocks=tuple(groups.expanded(asked.blocks)))
     for text in asked.blocks:
         require_known(text)
@@ -41,8 +44,15 @@ def dump(asked: Sweep, file: Path, command: str) -> None:
         faults.say(f"wrote {named}; measure it with: gcbench {command} --file {named}")
 
 
+def with_origins(run: Run, asked: Sweep) -> Run:
+    """Say in a run where the values of its plan came from."""
+    return replace(run, manifest=replace(run.manifest, origins=asked.origins))
+
+
 def resumed(run: Path, said: Said) -> Sweep:
     """Make the plan that a run was made by. Raises UsageError or RunError."""
+    from gcbench import store
+
     begun = store.manifest(run)
     if begun.sweep is None:
         raise UsageError(f"--resume {run}: that run was not made by gcbench sweep")

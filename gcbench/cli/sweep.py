@@ -5,29 +5,37 @@ from pathlib import Path
 import typer
 
 from gcbench.cli import faults, options, plans
-from gcbench.cli.output import print_lines, require_apart, require_writable
+from gcbench.cli.output import (
+    is_stdout,
+    leave,
+    print_lines,
+    require_apart,
+    require_writable,
+    rows_of,
+)
 from gcbench.cli.sweeping import (
-    How,
+    ResumeOptions,
     begun,
     counts,
-    due_in,
-    foreseen,
     go_on,
     going_on,
-    leave,
     measure_into,
     new_run,
     prepared,
     require_new,
     start,
+    told,
 )
 from gcbench.cli.taking import takes
 from gcbench.defaults import Said
 from gcbench.errors import UsageError
+from gcbench.formats import GENERAL
+from gcbench.formats.text import pasted
+from gcbench.options.table import format_of
 from gcbench.sweep import Retriable
 
 
-@takes("sweep")
+@takes("sweep", format_of([entry.name for entry in GENERAL]))
 def sweep(
     said: Said,
     no_wait: bool,
@@ -38,19 +46,24 @@ def sweep(
     allow_mismatch: bool,
     csv: Path | None,
     output: Path | None,
+    write: Path | None,
+    format: str,
     verbose: bool,
     quiet: bool,
 ) -> None:
     """Measure blocks over a grid of axes, into a run that can be resumed."""
     again = retry or ()
     detail = options.read_detail(verbose, quiet)
+    shown = GENERAL[format]
     if resume:
         plans.require_alone(said)
     elif retry:
         raise UsageError("--retry and --allow-mismatch go with --resume RUN")
     require_writable("--csv", csv)
     require_new(output)
-    require_apart({"the run": resume or output, "--csv": csv, "--dump-file": dump_file})
+    require_writable("--write", write)
+    files = {"--csv": csv, "--write": write, "--dump-file": dump_file}
+    require_apart({"the run": resume or output, **files})
     asked = plans.checked(plans.resumed(resume, said) if resume else said.plan())
     ray_address = plans.read_cluster(asked, said, allow_mismatch)
     if dump_file:
@@ -59,21 +72,23 @@ def sweep(
     if not asked.static:
         options.settle_heap(asked.heap)
     faults.say("loading torch")
-    with prepared(asked, ray_address, resume, again) as ground:
-        extent = due_in(ground.place, resume, again)
+    with prepared(asked, ray_address, resume, again) as context:
         if dry_run:
-            print_lines(f"{line}\n" for line in foreseen(ground, resume, again))
+            print_lines(f"{line}\n" for line in context.foreseen())
             return
         run = resume or output or new_run()
         # what ran out is to be tried again, or has another limit now
         forget = "oom" in again or "memory_limit" in said.line
-        how = How(again, forget, not no_wait, allow_mismatch, csv, ray_address)
+        how = ResumeOptions(again, forget, not no_wait, allow_mismatch, csv, ray_address)
         with going_on(run, how):
             with (
-                go_on(ground, run, allow_mismatch) if resume else start(ground, run) as kept,
+                go_on(context, run, allow_mismatch) if resume else start(context, run) as kept,
                 begun(run, how),
             ):
-                measure_into(kept, ground, run, extent, how)
+                measure_into(kept, context, run, how)
             with begun(run, how):
-                leave(run, csv, **detail)
+                grid, rows = told(run, shown)
+                leave(grid, shown, write, [(csv, rows_of(rows))], kept=run, detail=detail)
+                if not is_stdout(csv):
+                    faults.say(f"shown again, and otherwise, by: gcbench report {pasted(run)}")
     raise typer.Exit(faults.code_of_statuses(counts(run)))

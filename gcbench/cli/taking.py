@@ -1,5 +1,6 @@
 """Commands take options as their tables declare them: a function becomes a command of typer."""
 
+import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ import typer
 
 from gcbench import defaults
 from gcbench.cli import faults
-from gcbench.options import PANELS, Option
+from gcbench.options import PANELS, Option, named
 from gcbench.options.readers import Given
 from gcbench.options.table import of
 
@@ -41,10 +42,10 @@ def takes(command: str, *own: Option) -> Callable[[Callable[..., None]], Callabl
             faults.warn(defaults.unknown_variables(os.environ))
             function(**{name: said if name == "said" else said.value(name) for name in wanted})
 
-        run.__name__, run.__doc__ = function.__name__, function.__doc__
+        functools.update_wrapper(run, function)
         signature = inspect.Signature([_parameter(option) for option in options])
-        run.__signature__ = signature  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in signature.parameters.values()}
+        vars(run).update(__signature__=signature, options=named(options))
         return run
 
     return made
@@ -67,7 +68,7 @@ def _parameter(option: Option) -> inspect.Parameter:
         declared = typer.Argument(**shown, autocompletion=option.completed)
     else:
         names = [option.short] if option.short else []
-        declared = typer.Option(*names, option.place, **shown)
+        declared = typer.Option(*names, option.place, *option.also, **shown)
     default: Any = False if option.kind == "flag" else None
     return inspect.Parameter(
         option.name,

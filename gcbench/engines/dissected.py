@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+# what a network is called on by default
+IMAGES = (1, 3, 224, 224)
+
+
 @dataclass(frozen=True)
 class Target:
     """Something to be taken apart: its spec, and how it is made, with numbers and without.
@@ -76,12 +80,15 @@ def block(text: str, channels: int, ratio: int, seed: int) -> Target:
     )
 
 
-def network(text: str, shape: tuple[int, int, int, int], seed: int) -> Target:
-    """Look at a network spec. Raises UsageError where it cannot be made."""
+def network(text: str, shape: Sequence[int], seed: int) -> Target:
+    """Look at a network spec. Raises UsageError where it cannot be made, or takes no such input."""
     from gcbench.networks.measured import Measured
     from gcbench.spec import Network
 
     named = Network(networks.resolve(text))
+    if len(shape) != 4:
+        sides = "x".join(map(str, shape))
+        raise UsageError(f"--shape {sides}: a network takes four sides, as in 1x3x224x224")
     batch, _, *size = shape
 
     def measured(model: "nn.Module") -> "nn.Module":

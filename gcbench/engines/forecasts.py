@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from gcbench import runtimes
 from gcbench.engines.apart import WORKER_BYTES, workers_of
 from gcbench.engines.attempts import Bounds
-from gcbench.engines.jobs import Job
+from gcbench.engines.jobs import Caller, Job, call_here
 from gcbench.engines.static import Static
 from gcbench.records import Measurement
 from gcbench.spec import Axes, Case, Comparison
@@ -50,10 +50,11 @@ def forecast(
     comparisons: Iterable[Comparison],
     room: Room = Bounds.room,
     lanes: int = 1,
+    call: Caller = call_here,
 ) -> Forecast:
     """Go through comparisons on paper, of which `lanes` are measured at once."""
     found = Forecast()
-    paper = Static()
+    paper = Static(call)
     bounds = Bounds(asked.memory_limit_bytes)
     rooms: dict[str, tuple[int, str] | None] = {}
     for comparison in comparisons:

@@ -9,7 +9,7 @@ import torch
 
 from gcbench import blocks, environment, heap, runtimes
 from gcbench.engines.attempts import ProcessTaintedError, TaintedError, Trying, rotates
-from gcbench.engines.jobs import SILENT, Job, Listener
+from gcbench.engines.jobs import SILENT, Job, Listener, call_here
 from gcbench.engines.launching import profiled, spent
 from gcbench.engines.timed import (
     OnProgress,
@@ -51,6 +51,10 @@ from gcbench.workload import (
 
 class Inline:
     """An engine that measures in this process, which a case may end."""
+
+    name = "inline"
+    times = True
+    call = staticmethod(call_here)
 
     def measure(self, job: Job, listener: Listener = SILENT) -> ComparisonRecord:
         """Do a job here; see `measure`.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gcbench.columns import COLUMNS
 from gcbench.disturbance import BUSY
@@ -9,7 +10,8 @@ from gcbench.errors import UsageError
 from gcbench.formats.below import failures, of_blocks
 from gcbench.formats.cells import shown
 from gcbench.formats.detail import Detail, told
-from gcbench.formats.layout import DISTURBED_MARK, Layout
+from gcbench.formats.document import Layout
+from gcbench.formats.layout import DISTURBED_MARK
 from gcbench.formats.notes import busy_line, in_words
 from gcbench.formats.provenance import baselines, carried, devices, floor_text, made_with
 from gcbench.labels import AXES, axes_text, axis_word, label, label_without_ratio, shared
@@ -60,7 +62,7 @@ class Pivot:
     flags: tuple[str, ...]
     carried: Mapping[str, Cell]
 
-    def layout(self, detail: Detail = Detail.CAUSES) -> Layout:
+    def layout(self, detail: Detail) -> Layout:
         """Lay it out as a table for people: its notes are what cells say, the rest its flags."""
         return Layout(
             heading=self.heading,
@@ -69,6 +71,12 @@ class Pivot:
             lines=[(*labels, *(place.text for place in cells)) for labels, cells in self.lines],
             notes=told(detail, cells=self.notes, rest=in_words(self.flags)),
         )
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Its lines with all digits: the labels by name, and the values by column."""
+        for labels, cells in self.lines:
+            values = dict(zip(self.columns, (cell.value for cell in cells), strict=True))
+            yield {**dict(zip(self.row_names, labels, strict=True)), self.value: values}
 
 
 def parse_name(option: str, name: str) -> str:

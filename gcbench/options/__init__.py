@@ -35,17 +35,19 @@ class Option:
     """One option, or argument, of some commands.
 
     `read` makes a value of the texts given; without it a command gets them as they are. `usual` is
-    the text that stands for it where nobody says it. One with a `field` says that of a plan (a
-    field of `Sweep`), and then has its key in the `table` of a file (None is before the first),
-    unless `in_files` says no. `variable` tells whether the environment may say it, `guard` whether
-    it may be said of a run that is gone on with. What it `excludes` gives way where this is said
-    with more weight; what it `implies` are texts for others that are not said beside it.
+    the text that stands for it where nobody says it, `also` are other names of it. One with a
+    `field` says that of a plan (a field of `Sweep`), and then has its key in the `table` of a file
+    (None is before the first), unless `in_files` says no. `variable` tells whether the environment
+    may say it, `guard` whether it may be said of a run that is gone on with. What it `excludes`
+    gives way where this is said with more weight; what it `implies` are texts for others that are
+    not said beside it.
     """
 
     name: str
     help: str
     commands: tuple[str, ...] = ()
     short: str | None = None
+    also: tuple[str, ...] = ()
     kind: Kind = "text"
     metavar: str | None = None
     panel: str | None = None

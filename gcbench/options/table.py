@@ -369,8 +369,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _plan(
         "timeout",
-        ("sweep",),
-        "Time that trying one case may take.",
+        ("bench", "sweep", "network", "count", "attention"),
+        "Time that trying one case may take, in a worker process.",
         one(parse_seconds),
         written=seconds_written,
         field="timeout_s",
@@ -537,12 +537,23 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "output",
-        "Write the report here instead of on stdout.",
-        ("report", "compare"),
+        "Write the result here instead of on stdout.",
+        ("report", "compare", "count", "paper", "blocks", "check", "peaks", "env"),
         short="-o",
+        also=("--write",),
         kind="path",
         metavar="FILE",
         panel=OUTPUT,
+    ),
+    # where -o is another file
+    Option(
+        "write",
+        "Write the result here instead of on stdout.",
+        (*GRIDS, "attention"),
+        kind="path",
+        metavar="FILE",
+        panel=OUTPUT,
+        guard=True,
     ),
     _flag(
         "verbose",
@@ -571,7 +582,7 @@ OPTIONS: tuple[Option, ...] = (
         panel=OUTPUT,
         variable=True,
     ),
-    _flag("json", ("check", "peaks", "env"), "Print JSON."),
+    _flag("json", ("check", "peaks", "env"), "The same as --format json.", panel=OUTPUT),
     _flag(
         "traceback",
         (
@@ -599,5 +610,10 @@ def like(name: str, **changes: Any) -> Option:
 def format_of(names: Sequence[str]) -> Option:
     """The option that chooses among formats."""
     return Option(
-        "format", "What stdout carries.", metavar="|".join(names), panel=OUTPUT, usual="table"
+        "format",
+        "How the result is written.",
+        metavar="|".join(names),
+        panel=OUTPUT,
+        usual="table",
+        guard=True,
     )
