@@ -22,9 +22,9 @@ from gcbench.blocks import (
     build_meta,
     factory_of,
     options_at,
-    options_of,
     resolve,
 )
+from gcbench.blocks.constructors import options_of
 from gcbench.counting import Subject
 from gcbench.errors import UsageError
 from gcbench.spec import BlockSpec, axes_at, compare, parse_block

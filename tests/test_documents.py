@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from functools import cache
 
@@ -202,7 +204,9 @@ def test_json_has_every_name_as_it_is(kind, text):
         elif isinstance(value, str):
             yield value
 
-    assert text in set(strings(json.loads(made(kind, "json", text))))
+    # what is no text becomes its number
+    shown = text.encode(errors="backslashreplace").decode()
+    assert shown in set(strings(json.loads(made(kind, "json", text))))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -244,3 +248,17 @@ def test_a_document_can_be_written_again(kind):
     for name in NAMES:
         write = formats.GENERAL[name].load()
         assert "".join(write(document)) == "".join(write(document)) != ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex")
+def test_what_any_document_is_in_latex_compiles(tmp_path):
+    parts = [made(kind, "latex", text) for kind in KINDS for text in (*HOSTILE, "\u2588 \u2583")]
+    head = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
+    text = head + "\n".join(parts) + "\\end{document}\n"
+    (tmp_path / "a.tex").write_text(text, encoding="ascii")
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "a.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    if "booktabs.sty' not found" in done.stdout:
+        pytest.skip("there is no booktabs")
+    assert done.returncode == 0, done.stdout[-2000:]

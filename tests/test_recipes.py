@@ -170,3 +170,49 @@ def test_a_metric_is_one_file_and_one_line(checkout):
     checkout.tests(
         "tests/test_counting_meta.py", "tests/test_runs.py", "tests/test_registry.py", least=40
     )
+
+
+# the commands that leave a document
+TELLING = (
+    *("bench", "sweep", "network", "report", "compare", "count", "attention", "paper"),
+    *("blocks", "check", "peaks", "env"),
+)
+
+
+def test_a_format_is_one_file_and_one_line(checkout):
+    checkout.follow("Add a format")
+    # help shows it in a column whose lines others stand beside
+    shown = checkout.python(
+        "from gcbench.cli.commands import COMMANDS, loaded\n"
+        "for each in COMMANDS:\n"
+        "    for option in loaded(each.name).params:\n"
+        "        if option.name == 'format':\n"
+        "            print(each.name, *option.metavar.split('|'))\n"
+    )
+    named = {command: names for command, *names in map(str.split, shown.splitlines())}
+    assert named.keys() == set(TELLING)
+    assert all("org" in names for names in named.values())
+
+    run = str(DATA / "run-schema3.jsonl")
+    told = checkout.gcbench("report", run, "--format", "org")
+    rows = checkout.rows("report", run, "--format", "csv")
+    assert len(re.findall(r"^\| (?:gc|se|snl|nl)\b", told, re.MULTILINE)) == len(rows) > 1
+    for command in (
+        ("report", run, "--rows", "size"),
+        ("compare", run, run),
+        ("blocks",),
+        ("blocks", "gc"),
+        ("blocks", "--shape", "1x16x7x7"),
+        ("count", "gc", "--shape", "1x16x7x7"),
+        ("bench", "gc", "-C", "16", "-s", "7", "--static"),
+        ("sweep", "gc", "-C", "16", "-s", "7", "--static", "-o", "run"),
+        ("paper", "--table", "stages"),
+        ("env",),
+    ):
+        lines = checkout.gcbench(*command, "--format", "org").splitlines()
+        assert all(line.startswith(("| ", ": ")) for line in lines), command
+        assert lines
+    checkout.gcbench("report", run, "--format", "org", "-o", "a.txt")
+    assert (checkout.folder / "a.txt").read_text() == told
+    tests = ("documents", "formats", "cli_report", "notes")
+    checkout.tests(*(f"tests/test_{name}.py" for name in tests), "-k", "org", least=20)

@@ -3,18 +3,10 @@
 import inspect
 from typing import Any, Literal, get_args, get_origin
 
-from gcbench.blocks import (
-    KIND_WORDS,
-    SIDE_NAMES,
-    SIZE_NAMES,
-    build_at,
-    catalogue,
-    factory_of,
-    formed,
-    has_closed_form,
-    options_of,
-    resolve,
-)
+from gcbench.blocks import build_at, factory_of, resolve
+from gcbench.blocks.catalog import catalogue
+from gcbench.blocks.constructors import KIND_WORDS, SIDE_NAMES, SIZE_NAMES, options_of
+from gcbench.blocks.forms import formed, has_closed_form
 from gcbench.errors import worded
 from gcbench.formats.document import Document, Lines
 from gcbench.spec import parse_block, value_text

@@ -4,6 +4,7 @@ What rows show is known when they have gone by, and so stands behind them.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -38,12 +39,15 @@ def _text(value: object) -> str:
 def _encoded(value: object) -> str:
     try:
         return msgspec.json.encode(value).decode()
-    except UnicodeEncodeError:  # the name of a file may be no text
-        return json.dumps(msgspec.to_builtins(value))
+    except UnicodeEncodeError:  # the name of a file may be no text, and is written as it is shown
+        text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
+        return re.sub(r"[\ud800-\udfff]", lambda lone: f"\\\\u{ord(lone[0]):04x}", text)
 
 
 def _printable(text: str) -> str:
     """The same JSON without letters that would steer a terminal."""
+    if text.isprintable():
+        return text
     return "".join(
         each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text
     )
