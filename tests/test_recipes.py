@@ -84,10 +84,14 @@ class Checkout:
 
 
 def appended(source, table, line):
-    """The source of a module with one more line at the end of a table that it assigns."""
-    [entry] = ast.parse(f"({line.strip()})").body
-    assert isinstance(entry.value, ast.Tuple)
-    assert len(entry.value.elts) == 1
+    """The source of a module with one more line at the end of a table that it assigns.
+
+    On the page the line is a tuple of its own, as ruff formats it.
+    """
+    [made] = ast.parse(line).body
+    assert isinstance(made.value, ast.Tuple)
+    [entry] = made.value.elts
+    first, *others = ast.get_source_segment(line, entry).splitlines()
     [value] = [
         node.value
         for node in ast.parse(source).body
@@ -96,8 +100,12 @@ def appended(source, table, line):
     entries = value.args[-1] if isinstance(value, ast.Call) else value
     lines = source.splitlines(keepends=True)
     # behind the line on which the last entry ends, with its comma
-    end = entries.elts[-1].end_lineno
-    return "".join([*lines[:end], line, *lines[end:]])
+    last = entries.elts[-1]
+    # set in as far as the others are
+    moved = [first, *(each.removeprefix(" " * entry.col_offset) for each in others)]
+    added = "".join(f"{' ' * last.col_offset}{each}\n" for each in moved)
+    lines[last.end_lineno :] = [added.removesuffix("\n") + ",\n", *lines[last.end_lineno :]]
+    return "".join(lines)
 
 
 @pytest.fixture
