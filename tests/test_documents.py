@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 
 import pytest
 from conftest import PEAKS
@@ -248,6 +249,23 @@ def test_a_document_can_be_written_again(kind):
     for name in NAMES:
         write = formats.GENERAL[name].load()
         assert "".join(write(document)) == "".join(write(document)) != ""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_document_is_written_as_its_rows_come(name):
+    read = []
+
+    def rows():
+        for size in range(7, 12):
+            read.append(size)
+            yield from tables.rows(Run(manifest(), (comparison(GC, SE, size=(size, size)),)))
+
+    # each stands for a comparison of its own
+    numbered = (row | {"comparison": row["height"]} for row in rows())
+    pieces = formats.GENERAL[name].load()(document_of(numbered, manifest()))
+    assert "7" in "".join(islice(pieces, 3))
+    assert len(read) <= 4
+    assert "11" in "".join(pieces)
 
 
 @pytest.mark.slow
