@@ -16,7 +16,7 @@ mkdir -p "$folder"
 rm -f "$folder"/*.whl
 
 # typer needs pydantic, which is not pure Python, from 0.29 on
-needed=(annotated-doc filelock msgspec nvidia-ml-py platformdirs shellingham termcolor tomli-w 'typer>=0.26,<0.29' yacs)
+needed=(annotated-doc msgspec nvidia-ml-py platformdirs shellingham termcolor tomli-w 'typer>=0.26,<0.29' yacs)
 for_tests=(iniconfig packaging pluggy pytest)
 # pip takes a wheel of exactly these platforms, whatever it could run
 platforms=({manylinux_2_28,manylinux_2_17,manylinux2014}_x86_64)

@@ -11,11 +11,9 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from gcbench.columns import QUANTILES
 from gcbench.records import ComparisonRecord
 from gcbench.statistics import case_arms
-
-# in percent, so that ranks are exact
-QUANTILES = (50, 90, 99)
 
 
 def samples(record: ComparisonRecord, case: int) -> NDArray[np.float64]:

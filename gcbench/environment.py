@@ -104,6 +104,10 @@ def threads(number: int | None) -> Iterator[None]:
 @contextmanager
 def tf32(switch: Switch | None) -> Iterator[None]:
     """Let CUDA shorten float32 inside, or forbid it; None leaves torch's own choice."""
+    if switch is None and "torch" not in sys.modules:
+        # nothing that was chosen here could be lost
+        yield
+        return
     before = torch_settings()
     try:
         if switch is not None:

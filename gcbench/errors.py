@@ -79,6 +79,14 @@ def no_room(error: OSError) -> str:
     return cause(error)
 
 
+def limited() -> str:
+    """Say that memory is limited by `ulimit -v`, where it is: so libraries fail in odd ways."""
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return "" if most == resource.RLIM_INFINITY else f" (ulimit -v is {most // 2**10})"
+
+
 def is_limit(error: OSError) -> str | None:
     """Name the limit for which the system refused something, where it is one."""
     return _LIMITS.get(error.errno or 0)

@@ -3,17 +3,28 @@
 import os
 import secrets
 import shutil
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# nobody else's file, and none that a link leads to
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+
+def new_file(path: Path, how: int = os.O_WRONLY) -> int:
+    """Open a file that is not there yet: nobody else's, and none that a link leads to."""
+    return os.open(path, how | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
 
 
-def beside(path: Path) -> Path:
-    """Name a file beside another that nobody can foresee, for what is not finished yet."""
-    return path.with_name(f".gcbench-{secrets.token_hex(8)}.part")
+@contextmanager
+def unfinished(path: Path) -> Iterator[Path]:
+    """Name a file beside another that nobody can foresee, which is gone in the end.
+
+    Unless it was given the other's name by then.
+    """
+    part = path.with_name(f".gcbench-{secrets.token_hex(8)}.part")
+    try:
+        yield part
+    finally:
+        with suppress(OSError):
+            part.unlink()
 
 
 def replace_whole(path: Path, pieces: Iterable[bytes]) -> None:
@@ -22,13 +33,9 @@ def replace_whole(path: Path, pieces: Iterable[bytes]) -> None:
     A link stays a link, and a file that exists keeps its permissions. Raises OSError.
     """
     target = path.resolve()
-    part = beside(target)
-    try:
-        with os.fdopen(os.open(part, _NEW, 0o666), "wb") as file:
+    with unfinished(target) as part:
+        with os.fdopen(new_file(part), "wb") as file:
             file.writelines(pieces)
         if target.exists():
             shutil.copymode(target, part)
         part.replace(target)
-    finally:
-        with suppress(OSError):
-            part.unlink()

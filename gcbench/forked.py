@@ -18,7 +18,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gcbench.errors import GcbenchError, no_room, told
-from gcbench.guarding import end_descendants, take_in_orphans
+from gcbench.guarding import take_in_orphans
+from gcbench.offspring import end_descendants
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,15 +8,13 @@ import ctypes
 import os
 import signal
 import threading
-from collections import defaultdict
 from contextlib import suppress
-from pathlib import Path
 from typing import NoReturn
+
+from gcbench.offspring import end_descendants
 
 # of prctl(2)
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-# what is found may have made more meanwhile
-ROUNDS = 50
 
 
 def guarded(lifeline: int) -> None:
@@ -57,7 +55,7 @@ def _wait_for_asker(lifeline: int, worker: int) -> None:
     """End the worker when nobody asks any more; who waits for it ends all the rest."""
     with suppress(OSError):
         os.read(lifeline, 1)
-    # all of it where there is no /proc to look through
+    # its group too, where what it left is taken in by nobody
     for end in (os.kill, os.killpg):
         with suppress(OSError):
             end(worker, signal.SIGKILL)
@@ -87,45 +85,3 @@ def _end_as(status: int) -> NoReturn:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.kill(os.getpid(), -code)
     os._exit(code if code >= 0 else 1)
-
-
-def end_descendants(root: int | None = None) -> None:
-    """Kill all that a process and its children started, by default this one; it lives on itself."""
-    for _ in range(ROUNDS):
-        # to look through all processes takes longer than to hear that there is no child
-        found = [] if root is None and not _has_child() else _descendants(root or os.getpid())
-        if not found:
-            return
-        for process in found:
-            with suppress(OSError):
-                os.kill(process, signal.SIGKILL)
-        for process in found:
-            # those that are not ours are taken in when their parents are gone
-            with suppress(OSError):
-                os.waitpid(process, 0)
-
-
-def _has_child() -> bool:
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
-
-
-def _descendants(root: int) -> list[int]:
-    children = defaultdict[int, list[int]](list)
-    ended = set[int]()
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError, IndexError, ValueError):
-            process = int(folder.name)
-            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-            children[int(parent)].append(process)
-            if state in "ZX":
-                # the first thread may have ended before others, which still have its children
-                ended.add(process)
-    found, level = list[int](), [root]
-    while level:
-        level = [child for process in level for child in children[process]]
-        found += level
-    return [process for process in found if process not in ended]

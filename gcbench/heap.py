@@ -8,8 +8,8 @@ what ran earlier in the process. A steady heap keeps what it once had. See mallo
 import ctypes
 import resource
 import sys
-from contextlib import suppress
 
+from gcbench.errors import UsageError
 from gcbench.spec import Heap
 
 # the parameters of glibc's mallopt; the values are ints, and -1 stands for the largest there is
@@ -25,6 +25,21 @@ _now: Heap = "default"
 def now() -> Heap:
     """How the heap of this process is."""
     return _now
+
+
+def require_both(option: str, device: str) -> None:
+    """Make sure that both heaps can be had for what runs on a device. Raises UsageError."""
+    if device != "cpu":
+        raise UsageError(f"{option} is of what a CPU runs: the heap is no part of {device}")
+    if not _is_glibc():
+        raise UsageError(f"{option} needs glibc: no other C library can be asked for a steady heap")
+
+
+def why_not(wanted: Heap | None) -> str | None:
+    """Say why this process cannot measure what asks for a heap; None where it can."""
+    if wanted is None or wanted == _now:
+        return None
+    return f"it asks for the {wanted} heap, and that of its process is {_now}"
 
 
 def settle(wanted: Heap) -> Heap:
@@ -55,16 +70,18 @@ def touch(size_bytes: int) -> None:
 
 def _made_steady() -> bool:
     """Ask glibc to keep freed memory, and see by the page faults whether it does."""
-    if not sys.platform.startswith("linux"):
+    if not _is_glibc():
         return False
     libc = ctypes.CDLL(None)
-    with suppress(AttributeError):  # another C library
-        libc.gnu_get_libc_version  # noqa: B018
-        asked = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_TOP_PAD, _PAD_BYTES))
-        if all(libc.mallopt(*each) for each in asked):
-            _fault_in(libc, _PROBE_BYTES)
-            return _fault_in(libc, _PROBE_BYTES) < _PROBE_FAULTS
-    return False
+    asked = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_TOP_PAD, _PAD_BYTES))
+    if not all(libc.mallopt(*each) for each in asked):
+        return False
+    _fault_in(libc, _PROBE_BYTES)
+    return _fault_in(libc, _PROBE_BYTES) < _PROBE_FAULTS
+
+
+def _is_glibc() -> bool:
+    return sys.platform.startswith("linux") and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")
 
 
 def _fault_in(libc: ctypes.CDLL, size_bytes: int) -> int:

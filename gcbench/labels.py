@@ -17,9 +17,10 @@ AXES: dict[str, Callable[[str], str]] = {
     "cache": "{} cache".format,
     "threads": "threads {}".format,
     "regime": str,
+    "heap": "{} heap".format,
 }
-# what goes without saying
-USUAL = {"regime": "burst"}
+# what goes without saying: a heap wherever there is but one
+USUAL = {"regime": ("burst",), "heap": ("steady", "default", "none")}
 # beside them the kind of device, which differs within a run where a cluster has several
 TOLD: dict[str, Callable[[str], str]] = {**AXES, "device_name": str}
 
@@ -36,10 +37,14 @@ def label_of_key(key: str, network: str | None = None) -> str:
     'gc r16 #2'
     >>> label_of_key("gc|1x256x56x56|float32|cuda|contiguous|infer|eager|warm|threads=2|sustained")
     'gc'
+    >>> label_of_key("gc|1x256x56x56|float32|cpu|contiguous|infer|eager|warm|threads=2|heap=steady")
+    'gc'
     """
-    # eight axes stand behind, and a regime that is not the usual one; a spec may hold anything
-    behind = re.search(r"\|threads=\w+\|\w+(#[0-9]+)?$", key)
-    first, *axes = key.removeprefix(f"{network}|").rsplit("|", 9 if behind else 8)
+    # eight axes stand behind, and up to two more: a regime that is not the usual one, and a heap of
+    # its own; a spec may hold anything
+    behind = re.search(r"\|threads=\w+((?:\|\w+)?(?:\|heap=\w+)?)(#[0-9]+)?$", key)
+    more = behind[1].count("|") if behind else 0
+    first, *axes = key.removeprefix(f"{network}|").rsplit("|", 8 + more)
     ratio = re.fullmatch(r"(.*)\|ratio=([0-9]+)", first, re.DOTALL)
     copy = axes[-1].partition("#")[2] if axes else ""
     return (f"{ratio[1]} r{ratio[2]}" if ratio else first) + (f" #{copy}" if copy else "")
@@ -87,4 +92,4 @@ def axes_text(words: Mapping[str, str]) -> str:
 
 def unusual(words: Mapping[str, str]) -> dict[str, str]:
     """Values of axes without what goes without saying."""
-    return {axis: word for axis, word in words.items() if USUAL.get(axis) != word}
+    return {axis: word for axis, word in words.items() if word not in USUAL.get(axis, ())}

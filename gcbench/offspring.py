@@ -1,35 +1,45 @@
-"""Processes that carry a mark in their environment, wherever they went; Linux, else none is found.
+"""Ending all that a process started, also what began a session of its own.
 
-A child inherits the mark of its parent, also when it begins a session of its own and its parent is
-gone, which process groups do not survive.
+What descends from a process is found from parent to child, and nothing is lost on the way where
+that process takes in orphans (`guarding`). A mark in the environment finds what has no such parent
+any more: what a block started and then ended its guard, and the daemons of Ray, which are nobody's
+children.
 """
 
 import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-MARK = "GCBENCH_WORKER"
+import psutil
+
+MARK = "_GCBENCH_WORKER"
 # what is found may have made more meanwhile
-ROUNDS = 5
+ROUNDS = 50
 
 
-def limited() -> str:
-    """Say that memory is limited by `ulimit -v`, where it is: so libraries fail in odd ways."""
-    import resource
+def end_descendants(root: int | None = None) -> None:
+    """Kill all that a process and its children started, by default this one; it lives on itself."""
 
-    most = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return "" if most == resource.RLIM_INFINITY else f" (ulimit -v is {most // 2**10})"
+    def found() -> list[psutil.Process]:
+        # to look through all processes takes longer than to hear that there is no child
+        if root is None and not _has_child():
+            return []
+        started: list[psutil.Process] = []
+        with suppress(psutil.Error):
+            started = psutil.Process(root).children(recursive=True)
+        return started
+
+    _end(found, collect=True)
 
 
 def end_marked(mark: str, variable: str = MARK) -> bool:
     """Kill every process that carries this mark in a variable, but for the one that asks.
 
-    Returns whether none was left when it was looked for last.
+    Returns whether none was left when it was looked for last. A child inherits the mark of its
+    parent, unless somebody takes it away.
     """
-    wanted = f"{variable}={mark}".encode()
-    return _end(lambda process: wanted in (process / "environ").read_bytes().split(b"\0"))
+    return _end_where(lambda process: process.environ().get(variable) == mark)
 
 
 def end_holding(folder: Path) -> bool:
@@ -40,37 +50,48 @@ def end_holding(folder: Path) -> bool:
     """
     parent = os.getppid()
 
-    def holds(process: Path) -> bool:
-        return int(process.name) != parent and any(
-            _leads_into(link, folder) for link in (process / "fd").iterdir()
+    def holds(process: psutil.Process) -> bool:
+        return process.pid != parent and any(
+            Path(file.path).is_relative_to(folder) for file in process.open_files()
         )
 
-    return _end(holds)
+    return _end_where(holds)
 
 
-def _leads_into(link: Path, folder: Path) -> bool:
-    # a file may be closed while it is looked at
-    with suppress(OSError):
-        return link.readlink().is_relative_to(folder)
-    return False
+def _end_where(is_meant: Callable[[psutil.Process], bool]) -> bool:
+    def meant(process: psutil.Process) -> bool:
+        # others' processes do not tell
+        with suppress(psutil.Error):
+            return process.pid != os.getpid() and is_meant(process)
+        return False
+
+    return _end(lambda: filter(meant, psutil.process_iter()))
 
 
-def _end(is_meant: Callable[[Path], bool]) -> bool:
+def _end(find: Callable[[], Iterable[psutil.Process]], collect: bool = False) -> bool:
     for _ in range(ROUNDS):
-        found = list(_running(is_meant))
-        for process in found:
-            with suppress(OSError):
-                os.kill(process, signal.SIGKILL)
+        found = [process for process in find() if _lives(process)]
         if not found:
             return True
+        for process in found:
+            with suppress(psutil.Error):
+                process.kill()
+        for process in found if collect else ():
+            # those that are not ours are taken in when their parents are gone
+            with suppress(OSError):
+                os.waitpid(process.pid, 0)
     return False
 
 
-def _running(is_meant: Callable[[Path], bool]) -> Iterator[int]:
-    for folder in Path("/proc").glob("[0-9]*"):
-        # others' processes do not tell, and any may end while it is asked
-        with suppress(OSError):
-            process = int(folder.name)
-            ended = (folder / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-            if process != os.getpid() and not ended and is_meant(folder):
-                yield process
+def _lives(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    return False
+
+
+def _has_child() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True

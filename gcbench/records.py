@@ -115,6 +115,11 @@ class Measurement:
     needed_bytes: int | None = None
 
 
+def are_of(measurements: Sequence[Measurement], cases: Sequence[Case]) -> bool:
+    """Whether measurements are of these cases, in their order."""
+    return [measurement.case for measurement in measurements] == list(cases)
+
+
 RoadKind = Literal["product", "inner product", "convolution"]
 
 
@@ -217,10 +222,6 @@ class ComparisonRecord:
         *before, last = self.timings
         return replace(self, timings=(*before, replace(last, stopped_by="interrupt")))
 
-    def is_of(self, cases: Sequence[Case]) -> bool:
-        """Whether these are its cases, in their order."""
-        return [measurement.case for measurement in self.measurements] == list(cases)
-
     def flagged(self, flag: str) -> "ComparisonRecord":
         """The same with a flag on every case."""
         found = tuple(replace(m, flags=(*m.flags, flag)) for m in self.measurements)
@@ -285,7 +286,9 @@ class Manifest:
     """Where, when and with what a run was measured.
 
     `gpus` has more of those `devices` that are GPUs; `sweep` is what a sweep was asked for, as
-    TOML. `heap` is how the C allocator treated freed memory.
+    TOML. `heap` is how the C allocator treated freed memory; `engine` says where comparisons ran:
+    `process` in processes of their own, `inline` in that of gcbench, `static` nowhere. `origins`
+    say where each value came from that was asked for: an option, a variable, a path into a file.
     """
 
     run: str
@@ -314,6 +317,8 @@ class Manifest:
     schema: int = SCHEMA
     gpus: dict[str, Gpu] = field(default_factory=dict)
     heap: Heap = "default"
+    engine: str | None = None
+    origins: dict[str, str] = field(default_factory=dict)
 
     def device_name(self, device: str) -> str | None:
         """What a device calls itself; None where the machine had none of that name."""

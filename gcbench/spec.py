@@ -38,6 +38,7 @@ CHOICES: dict[str, Any] = {
     "runtime": Runtime,
     "cache": Cache,
     "regime": Regime,
+    "heap": Heap,
 }
 
 Value = bool | int | float | str | None
@@ -51,6 +52,7 @@ PAIRS: dict[str, tuple[Any, ...]] = {
     "mode": ("infer", "train"),
     "cache": ("warm", "cold"),
     "threads": (1, None),
+    "heap": ("steady", "default"),
 }
 
 DEFAULT_BLOCKS = ("gc", "se", "snl", "nl")
@@ -132,6 +134,7 @@ class Network:
 class Case:
     """One block spec at one value of every axis. `copy` counts repetitions of the same case.
 
+    A `heap` of None is that of the process which measures it, whichever that has.
     Inside a `network` the spec is `SPEC@PLACES` or `WHAT=SPEC`, several joined by `+`, or `plain`
     where nothing was put in, and the shape is that of the images.
     """
@@ -153,6 +156,7 @@ class Case:
     copy: int = 1
     network: Network | None = None
     regime: Regime = "burst"
+    heap: Heap | None = None
 
     @property
     def shape(self) -> Shape:
@@ -168,13 +172,14 @@ class Case:
     @property
     def input(self) -> tuple[object, ...]:
         """What one plain copy of the input depends on: cases alike in it share a copy arm."""
-        return self.input_shape, self.dtype, self.device, self.layout, self.cache, self.threads
+        how = self.layout, self.cache, self.threads, self.heap
+        return self.input_shape, self.dtype, self.device, *how
 
     @property
     def key(self) -> str:
         """The text that identifies this case for ever, whatever the machine, seed or version.
 
-        A regime is named where it is not the usual one.
+        A regime is named where it is not the usual one, a heap where the case has one of its own.
         """
         parts = [
             *([] if self.network is None else [self.network.label]),
@@ -189,6 +194,7 @@ class Case:
             self.cache,
             f"threads={self.threads or 'auto'}",
             *([] if self.regime == "burst" else [self.regime]),
+            *([] if self.heap is None else [f"heap={self.heap}"]),
         ]
         return "|".join(parts) + self._copy_mark
 
@@ -226,7 +232,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """One value for each axis but the block. A device or cache of None is the machine's default."""
+    """One value for each axis but the block. A device or cache of None is the machine's default.
+
+    A heap of None is that of the process which measures; only a pair names one.
+    """
 
     batch: int = 1
     channels: int = 256
@@ -240,6 +249,7 @@ class Axes:
     cache: Cache | None = None
     threads: int | None = None
     regime: Regime = "burst"
+    heap: Heap | None = None
 
 
 def most_threads(comparisons: Iterable[Comparison], usual: int) -> int:
@@ -259,7 +269,9 @@ def parse_shape(name: str, shape: Sequence[int]) -> Shape:
 def axes_at(shape: Shape, named: Mapping[str, Any]) -> Axes:
     """Make axes from a shape (B, C, H, W) and named values. Raises UsageError."""
     known = [
-        field.name for field in fields(Axes) if field.name not in ("batch", "channels", "size")
+        field.name
+        for field in fields(Axes)
+        if field.name not in ("batch", "channels", "size", "heap")
     ]
     read = dict(named)
     for name, value in named.items():
@@ -339,6 +351,7 @@ def _cases(blocks: Sequence[Block], axes: Axes, device: str) -> tuple[Case, ...]
             cache=axes.cache or default_cache(device),
             threads=axes.threads,
             regime=axes.regime,
+            heap=axes.heap,
         )
         seen[case] += 1
         cases.append(replace(case, copy=seen[case]))
@@ -402,6 +415,20 @@ def parse_pair(option: str, text: str, axes: Axes) -> Pair:
             f"name the values, as in {option} {axis}={asked},..."
         )
     return Pair(axis, values)
+
+
+def require_beside(pair: Pair, heap: Heap | None, regimes: Iterable[Regime]) -> None:
+    """Make sure that a pair goes with a heap and regimes. Raises UsageError."""
+    if pair.axis != "heap":
+        return
+    if heap:
+        raise UsageError(
+            "--heap and --pair heap ask for different things: a pair has a process for each heap"
+        )
+    if "sustained" in regimes:
+        raise UsageError(
+            "--pair heap goes with --regime burst: processes that take turns pause in between"
+        )
 
 
 def _pair_value(option: str, axis: str, text: str) -> Any:
@@ -512,21 +539,6 @@ def parse_device(option: str, text: str) -> str:
     raise UsageError(f"{option} takes cpu, cuda or cuda:INDEX, not {quoted(text)}")
 
 
-def parse_devices(option: str, text: str) -> tuple[str, ...]:
-    """Read the names of devices of one kind. Raises UsageError.
-
-    >>> parse_devices("--device", "cuda:0,cuda:1")
-    ('cuda:0', 'cuda:1')
-    """
-    devices = tuple(dict.fromkeys(parse_device(option, each) for each in text.split(",")))
-    if len({kind_of(device) for device in devices}) > 1:
-        raise UsageError(
-            f"{option} takes devices of one kind, not {quoted(text)}: "
-            "run it for each kind, or a sweep"
-        )
-    return devices
-
-
 def parse_choice(option: str, text: str, choices: Any) -> Any:
     """Read one of a Literal's values. Raises UsageError with the nearest and all of them.
 
@@ -539,19 +551,8 @@ def parse_choice(option: str, text: str, choices: Any) -> Any:
         word = DTYPE_ALIASES.get(word.removeprefix("torch."), word)
     if word in known:
         return word
-    if _is_list(text):
-        raise _refused(option, text, f"one of {', '.join(known)}")
     raise UsageError(f"{option} {quoted(text)} is unknown: {suggestion(text, known)}")
 
 
-def _is_list(text: str) -> bool:
-    return bool(re.search(r"[,:]|\.\.", text))
-
-
 def _refused(option: str, text: str, allowed: str) -> UsageError:
-    if _is_list(text):
-        return UsageError(
-            f"{option} takes one value in bench, not the list or range {quoted(text)}: "
-            f"give {allowed}, and run bench once for each (a grid of shapes is a sweep)"
-        )
     return UsageError(f"{option} takes {allowed}, not {quoted(text)}")

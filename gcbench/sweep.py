@@ -5,8 +5,8 @@ Text and numbers only; `spelling.py` reads a sweep from options and files.
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gcbench import spec
@@ -27,6 +27,9 @@ STAGES: dict[Stages, tuple[tuple[int, int], ...]] = {
     "resnet18": ((64, 56), (128, 28), (256, 14), (512, 7)),
 }
 
+# how long trying one case may take
+TIMEOUT_S = 120.0
+
 # a grid is gone through more than once before anything is measured
 MOST_CASES = 1_000_000
 
@@ -40,6 +43,7 @@ class Sweep:
     the device's. `precision` and `max_time_s` of None are the device's default, `timeout_s` is the
     time that trying one case may take, `budget_s` that of the whole sweep. `pair` is as
     `spec.parse_pair` reads it. `per_device` and `cpus_per_comparison` are for the engine `ray`.
+    `origins` say where each value came from that somebody gave, by the names of options.
     """
 
     blocks: tuple[str, ...] = spec.DEFAULT_BLOCKS
@@ -70,16 +74,17 @@ class Sweep:
     static: bool = False
     allow_nondeterministic: bool = False
     engine: EngineName = "process"
-    timeout_s: float = 120.0
+    timeout_s: float = TIMEOUT_S
     memory_limit_bytes: int | None = None
     on_oom: OnOom = "skip-larger"
     budget_s: float | None = None
     per_device: bool = False
     cpus_per_comparison: int | None = None
+    origins: dict[str, str] = field(default_factory=dict, compare=False)
 
-    def effort(self, device: str) -> Effort:
-        """How long to measure a comparison on a device."""
-        default = DEFAULT_EFFORT[spec.kind_of(device)]
+    def effort(self, device: str, usual: Mapping[str, Effort] = DEFAULT_EFFORT) -> Effort:
+        """How long to measure a comparison on a device, where `usual` has what nobody says."""
+        default = usual[spec.kind_of(device)]
         return Effort(
             self.precision or default.precision,
             self.max_time_s or default.max_time_s,
@@ -110,7 +115,7 @@ def grid(place: Place) -> Iterator[Comparison]:
     blocks = tuple(at_ratios(place.blocks, sweep.ratio))
     where = None if sweep.where is None else parse_where("--where", sweep.where)
     pair = None if sweep.pair is None else spec.parse_pair("--pair", sweep.pair, first_axes(sweep))
-    for number, axes in enumerate(_points(sweep, place.devices)):
+    for number, axes in enumerate(points(sweep, place.devices)):
         assert axes.device
         whole = spec.compare(blocks, axes, axes.device, place.baseline, pair)
         kind = spec.kind_among(axes.device, place.devices)
@@ -158,7 +163,8 @@ def at_ratios(blocks: Sequence[Block], ratios: Sequence[int]) -> Iterator[Block]
             yield block
 
 
-def _points(sweep: Sweep, devices: Sequence[str]) -> Iterator[Axes]:
+def points(sweep: Sweep, devices: Sequence[str]) -> Iterator[Axes]:
+    """Yield every point of a plan's axes, on devices, in the order of `grid`."""
     kinds = itertools.product(devices, sweep.dtype, sweep.layout, sweep.mode)
     caches = sweep.cache or (None,)
     ways = list(itertools.product(sweep.runtime, caches, sweep.threads, sweep.regime))
@@ -207,6 +213,12 @@ def caches(sweep: Sweep, device: str) -> tuple[spec.Cache, ...]:
         if pair.axis == "cache":
             return pair.values
     return sweep.cache or (spec.default_cache(device),)
+
+
+def pairs_heaps(sweep: Sweep) -> bool:
+    """Whether cases of each heap stand side by side, which takes a process for each."""
+    pair = None if sweep.pair is None else spec.parse_pair("--pair", sweep.pair, first_axes(sweep))
+    return pair is not None and pair.axis == "heap"
 
 
 def first_axes(sweep: Sweep) -> Axes:

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gcbench import roofline
-from gcbench.distributions import QUANTILES, quantile, samples
+from gcbench import columns, roofline
+from gcbench.columns import QUANTILE_COLUMNS, QUANTILES
+from gcbench.distributions import quantile, samples
 from gcbench.disturbance import machine_flags, was_loaded
-from gcbench.metrics import METRICS
 from gcbench.records import Cell, ComparisonRecord, Manifest, Measurement, Run, StoppedBy
 from gcbench.spec import Case
 from gcbench.statistics import Interval, Summary, summarise, widest
@@ -28,65 +28,15 @@ class Place(NamedTuple):
     case: int
 
 
-QUANTILE_COLUMNS = tuple(f"latency_us_p{percent}" for percent in QUANTILES)
-FIXED_COLUMNS = (
-    *("run", "key", "block", "spec", "batch", "channels", "height", "width", "ratio", "dtype"),
-    *("device", "device_name", "node", "layout", "mode", "runtime", "cache", "threads", "seed"),
-    *("status", "reason", "params", "macs", "flops", "macs_counter", "uncounted_ops", "min_bytes"),
-    *("latency_us", "latency_us_lo", "latency_us_hi", "latency_us_min", "replicates", "samples"),
-    *("calls_per_sample", "stopped_by", "discarded_rounds", "compile_ms"),
-    *("baseline", "relative", "relative_lo", "relative_hi", "verdict", "aa_lo", "aa_hi", "copies"),
-    *("host_us", "graph_us", "bound", "floor_us", "floor_fraction"),
-    *("peak_memory_bytes", "activation_memory_bytes"),
-    *("flags", "gcbench_version", "torch_version"),
-    *("comparison", "pair", "processes", "saved_memory_bytes", "memory_source"),
-    *("call_macs", "call_conv_macs", "traffic_bytes", "peaks"),
-    *("network", "inserted", "inserted_at", "params_added", "macs_added", "images_per_s"),
-    *("started", "event_pair_us", "kernels_per_call", "top_kernels", "energy_mj"),
-    *("reserved_memory_bytes", "regime"),
-    *("uncounted_products", "macs_fvcore", "macs_torch"),
-    *QUANTILE_COLUMNS,
-    *("heap", "minor_faults", "waited_fraction"),
-)
-# a metric whose column the fixed order does not name comes last
-COLUMNS = tuple(
-    dict.fromkeys((*FIXED_COLUMNS, *(column for metric in METRICS for column in metric.columns)))
-)
+# by name, in the CSV's order
+COLUMNS = tuple(columns.COLUMNS)
 # what `gcbench network` puts before the columns that every command has
 NETWORK_COLUMNS = (
     *("network", "spec", "ratio", "inserted", "inserted_at"),
     *("params_added", "macs_added", "images_per_s"),
 )
-WHOLE_NUMBERS = (
-    *(
-        "batch",
-        "channels",
-        "height",
-        "width",
-        "ratio",
-        "threads",
-        "seed",
-        "params",
-        "macs",
-        "flops",
-    ),
-    *("min_bytes", "replicates", "samples", "calls_per_sample", "discarded_rounds"),
-    *("peak_memory_bytes", "activation_memory_bytes", "comparison", "processes"),
-    *("saved_memory_bytes", "call_macs", "call_conv_macs", "traffic_bytes"),
-    *("macs_fvcore", "macs_torch"),
-    *("inserted", "params_added", "macs_added", "kernels_per_call", "reserved_memory_bytes"),
-)
-FRACTIONS = (
-    *("latency_us", "latency_us_lo", "latency_us_hi", "latency_us_min", "compile_ms"),
-    *("relative", "relative_lo", "relative_hi", "aa_lo", "aa_hi", "copies"),
-    *("host_us", "graph_us", "floor_us", "floor_fraction", "images_per_s"),
-    *("event_pair_us", "energy_mj", "minor_faults", "waited_fraction"),
-    *QUANTILE_COLUMNS,
-)
-# what a condition may compare a column with
-KINDS: dict[str, type] = {
-    column: int if column in (*WHOLE_NUMBERS, *FRACTIONS) else str for column in COLUMNS
-}
+# what a condition may compare a column with: a number, or text
+KINDS: dict[str, type] = {name: column.compared for name, column in columns.COLUMNS.items()}
 
 # far-out samples are told where they are more than this share, the pair of events around a sample
 # where it is more than this share of it
@@ -101,10 +51,12 @@ def frame(run: Run | Stored) -> "pd.DataFrame":
     import pandas as pd
 
     table = pd.DataFrame(list(rows(run)), columns=list(COLUMNS), dtype=object)
-    for column in WHOLE_NUMBERS:
+    for name, column in columns.COLUMNS.items():
+        if column.kind is float:
+            table[name] = table[name].astype("float64")
         # nullable integers stay whole beside missing cells; past 64 bits they stay objects
-        if table[column].dropna().abs().max() < 2**63 or table[column].isna().all():
-            table[column] = table[column].astype("Int64")
+        elif column.kind is int and not table[name].dropna().abs().max() >= 2**63:
+            table[name] = table[name].astype("Int64")
     return table.infer_objects()
 
 
@@ -242,7 +194,7 @@ def _identity(measurement: Measurement, manifest: Manifest) -> dict[str, Any]:
         "gcbench_version": manifest.gcbench_version,
         "torch_version": manifest.versions.get("torch"),
         "started": manifest.started,
-        "heap": manifest.heap,
+        "heap": case.heap or manifest.heap,
     }
 
 

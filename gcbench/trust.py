@@ -5,12 +5,13 @@ called another number of times. Pure arithmetic over what the trials found; no t
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gcbench.statistics import ERROR_RATE, Interval, Summary, Verdict, resolvable
+from gcbench.textbook import share_interval, sign_test
 from gcbench.units import percent_text
 
 # the false verdicts that are allowed, and the share of intervals that hold the truth
@@ -189,40 +190,9 @@ def resolved(findings: Sequence[Finding]) -> float:
 
 
 def share(hits: Sequence[bool], error_rate: float = ERROR_RATE) -> Share:
-    """Count hits, with the exact interval of Clopper and Pearson (Biometrika 26, 1934).
-
-    >>> found = share([False] * 20)
-    >>> found.lo, round(found.hi, 3)
-    (0.0, 0.168)
-    """
+    """Count hits, with the exact interval of their share."""
     count, of = sum(hits), len(hits)
-    # the ends are where so many hits, or so few, become too unlikely
-    lo = 0.0 if count == 0 else _solve(lambda p: 1 - _cdf(count - 1, of, p) < error_rate / 2)
-    hi = 1.0 if count == of else _solve(lambda p: _cdf(count, of, p) > error_rate / 2)
-    return Share(count, of, lo, hi)
-
-
-def sign_test(above: int, below: int) -> float:
-    """How likely a fair coin falls at least as unevenly, two-sided.
-
-    >>> sign_test(5, 5), sign_test(0, 10)
-    (1.0, 0.001953125)
-    """
-    tosses = above + below
-    return min(1.0, 2 * _cdf(min(above, below), tosses, 0.5))
-
-
-def _cdf(count: int, of: int, p: float) -> float:
-    return sum(math.comb(of, k) * p**k * (1 - p) ** (of - k) for k in range(count + 1))
-
-
-def _solve(still: Callable[[float], bool]) -> float:
-    """The point in [0, 1] up to which a condition holds."""
-    low, high = 0.0, 1.0
-    while high - low > 1e-6:
-        middle = (low + high) / 2
-        low, high = (middle, high) if still(middle) else (low, middle)
-    return low
+    return Share(count, of, *share_interval(count, of, error_rate))
 
 
 def _drift(findings: Sequence[Finding]) -> float:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gcbench import columns
 from gcbench.errors import UsageError, quoted
 from gcbench.registry import suggestion
 from gcbench.spec import Case
@@ -32,22 +33,7 @@ Read = Callable[[Row], Any]
 
 # what is known of a case before it is measured: columns of the CSV, and what they hold
 COLUMNS: dict[str, type] = {
-    "key": str,
-    "block": str,
-    "spec": str,
-    "batch": int,
-    "channels": int,
-    "height": int,
-    "width": int,
-    "ratio": int,
-    "dtype": str,
-    "device": str,
-    "layout": str,
-    "mode": str,
-    "runtime": str,
-    "cache": str,
-    "threads": int,
-    "regime": str,
+    name: column.compared for name, column in columns.COLUMNS.items() if column.of_case
 }
 
 # words of options and tables that are no column, and what a row has for them: beside a number the

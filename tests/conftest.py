@@ -24,6 +24,10 @@ def pytest_configure():
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # defaults of whoever runs the tests are not theirs
+    for name in [name for name in os.environ if name.startswith("GCBENCH_")]:
+        if name != "GCBENCH_WHEELS":
+            del os.environ[name]
 
 
 def pytest_sessionfinish(session, exitstatus):
@@ -42,6 +46,16 @@ def pytest_unconfigure(config):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(config.stash[ENDED])
+
+
+@pytest.fixture
+def foreign_code_here(monkeypatch):
+    """Run the code of others in this process, where a test can get at it and nothing is started.
+
+    What commands make of it in a worker, as they do, is in `test_foreign.py`.
+    """
+    for where in ("engines.sweeps", "cli.network_options", "cli.count"):
+        monkeypatch.setattr(f"gcbench.{where}.is_foreign", lambda *named: False)
 
 
 @pytest.fixture(autouse=True, scope="session")

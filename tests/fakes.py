@@ -11,7 +11,7 @@ from gcbench.records import ComparisonRecord, Effort, Measurement, Role, Timing
 from gcbench.spec import Axes, Block
 from gcbench.spec import compare as compared
 from gcbench.statistics import Summary, summarise
-from gcbench.timing.clocks import CpuClock, Reading, Round, Sample
+from gcbench.timing.clocks import Clock, CpuClock, Reading, Round, Sample
 from gcbench.timing.replicates import Lineup, Progress, time_comparison
 from gcbench.timing.usage import Usage
 from gcbench.timing.watching import Met, Watch
@@ -213,15 +213,16 @@ def compare(
     precision: float = 0.01,
     max_time_s: float = 1.0,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    clock: Clock | None = None,
 ) -> ComparisonRecord:
-    """Time every case that `make` has a cost for, on its clock."""
+    """Time every case that `make` has a cost for, on its clock or another."""
     cases = tuple(make.costs_ns)
     baselines = (baseline,) * (1 + max(*cases, baseline, 0))
     timing = time_comparison(
         make,
         Lineup(cases, baselines, cases[:1]),
         Effort(precision, max_time_s),
-        make.clock,
+        clock or make.clock,
         random.Random(f"order {make.seed}"),
         on_progress,
         make.clock.usage,

@@ -4,10 +4,11 @@ import sys
 
 import pytest
 import torch
-from oracles import choices, defaults, refusal, subject_at
+from oracles import choices, defaults, divisors, refusal, subject_at
 from torch import nn
 
-from gcbench.blocks import BLOCKS, build, build_meta, closed_form, resolve
+from gcbench.blocks import BLOCKS, build, build_meta, resolve
+from gcbench.blocks.forms import closed_form
 from gcbench.counting import count
 from gcbench.errors import UsageError
 from gcbench.spec import Axes, BlockSpec, compare, value_text
@@ -16,8 +17,8 @@ NAMES = [entry.name for entry in BLOCKS]
 OPTIONS = [(name, option) for name in NAMES for option in defaults(name)]
 WORDS = [(n, o) for n, o in OPTIONS if o in choices(n) and type(defaults(n)[o]) is not bool]
 WHOLE = [(n, o) for n, o in OPTIONS if type(defaults(n)[o]) is int and (n, o) not in WORDS]
-# whole numbers that divide the channels, where nothing keeps a least width; and the others
-DIVISORS = [(n, o) for n, o in WHOLE if o in ("ratio", "reduction") and "least" not in defaults(n)]
+# whole numbers that divide the channels, and the others
+DIVISORS = [(n, o) for n, o in WHOLE if o in divisors(n)]
 NUMBERS = [(n, o) for n, o in WHOLE if (n, o) not in DIVISORS]
 FLAGS = [(n, o) for n, o in OPTIONS if type(defaults(n)[o]) is bool]
 
@@ -151,7 +152,7 @@ def needs(name, option):
 @pytest.mark.parametrize(("name", "option"), DIVISORS)
 def test_a_divisor_may_be_all_of_the_channels(name, option):
     module = build(f"{name}:{option}=64{needs(name, option)}", 64)
-    assert getattr(module, {"ratio": "hidden", "reduction": "inner"}[option]) == 1
+    assert module.letters((1, 64, 8, 8))[divisors(name)[option]] == 1
 
 
 def test_a_ratio_without_a_bottleneck_is_refused():

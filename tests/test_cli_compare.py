@@ -14,7 +14,7 @@ from runs import DATA, GC, NL, SE, comparison, kept, manifest, swept
 from test_cli import assert_refused, ran
 
 from gcbench.comparing.gates import KINDS
-from gcbench.formats import COMPARISON_FORMATS
+from gcbench.formats import GENERAL as COMPARISON_FORMATS
 from gcbench.formats.comparison import MOST_SHOWN
 from gcbench.spec import Block
 
@@ -291,7 +291,7 @@ def test_text_from_outside_is_harmless(name, folder, capsys):
 @pytest.mark.parametrize("name", NAMES)
 def test_comparing_imports_neither_torch_nor_pandas(name):
     run = str(DATA / "run-schema3.jsonl")
-    assert assert_light("compare", run, run, "--format", name)[1] == []
+    assert assert_light("compare", run, run, "--format", name, scipy=True)[1] == []
 
 
 def test_help_names_every_condition_and_the_exit_code(capsys):

@@ -11,9 +11,9 @@ import pytest
 from importing import assert_light
 from runs import DATA, GC, NL, SE, comparison, kept
 from test_cli import assert_refused, ran
+from written import FORMATS, PIVOTS
 
 from gcbench import store, tables
-from gcbench.formats import FORMATS, PIVOTS
 
 SIZES = [comparison(GC, SE, NL, size=(size, size)) for size in (7, 14, 28)]
 

@@ -17,7 +17,8 @@ from test_sweeps import asked, at
 from gcbench import store
 from gcbench.cli import faults, sweeping
 from gcbench.cluster import connecting, sessions
-from gcbench.engines.sweeps import Extent
+from gcbench.engines.inline import Inline
+from gcbench.engines.jobs import call_here
 from gcbench.errors import UsageError
 
 SMALL = ["-C", "16", "-s", "6,5x7", "-r", "2,4", "--precision", "50%", "--max-time", "200ms"]
@@ -232,14 +233,15 @@ def test_a_sweep_that_lost_its_last_node_names_the_run_to_go_on_with(folder, mon
     monkeypatch.setattr(sessions, "measure", measure)
     run = sweeping.new_run()
     place = at(asked(engine="ray"))
-    ground = sweeping.Ground(place, sessions.Cluster(place, ()))
-    how = sweeping.How((), False, True, False, None, None)
+    cluster = sessions.Cluster(place, ())
+    context = sweeping.SweepContext(place, Inline(), call_here, {}, (), cluster)
+    how = sweeping.ResumeOptions((), False, True, False, None, None)
     with (
         store.create(run, manifest()) as kept,
         pytest.raises(sessions.NoLaneError) as raised,
         sweeping.begun(run, how),
     ):
-        sweeping.measure_into(kept, ground, run, Extent(), how)
+        sweeping.measure_into(kept, context, run, how)
     assert faults.told(raised.value) == sessions.NoLaneError.exit_code
     [*_, last] = capsys.readouterr().err.splitlines()
     assert last == (

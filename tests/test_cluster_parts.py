@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from runs import GC, SE, comparison, manifest
 from test_cli import assert_refused, ran
+from written import markdown as render
 
 from gcbench import store, tables
 from gcbench.cluster import connecting, cores, nodes, shipping
@@ -19,7 +20,6 @@ from gcbench.cluster.nodes import Installed, Node
 from gcbench.engines.alone import alone_on
 from gcbench.environment import lock_path
 from gcbench.errors import UsageError
-from gcbench.formats.markdown import render
 from gcbench.formats.pivot import pivot
 from gcbench.offspring import end_holding
 from gcbench.records import Run, identity

@@ -7,10 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import (
+    COSTS,
     case_at,
     changed_once,
     combinations,
     cost,
+    divisors,
     fitted,
     fitting,
     least_elements,
@@ -260,7 +262,25 @@ def test_a_block_names_every_quantity_of_its_closed_forms(name):
     assert set(form) == {"params", "macs", "min_elements"}
     assert all(type(value) is int and value >= 0 for value in form.values())
     assert form["min_elements"] > form["params"]
-    assert resolve(name).takes_ratio == bool(module.letters(case.shape).get("p"))
+    letters = module.letters(case.shape)
+    assert letters.keys() <= {*"BCHWN", *getattr(module, "LETTERS", {})}
+    assert resolve(name).takes_ratio == bool(letters.get(divisors(name).get("ratio")))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_letter_that_is_said_to_be_a_share_of_the_channels_is_that(name):
+    case = case_at(name, (1, 48, 5, 4), ratio=5)
+    letters = build_meta(case).letters(case.shape)
+    values = options_at(name) | {"ratio": 5}
+    for option, letter in divisors(name).items():
+        # a hidden layer that is not there is 0 wide
+        absent = option == "ratio" and not resolve(name).takes_ratio
+        assert letters[letter] == (0 if absent else 48 // values[option])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_line_of_the_table_has_its_costs_written_by_hand(name):
+    assert name in COSTS
 
 
 def hooked_macs(module, shape):

@@ -12,8 +12,8 @@ from test_cuda_engine_fake import gpu  # noqa: F401
 
 from gcbench import comparing, engines, environment, store
 from gcbench.cli.app import main
-from gcbench.engines import alone, sweeps
-from gcbench.spec import Axes
+from gcbench.engines import alone, measuring, sweeps
+from gcbench.sweep import Sweep
 
 BOTH = ("--device", "cuda:0,cuda:1")
 SMALL = ("-C", "16", "-r", "4", "--cache", "warm", "--max-time", "0.3s", "--precision", "50%")
@@ -35,7 +35,7 @@ def small():
 
 
 @pytest.fixture
-def devices(gpu, monkeypatch):  # noqa: F811
+def devices(gpu, monkeypatch, foreign_code_here):  # noqa: F811
     """Two devices; what is done with their locks, in order."""
     held = []
     for module in (environment, alone):
@@ -55,7 +55,7 @@ def devices(gpu, monkeypatch):  # noqa: F811
             yield free
         held.append(f"{device} free")
 
-    for module in (engines, sweeps):
+    for module in (engines, measuring):
         monkeypatch.setattr(module, "alone_on", noted)
     return held
 
@@ -106,7 +106,8 @@ def test_devices_of_two_kinds_are_a_sweep(devices, capsys):
 
 
 def test_a_device_named_twice_is_measured_once(devices):
-    [only] = engines.compare_on(["cuda:1", "cuda:1"], ["gc"], Axes(cache="warm"))
+    twice = Sweep(("gc",), device=("cuda:1", "cuda:1"), cache=("warm",))
+    [only] = sweeps.comparisons(twice)
     assert (only.device, only.kind) == ("cuda:1", None)
 
 

@@ -228,7 +228,7 @@ def test_inputs_take_turns_where_a_gpu_is_warm(gpu):
 
     workload.elsewhere = noting
     try:
-        work = inline._dressed(
+        work = inline.dressed(
             workload.Workload(torch.nn.Identity(), torch.zeros(1, 2, 3, 3)),
             engines.compare(["gc"], AXES).cases[0],
             __import__("random").Random(0),

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from runs import GC, SE, comparison, kept, manifest
+from written import drawn
 
 from gcbench import store, tables
 from gcbench.distributions import QUANTILES, histogram, quantile, samples
-from gcbench.formats import histogram as drawn
 from gcbench.formats.pivot import pivot
 from gcbench.records import Run, Timing
 

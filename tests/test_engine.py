@@ -10,6 +10,7 @@ import gcbench
 from gcbench import engines, environment, tables
 from gcbench.engines import inline, sweeps, trying
 from gcbench.engines.jobs import Job
+from gcbench.engines.timed import LEAST_SHARE
 from gcbench.errors import UsageError
 from gcbench.records import Effort, Timing
 from gcbench.spec import Axes, parse_pair
@@ -338,16 +339,16 @@ def test_arms_that_do_not_fit_in_memory_together_leave_the_largest_out(monkeypat
 
 def test_late_failures_do_not_start_the_clock_anew(bombs, monkeypatch):
     given = []
-    timed = inline.time_comparison
+    time_them = inline.time_comparison
 
     def noting(make, lineup, effort, *rest, **regime):
         given.append(effort.max_time_s)
-        return timed(make, lineup, effort, *rest, **regime)
+        return time_them(make, lineup, effort, *rest, **regime)
 
     monkeypatch.setattr(inline, "time_comparison", noting)
     measured(["gc", "bombs:Twins"])
     assert len(given) == 2
-    assert SHORT.max_time_s * inline.LEAST_SHARE <= given[1] < given[0] <= SHORT.max_time_s
+    assert SHORT.max_time_s * LEAST_SHARE <= given[1] < given[0] <= SHORT.max_time_s
 
 
 @pytest.mark.cuda

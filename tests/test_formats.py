@@ -9,12 +9,11 @@ from dataclasses import replace
 import pytest
 from pictures import ONE, costed
 from runs import GC, NL, SE, comparison, manifest
+from written import FORMATS, PIVOTS, coloured, coloured_pivot
 
 from gcbench import tables
-from gcbench.formats import FORMATS, PIVOTS
 from gcbench.formats.detail import Detail
 from gcbench.formats.pivot import pivot
-from gcbench.formats.terminal import coloured, coloured_pivot
 from gcbench.records import Run
 
 HOSTILE = (

@@ -18,6 +18,7 @@ from test_isolated import BRIEF, SMALL, gone, measured
 
 from gcbench import engines, errors, store
 from gcbench.cli import faults
+from gcbench.engines.inline import Inline
 from gcbench.engines.isolated import Isolated
 from gcbench.engines.jobs import Job
 from gcbench.files import replace_whole
@@ -108,6 +109,9 @@ class Sleeps(Plain):
 class KillsGuard(Plain):
     def forward(self, x):
         if not x.is_meta:
+            left = subprocess.Popen(["sleep", "600"], start_new_session=True)
+            with open("left", "a") as file:
+                file.write(f"{left.pid} ")
             os.kill(os.getppid(), 9)
             time.sleep(600)
         return x + 1
@@ -281,7 +285,7 @@ def test_threads_that_a_constructor_sets_are_set_back_and_said(folder):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        record = engines.inline.Inline().measure(
+        record = Inline().measure(
             Job(engines.compare(["gc", "hard_blocks:Threads"], replace(SMALL, threads=None)), BRIEF)
         )
         assert torch.get_num_threads() == 2
@@ -293,10 +297,24 @@ def test_threads_that_a_constructor_sets_are_set_back_and_said(folder):
     assert (gc.status, gc.flags) == ("ok", ())
 
 
+def test_threads_that_gcbench_sets_are_not_said_of_a_block(folder):
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        # the first case of its process, which had two threads until then
+        record = Inline().measure(Job(engines.compare(["hard_blocks:Plain"], SMALL), BRIEF))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    [plain] = record.measurements
+    assert SMALL.threads == 1
+    assert (plain.status, plain.flags, plain.reason) == ("ok", (), None)
+
+
 def test_an_output_of_nan_is_flagged(folder):
-    record = engines.inline.Inline().measure(
-        Job(engines.compare(["gc", "hard_blocks:Nan"], SMALL), BRIEF)
-    )
+    record = Inline().measure(Job(engines.compare(["gc", "hard_blocks:Nan"], SMALL), BRIEF))
     assert [m.flags for m in record.measurements] == [(), ("not_finite",)]
 
 
@@ -322,6 +340,10 @@ def test_what_a_block_starts_without_a_mark_ends_with_its_worker(folder):
 def test_a_block_that_ends_the_guard_of_its_worker_ends_itself_alone(folder):
     record = measured(["gc", "hard_blocks:KillsGuard", "se"])
     assert [m.status for m in record.measurements] == ["ok", "crashed", "ok"]
+    # what it left descends from nobody of gcbench's any more, and is known by its mark
+    left = (folder / "left").read_text().split()
+    assert left
+    assert gone(left)
 
 
 # non-deterministic blocks

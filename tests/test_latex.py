@@ -8,10 +8,12 @@ from dataclasses import replace
 import pytest
 from runs import GC, NL, SE, comparison, manifest
 from test_formats import HOSTILE
+from written import latex as pivoted
+from written import latex as render
 
 from gcbench import tables
 from gcbench.findings import Watch
-from gcbench.formats.latex import MOST_LINES, escaped, pivoted, render
+from gcbench.formats.latex import MOST_LINES, escaped
 from gcbench.formats.pivot import pivot
 from gcbench.records import Run
 

@@ -6,7 +6,7 @@ import statistics
 import pytest
 
 from gcbench.comparing.movement import Arm, Calm, Surroundings, by_block, together
-from gcbench.student import student
+from gcbench.textbook import student_t
 
 EXACT = 1e-12
 
@@ -19,7 +19,7 @@ def around(moved, group=0, block="se", variance=EXACT):
 def test_exact_movements_give_the_prediction_interval_of_the_textbook(moved):
     expected = Surroundings([*around(moved), Arm(0, "gc", 9.0, EXACT)]).expected(0, "gc", 0.05)
     n = len(moved)
-    reach = student(n - 1, 0.05) * statistics.stdev(moved) * math.sqrt(1 + 1 / n)
+    reach = student_t(n - 1, 0.05) * statistics.stdev(moved) * math.sqrt(1 + 1 / n)
     assert expected.mid == pytest.approx(statistics.fmean(moved))
     assert expected.half_width == pytest.approx(reach, rel=1e-3)
 
@@ -32,7 +32,7 @@ def test_each_group_has_a_middle_of_its_own_and_all_share_the_scatter():
         found = beside.expected(number, "gc", 0.05)
         assert found.mid == pytest.approx(statistics.fmean(moved))
         # three groups of two leave three degrees of freedom; every deviation is 0.01
-        reach = student(3, 0.05) * math.sqrt(6 * 0.01**2 / 3 * 1.5)
+        reach = student_t(3, 0.05) * math.sqrt(6 * 0.01**2 / 3 * 1.5)
         assert found.half_width == pytest.approx(reach, rel=1e-3)
 
 
@@ -50,7 +50,7 @@ def test_what_replicates_explain_is_no_scatter():
         Surroundings(around(moved, variance=v)).expected(0, "gc", 0.05) for v in (EXACT, 0.01**2)
     )
     # all that is left is how well the middle is known
-    assert unsure.half_width == pytest.approx(student(3, 0.05) * 0.005, rel=1e-6)
+    assert unsure.half_width == pytest.approx(student_t(3, 0.05) * 0.005, rel=1e-6)
     assert unsure.half_width < sure.half_width
 
 
@@ -65,7 +65,7 @@ def test_where_nothing_stands_side_by_side_groups_are_taken_for_one():
     clones = [Arm(number, None, moved, EXACT) for number, moved in enumerate((0.0, 0.02, 0.04))]
     found = Surroundings(clones).expected(1, "gc", 0.05)
     assert found.mid == pytest.approx(0.02)
-    reach = student(2, 0.05) * 0.02 * math.sqrt(4 / 3)
+    reach = student_t(2, 0.05) * 0.02 * math.sqrt(4 / 3)
     assert found.half_width == pytest.approx(reach, rel=1e-3)
 
 
@@ -77,7 +77,7 @@ def test_a_restless_block_is_given_more_room_and_fewer_degrees_of_freedom():
     assert beside.expected(0, "gc", 0.05, calm) == alone
     found = beside.expected(0, "gc", 0.05, restless)
     assert found.mid == alone.mid
-    assert found.half_width == pytest.approx(student(4, 0.05) * 0.04, rel=0.02)
+    assert found.half_width == pytest.approx(student_t(4, 0.05) * 0.04, rel=0.02)
 
 
 def test_how_calm_a_block_is_knows_neither_a_change_of_all_its_arms_nor_an_outlier():
@@ -114,13 +114,13 @@ def test_what_moved_together_is_a_mean_over_groups():
     moved = [("a", 0.0), ("a", 0.2), ("b", 0.3), ("b", 0.1), ("c", 0.3), ("c", 0.3)]
     found = together(moved)
     means = [0.1, 0.2, 0.3]
-    reach = student(2, 0.05) * statistics.stdev(means) / math.sqrt(3)
+    reach = student_t(2, 0.05) * statistics.stdev(means) / math.sqrt(3)
     assert found.mid == pytest.approx(0.2)
     assert (found.lo, found.hi) == pytest.approx((0.2 - reach, 0.2 + reach))
 
 
 def test_of_one_group_its_members_count_and_one_member_has_no_interval():
     members = [0.0, 0.1, 0.2]
-    reach = student(2, 0.05) * statistics.stdev(members) / math.sqrt(3)
+    reach = student_t(2, 0.05) * statistics.stdev(members) / math.sqrt(3)
     assert together([(0, each) for each in members]).half_width == pytest.approx(reach)
     assert not together([(0, 0.1)]).known

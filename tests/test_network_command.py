@@ -22,7 +22,7 @@ def small(classes=5):
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
+def own(tmp_path, monkeypatch, foreign_code_here):
     """A small network of the user's, by the name that the command takes."""
     (tmp_path / "own_small.py").write_text(OWN)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -186,7 +186,7 @@ def test_weights_from_a_file_are_taken_and_anything_else_is_one_clear_line(own, 
             ["at layer2.0.bn3", "no channel of 512"],
         ),
         (["resnet50", "-r", "0"], ["--ratio takes a whole number from 1", "'0'"]),
-        (["resnet50", "-r", "4,"], ["--ratio takes a whole number"]),
+        (["resnet50", "-r", "4,"], ["--ratio: nothing stands between two commas of '4,'"]),
         (["resnet50", "--position", "before"], ["--position 'before' is unknown", "after_add"]),
         (["resnet50", "--size", "0"], ["--size takes a size"]),
         (["resnet50", "--whole"], ["--whole is for detectors"]),

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from runs import GC, NL, SE, comparison, kept, manifest
 from test_cli import assert_refused, ran
+from written import FORMATS, PIVOTS
 
 from gcbench import tables
 from gcbench.disturbance import BUSY, FLAG_WORDS, OF_BLOCKS
-from gcbench.formats import FORMATS, PIVOTS
 from gcbench.formats.detail import Detail, told
 from gcbench.formats.layout import laid_out
 from gcbench.formats.notes import CAUSES, Seen, lines, of_flags

@@ -12,7 +12,7 @@ from gcbench import blocks, engines
 from gcbench.cli.app import main
 from gcbench.engines.fresh import Worker
 from gcbench.engines.isolated import Isolated
-from gcbench.engines.jobs import Job
+from gcbench.engines.jobs import Job, call_here
 from gcbench.errors import UsageError
 from gcbench.records import Effort
 from gcbench.spec import Axes
@@ -206,14 +206,67 @@ FAILING = {
 SMALL = ["-C", "16", "-s", "6x5", "-r", "4", "--precision", "50%", "--max-time", "300ms"]
 
 
+FORMS = """\
+import math
+
+from own_blocks import Good
+
+
+class Forms(Good):
+    def letters(self, shape):
+        B, C, H, W = shape
+        return {"B": B, "C": C, "N": H * W, "q": C // 4}
+
+    def closed_form(self, B, C, N, q):
+        macs = 2 * B * C * N * q
+        return {"params": 2 * C * q + q + C, "macs": macs, "min_elements": 2 * B * C * N}
+
+
+class Explained(Forms):
+    LETTERS = {"q": "width within C // ratio"}
+
+
+class More(Explained):
+    def closed_form(self, **letters):
+        return super().closed_form(**letters) | {"products": 2}
+
+
+class Lacks(Forms):
+    def closed_form(self, B, C, N, q):
+        return {"params": 2 * C * q + q + C}
+
+
+class OtherLetters(Forms):
+    def closed_form(self, B, C, N):
+        return {"params": 0, "macs": 0, "min_elements": 0}
+
+
+class NoArithmetic(Forms):
+    def closed_form(self, B, C, N, q):
+        return {"params": 0, "macs": int(math.log2(C)), "min_elements": 0}
+
+
+class NoShape(Forms):
+    def letters(self):
+        return {}
+"""
+FORMULAS = [
+    "Closed forms:",
+    "  parameters               2*C*q + C + q",
+    "  MACs                     2*B*C*N*q",
+    "  elements that must move  2*B*C*N",
+]
+
+
 def line_of(text, below=0):
     return SOURCE[: SOURCE.index(text)].count("\n") + 1 + below
 
 
 @pytest.fixture
-def own_blocks(tmp_path, monkeypatch):
+def own_blocks(tmp_path, monkeypatch, foreign_code_here):
     """Files with blocks in the working directory, forgotten afterwards."""
     (tmp_path / "own_blocks.py").write_text(SOURCE)
+    (tmp_path / "own_forms.py").write_text(FORMS)
     (tmp_path / "broken_blocks.py").write_text("one = 1\none / 0\n")
     (tmp_path / "unread_blocks.py").write_text("def (:\n")
     (tmp_path / "lacking_blocks.py").write_text("import no_such_thing_at_all\n")
@@ -221,7 +274,7 @@ def own_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield
-    for name in ("own_blocks", "broken_blocks", "unread_blocks", "lacking_blocks"):
+    for name in ("own_blocks", "own_forms", "broken_blocks", "unread_blocks", "lacking_blocks"):
         sys.modules.pop(name, None)
 
 
@@ -245,6 +298,17 @@ def test_what_cannot_be_built_is_exit_2_and_one_sentence_with_its_line(spec, own
     assert "Traceback" not in err
     _, _, err = ran("gc", spec, "--traceback", capsys=capsys)
     assert "Traceback" in err
+
+
+def test_a_worker_says_the_same_of_what_cannot_be_built(own_blocks):
+    with Isolated(60.0) as apart:
+        for spec in UNBUILT:
+            said = []
+            for call in (call_here, apart.call):
+                with pytest.raises(UsageError) as raised:
+                    engines.compare([spec], Axes(channels=16, size=(6, 5)), call=call)
+                said.append(str(raised.value))
+            assert said[0] == said[1]
 
 
 @pytest.mark.parametrize("spec", FAILING)
@@ -361,9 +425,12 @@ def test_what_a_module_forks_does_not_answer_for_it(own_blocks):
     forks = "import os, time\nif os.fork():\n    time.sleep(1)\nfrom own_blocks import Good\n"
     Path("forking_blocks.py").write_text(forks)
     with Worker() as worker:
-        assert worker.look("forking_blocks:Good", 60.0).name == "forking_blocks:Good"
+        assert (
+            worker.call(blocks.resolve, ["forking_blocks:Good"], 60.0).name == "forking_blocks:Good"
+        )
         time.sleep(1)
-        assert worker.look("own_blocks:Good", 60.0).name == "own_blocks:Good"
+        found = worker.call(blocks.resolve, ["own_blocks:Good"], 60.0)
+        assert found.name == "own_blocks:Good"
 
 
 def test_listing_blocks_loads_no_torch_and_no_library():
@@ -380,3 +447,57 @@ def test_listing_blocks_loads_no_torch_and_no_library():
         command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("Forms", [*FORMULAS, "  with B batch, C channels, N positions H*W, q"]),
+        (
+            "Explained",
+            [*FORMULAS, "  with B batch, C channels, N positions H*W, q width within C // ratio"],
+        ),
+        (
+            "More",
+            [
+                *FORMULAS,
+                "  products                 2",
+                "  with B batch, C channels, N positions H*W, q width within C // ratio",
+            ],
+        ),
+    ],
+)
+def test_closed_forms_in_letters_of_ones_own_are_shown(name, lines, own_blocks, capsys):
+    assert described(f"own_forms:{name}", capsys).splitlines()[-len(lines) :] == lines
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Lacks", "closed_form of Lacks lacks macs, min_elements"),
+        ("OtherLetters", "OtherLetters.closed_form() got an unexpected keyword argument 'q'"),
+        ("NoArithmetic", "TypeError: Cannot convert expression to float (own_forms.py:"),
+        ("NoShape", "NoShape.letters() takes 1 positional argument but 2 were given"),
+    ],
+)
+def test_closed_forms_that_are_none_are_one_sentence(name, words, own_blocks, capsys):
+    *_, heading, told = described(f"own_forms:{name}", capsys).splitlines()
+    assert heading == "Closed forms:"
+    assert told.startswith("  cannot be shown: ")
+    assert words in told
+
+
+def test_a_closed_form_that_is_none_leaves_its_cells_empty_and_says_why(own_blocks, capsys):
+    code, out, err = ran("own_forms:Lacks", "--counter", "formula", capsys=capsys)
+    assert code == 0
+    assert "own_forms:Lacks r4: closed_form of Lacks lacks macs, min_elements" in out
+    assert "Traceback" not in err
+
+
+def described(spec, capsys):
+    """What `gcbench blocks` says of a block."""
+    with pytest.raises(SystemExit) as exit_info:
+        main(["blocks", spec])
+    out, err = capsys.readouterr()
+    assert (exit_info.value.code, err) == (0, "")
+    return out

@@ -5,10 +5,11 @@ import io
 
 import pandas as pd
 import pytest
+from written import paper_markdown as markdown
+from written import paper_table as render
 
 from gcbench import paper
 from gcbench.errors import UsageError
-from gcbench.formats.paper import markdown, render
 from gcbench.paper import deriving
 from gcbench.paper.printed import TABLES, Row
 
@@ -166,7 +167,7 @@ def test_markdown_has_a_cell_for_every_heading(derived):
 
 
 def test_the_csv_has_the_columns_that_are_promised():
-    from gcbench.formats.paper import csv as render_csv
+    from written import paper_csv as render_csv
 
     frame = paper.frame([paper.table_of("--table", "imagenet")])
     rows = list(csv.DictReader(io.StringIO(render_csv(frame))))

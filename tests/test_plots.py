@@ -205,7 +205,7 @@ def test_where_nothing_is_known_of_anything_the_reason_is_said():
         drawn_rows("latency", [{**row, "latency_us": None} for row in rows], ONE)
 
 
-PARAMETERS = Quantity("params", "parameters", str, lambda row: None, "not counted", of_time=False)
+PARAMETERS = Quantity("params", lambda row: None, "not counted", of_time=False)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ import pytest
 
 from gcbench.blocks import BLOCKS
 from gcbench.errors import UsageError
-from gcbench.formats import FORMATS, PAPER_FORMATS
+from gcbench.formats import FORMATS, PIVOTS
 from gcbench.metrics import METRICS
 from gcbench.networks import NETWORKS
 from gcbench.registry import Entry, Registry
 
-TABLES = [BLOCKS, FORMATS, PAPER_FORMATS, METRICS, NETWORKS]
+TABLES = [BLOCKS, FORMATS, PIVOTS, METRICS, NETWORKS]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.kind)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from conftest import PEAKS as MADE_UP
+from written import table as render
 
 import gcbench
 from gcbench import engines, tables
 from gcbench.formats.detail import Detail
-from gcbench.formats.terminal import render
 from gcbench.peaks import measuring
 from gcbench.records import Effort, Measurement, Peaks, Rate
 from gcbench.roofline import GRAPH_GAIN, HOST_SHARE, NEAR, copy_bytes_per_s, judge, levels, peaks_of

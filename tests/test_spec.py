@@ -1,5 +1,7 @@
 """What the user writes: block specs, axes, keys, comparisons."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -194,3 +196,29 @@ def test_a_regime_is_named_in_the_key_where_it_is_not_the_usual_one():
     assert sustained[0].key == f"{burst[0].key}|sustained"
     assert sustained[1].key.endswith("|sustained#2")
     assert label_of_key(sustained[1].key) == label_of_key(burst[1].key) == "gc r16 #2"
+
+
+def test_a_heap_of_its_own_is_named_by_a_key_and_told_apart():
+    pair = spec.parse_pair("--pair", "heap", Axes())
+    block = Block("gc", "gc", 16, False)
+    steady, default = spec.compare([block], Axes(), "cpu", pair=pair).cases
+    [plain] = spec.compare([block], Axes(), "cpu").cases
+    assert [case.heap for case in (steady, default, plain)] == ["steady", "default", None]
+    assert steady.key == f"{plain.key}|heap=steady"
+    assert default.key == f"{plain.key}|heap=default"
+    # a clone costs page faults too
+    assert steady.input != default.input
+    sustained = replace(steady, regime="sustained", copy=2)
+    assert sustained.key.endswith("|threads=auto|sustained|heap=steady#2")
+    assert label_of_key(sustained.key) == "gc r16 #2"
+    assert label_of_key(steady.key) == label_of_key(plain.key) == "gc r16"
+
+
+def test_a_heap_is_asked_for_in_one_way():
+    pair = spec.parse_pair("--pair", "heap", Axes())
+    spec.require_beside(pair, None, ["burst"])
+    spec.require_beside(spec.parse_pair("--pair", "dtype", Axes()), "steady", ["sustained"])
+    with pytest.raises(UsageError, match="--heap and --pair heap ask for different things"):
+        spec.require_beside(pair, "steady", ["burst"])
+    with pytest.raises(UsageError, match="--pair heap goes with --regime burst"):
+        spec.require_beside(pair, None, ["burst", "sustained"])

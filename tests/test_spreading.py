@@ -13,7 +13,7 @@ from gcbench.cluster import sessions
 from gcbench.cluster.spreading import Dealer, Done, LaneState, Lost, Ready, Turn, spread
 from gcbench.engines import sweeps
 from gcbench.engines.jobs import Job
-from gcbench.engines.sweeps import Budget
+from gcbench.engines.measuring import Budget
 from gcbench.records import ComparisonRecord, Measurement, identity
 
 

@@ -470,3 +470,20 @@ def test_any_toml_is_a_sweep_or_one_clear_error(document):
 @given(st.text(max_size=60) | st.text(alphabet="[]={}\"'#\n.,axesizeblocks 14:", max_size=60))
 def test_any_text_is_toml_or_one_clear_error(text):
     refusal(lambda: spelling.make(spelling.from_toml(text, "x.toml")))
+
+
+def test_a_pair_of_heaps_takes_processes_and_no_heap_beside_it():
+    assert sweep.pairs_heaps(asked(pair="heap"))
+    assert not sweep.pairs_heaps(asked(pair="runtime"))
+    assert not sweep.pairs_heaps(asked())
+    assert "--engine inline has one" in refusal(lambda: asked(pair="heap", engine="inline"))
+    assert "--heap and --pair heap" in refusal(lambda: asked(pair="heap", heap="default"))
+    [comparison] = sweep.grid(at(asked(pair="heap"), GC, NL))
+    assert [case.heap for case in comparison.cases] == ["steady", "default"] * 2
+    assert comparison.baselines == (0, 0, 2, 2)
+    [kept] = sweep.grid(at(asked(pair="heap", where="heap == 'default'"), GC, NL))
+    assert [case.heap for case in kept.cases] == ["default"] * 2
+
+
+def test_another_grid_has_no_heap_of_its_own_to_select_by():
+    assert list(sweep.grid(at(asked(where="heap == 'steady'"), GC))) == []

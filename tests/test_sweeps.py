@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from runs import manifest
 
 from gcbench import spelling, sweep
-from gcbench.engines import forecasts, sweeps
+from gcbench.engines import forecasts, measuring, sweeps
 from gcbench.engines.attempts import Trying
-from gcbench.engines.sweeps import Budget, Extent
+from gcbench.engines.jobs import call_here
+from gcbench.engines.measuring import Budget, Events
+from gcbench.engines.sweeps import Extent
 from gcbench.errors import UsageError
 from gcbench.records import ComparisonRecord, Effort, Measurement
 from gcbench.spec import Block
@@ -27,6 +30,9 @@ def at(asked, *blocks):
 
 class Scripted:
     """An engine that gives out what its script says of a case, and notes what it was asked for."""
+
+    times = False
+    call = staticmethod(call_here)
 
     def __init__(self, outcome=lambda case: ("ok", None), flags=()):
         self.outcome, self.flags = outcome, flags
@@ -51,9 +57,12 @@ class Scripted:
         return ComparisonRecord(tuple(found), comparison.baselines, effort.precision, ())
 
 
-def went(place, engine, statuses=None, retry=(), **more):
+def went(place, engine, statuses=None, retry=(), ran_out=(), **heard):
     due = list(sweeps.due(place, statuses or {}, retry))
-    return list(sweeps.measure(place.sweep, due, len(due), engine, **more))
+    plan = replace(
+        sweeps.plan_of(place.sweep), comparisons=due, total=len(due), manifest=manifest()
+    )
+    return list(measuring.measure(replace(plan, ran_out=ran_out), engine, Events(**heard)))
 
 
 def statuses(records):
@@ -129,7 +138,7 @@ def test_what_a_budget_leaves_is_rows_that_say_so(monkeypatch):
         now.now += 3.0
         return "ok", None
 
-    monkeypatch.setattr(sweeps, "Budget", lambda budget_s, total: Budget(budget_s, total, now))
+    monkeypatch.setattr(measuring, "Budget", lambda budget_s, total: Budget(budget_s, total, now))
     records = went(place, Scripted(slow))
     assert statuses(records) == [["ok", "ok"], ["skipped", "skipped"]]
     assert "--budget 1 s was spent" in records[1].measurements[0].reason

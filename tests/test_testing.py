@@ -7,11 +7,11 @@ import sys
 import pandas as pd
 import pytest
 from torch import nn
+from written import FORMATS
 
 import gcbench
 from gcbench import engines, tables
 from gcbench.errors import GcbenchError
-from gcbench.formats import FORMATS
 from gcbench.records import Effort
 from gcbench.spec import Axes
 from gcbench.testing import assert_no_slower, judged

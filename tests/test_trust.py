@@ -8,7 +8,7 @@ import pytest
 
 from gcbench import trust
 from gcbench.formats import trust as form
-from gcbench.formats.terminal import plain
+from gcbench.formats.terminal import write as plain
 from gcbench.statistics import Interval
 
 
@@ -157,5 +157,5 @@ def test_trials_too_short_for_an_interval_are_counted_where_they_are_missing():
     short = replace(finding(1.05, 0.01, 1.05, "unresolved", "calls"), relative=none)
     report = trust.report([*good(), short], 3.0, 0.005)
     assert (report.known_found.hits, report.known_found.trials) == (10, 11)
-    shown = plain(form.renderable(report, "here"))
+    shown = "".join(plain(form.document(report, "here")))
     assert "10 of 10, 1 without" in shown

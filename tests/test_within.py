@@ -74,13 +74,13 @@ def test_the_table_says_what_fits_and_what_is_open():
 
 
 def test_a_block_without_places_is_searched_over_stages():
-    wanted = read_rows(["gc", "se@c4.0"], ["x=eca"], "after_1x1", searched=True)
+    wanted = read_rows(["gc", "se@c4.0"], ["x=eca"], ["after_1x1"], searched=True)
     assert [text for text, _ in wanted] == [
         *(f"gc@{each}" for each in SEARCHED),
         "se@c4.0",
         "x=eca",
     ]
-    assert len(read_rows(None, None, "after_1x1", searched=True)) == len(SEARCHED)
+    assert len(read_rows(None, None, ["after_1x1"], searched=True)) == len(SEARCHED)
 
 
 @pytest.mark.parametrize(

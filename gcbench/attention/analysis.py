@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gcbench import environment, networks
 from gcbench.attention import rows, running, verdict
-from gcbench.attention.asked import Asked
+from gcbench.attention.asked import Asked, Report
 from gcbench.attention.images import Photo, fitted
-from gcbench.formats.text import printable
 from gcbench.records import Manifest
 from gcbench.units import percent_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import nn
 
     from gcbench.attention.maps import Panel
 
@@ -26,65 +26,97 @@ DRAWN, NAMED = 3, 100
 Bar = Callable[[str, int], AbstractContextManager[Callable[[str], None]]]
 
 
-@dataclass(frozen=True)
-class Report:
-    """What was found: rows, where that was, and maps to draw.
+def analyse(
+    asked: Asked,
+    measure: verdict.Measure,
+    bar: Bar,
+    keep: Callable[[Report], None] = lambda report: None,
+) -> Report:
+    """Measure a model's attention blocks on pictures, and price them. Raises UsageError.
 
-    `untold` says what is not drawn and why, `shared` what the maps of blocks are that have none for
-    each query. Where the person `stopped` it, readings are all there and some latencies are not.
+    What there is of the report is left to `keep` when the blocks are found, when the pictures went
+    through, and when a block is priced.
     """
-
-    rows: list[rows.Row]
-    manifest: Manifest
-    panels: "list[Panel]"
-    untold: tuple[str, ...] = ()
-    shared: tuple[str, ...] = ()
-    stopped: bool = False
-
-
-def analyse(asked: Asked, measure: verdict.Measure, bar: Bar) -> Report:
-    """Measure a model's attention blocks on pictures, and price them. Raises UsageError."""
     device = environment.resolve_device(asked.axes.device)
     with environment.threads(asked.axes.threads):
+        model = _Model.of(asked, device)
+        keep(model.report([running.Seen(each) for each in model.blocks]))
+        seen = model.seen(bar)
+    found = replace(model.report(seen), panels=model.panels(seen))
+    keep(found)
+    until = verdict.UntilStopped(measure)
+    prices = verdict.prices(
+        seen, asked.axes, until, lambda prices: keep(model.report(seen, prices))
+    )
+    return replace(found, rows=model.report(seen, prices).rows, stopped=until.stopped)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model that was asked for, its blocks, and what all rows of it share."""
+
+    asked: Asked
+    device: str
+    text: str
+    module: "nn.Module"
+    blocks: Sequence[running.Found]
+    shared: rows.Row
+    manifest: Manifest
+
+    @classmethod
+    def of(cls, asked: Asked, device: str) -> "_Model":
+        """Make it and find its blocks. Raises UsageError where there are none."""
         text = networks.resolve(asked.model)
         inserts = [networks.read_insertion(each) for each in asked.inserts]
-        model = running.prepare(
-            text, inserts, asked.axes.ratio, asked.weights, asked.seed, asked.size
-        )
+        ratio, weights, seed = asked.axes.ratio, asked.weights, asked.seed
+        model = running.prepare(text, inserts, ratio, weights, seed, asked.size)
         blocks = running.find(model)
         if asked.block is not None:
             blocks = running.choose(model, blocks, asked.block)
         running.require_memory(model, text, asked.size, device)
-        untrained = running.is_untrained(model, text, bool(inserts), asked.weights, asked.seed)
+        untrained = running.is_untrained(model, text, bool(inserts), weights, seed)
+        manifest = environment.manifest("attention", seed)
+        shared = {
+            "network": " ".join([text, *(each.spec for each in inserts)]),
+            **_given(asked, untrained),
+            **where(manifest, device),
+        }
+        return cls(asked, device, text, model, blocks, shared, manifest)
+
+    def seen(self, bar: Bar) -> list[running.Seen]:
+        """Send the pictures through it."""
+        asked = self.asked
         with bar("measuring", len(asked.photos)) as done:
-            seen = running.measure(
-                model,
-                text,
-                blocks,
+            return running.measure(
+                self.module,
+                self.text,
+                self.blocks,
                 asked.photos,
                 asked.size,
-                device,
+                self.device,
                 asked.seed,
                 asked.queries or (lambda grid: ()),
                 DRAWN if asked.queries else 0,
                 done,
             )
-        manifest = environment.manifest("attention", asked.seed)
-    until = verdict.UntilStopped(measure)
-    prices = verdict.prices(seen, asked.axes, until)
-    shared = {
-        "network": " ".join([text, *(each.spec for each in inserts)]),
-        **_given(asked, untrained),
-        **where(manifest, device),
-    }
-    return Report(
-        rows.rows(seen, prices, shared),
-        manifest,
-        _panels(seen, asked, untrained) if asked.queries else [],
-        tuple(f"{each.found.path}: {each.maps_reason}" for each in seen if each.maps_reason),
-        tuple(running.shared_in(model)),
-        until.stopped,
-    )
+
+    def report(self, seen: Sequence[running.Seen], prices: Sequence[verdict.Price] = ()) -> Report:
+        """What was found by now, of which some has no price yet."""
+        unpriced = [verdict.Price()] * (len(seen) - len(prices))
+        return Report(
+            rows.rows(seen, [*prices, *unpriced], self.shared),
+            self.manifest,
+            untold=tuple(f"{s.found.path}: {s.maps_reason}" for s in seen if s.maps_reason),
+            shared=tuple(running.shared_in(self.module)),
+        )
+
+    def panels(self, seen: Sequence[running.Seen]) -> "list[Panel]":
+        """The maps that are to be drawn."""
+        if not self.asked.queries:
+            return []
+        photos = [(each.name, fitted(each, self.asked.size)) for each in self.asked.photos[:DRAWN]]
+        state = ", untrained weights" if self.shared["state"] == UNTRAINED else ""
+        return [panel(each, photos, f"{each.found.path}{state}") for each in seen if each.maps]
 
 
 def _given(asked: Asked, untrained: bool) -> rows.Row:
@@ -92,9 +124,7 @@ def _given(asked: Asked, untrained: bool) -> rows.Row:
     made = "untrained, drawn from" if untrained else "as the network makes them,"
     return {
         "state": UNTRAINED if untrained else None,
-        "weights": f"{made} seed {asked.seed}"
-        if asked.weights is None
-        else printable(asked.weights.name),
+        "weights": f"{made} seed {asked.seed}" if asked.weights is None else asked.weights.name,
         "image_names": _names(asked.photos),
         "image_height": asked.size[0],
         "image_width": asked.size[1],
@@ -118,12 +148,6 @@ def where(manifest: Manifest, device: str) -> rows.Row:
         "gcbench_version": manifest.gcbench_version,
         "torch_version": manifest.versions["torch"],
     }
-
-
-def _panels(seen: Sequence[running.Seen], asked: Asked, untrained: bool) -> "list[Panel]":
-    photos = [(each.name, fitted(each, asked.size)) for each in asked.photos[:DRAWN]]
-    state = ", untrained weights" if untrained else ""
-    return [panel(each, photos, f"{each.found.path}{state}") for each in seen if each.maps]
 
 
 def panel(seen: running.Seen, photos: Sequence[tuple[str, "Image"]], title: str) -> "Panel":

@@ -19,6 +19,7 @@ from torchvision.models.resnet import BasicBlock
 
 from gcbench import engines, environment, networks, tables
 from gcbench.attention import analysis, images, rows, running, verdict
+from gcbench.attention.asked import Report
 from gcbench.attention.images import Photo
 from gcbench.attention.queries import parse
 from gcbench.spec import Axes, Network
@@ -171,7 +172,7 @@ def demonstrate(
     measure: verdict.Measure,
     bar: analysis.Bar,
     tell: Callable[[str], None],
-) -> analysis.Report:
+) -> Report:
     """Train, measure and compare. `axes` has the threads: one, where none are given."""
     threads = axes.threads or 1
     axes = replace(axes, threads=threads, device="cpu", channels=32, size=plan.size)
@@ -192,7 +193,7 @@ def demonstrate(
     for cost in costs.values():
         cost["price_reason"] = until.reason(cost["price_reason"])
     where = analysis.where(manifest, "cpu")
-    return analysis.Report(
+    return Report(
         [rows.row({**each, **where, **costs.get(each["network"], {})}) for each in found],
         manifest,
         panels,

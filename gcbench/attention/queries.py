@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 
 from gcbench.attention.calls import Grid
 from gcbench.errors import UsageError
@@ -24,7 +25,7 @@ def parse(text: str) -> Chooser:
     """
     parts = [part.strip() for part in text.split(",")]
     if len(parts) == 1 and re.fullmatch(r"[0-9]{1,3}", parts[0]) and 1 <= int(parts[0]) <= MOST:
-        return lambda grid: _spread(grid, int(parts[0]))
+        return partial(_spread, int(parts[0]))
     found = [re.fullmatch(r"([0-9]{1,6})x([0-9]{1,6})", part) for part in parts]
     if len(parts) > MOST or not all(found):
         raise UsageError(
@@ -32,17 +33,17 @@ def parse(text: str) -> Chooser:
             f"as 3x4,7x7, not {text!r}"
         )
     wanted = tuple(dict.fromkeys((int(each[1]), int(each[2])) for each in found if each))
-    return lambda grid: _within(grid, wanted)
+    return partial(_within, wanted)
 
 
-def _spread(grid: Grid, count: int) -> tuple[Grid, ...]:
+def _spread(count: int, grid: Grid) -> tuple[Grid, ...]:
     """Positions along the diagonal, evenly, from the upper left; each once."""
     steps = [(number + 1) / (count + 1) for number in range(count)]
     along = ((math.floor(grid[0] * step), math.floor(grid[1] * step)) for step in steps)
     return tuple(dict.fromkeys(along))
 
 
-def _within(grid: Grid, wanted: tuple[Grid, ...]) -> tuple[Grid, ...]:
+def _within(wanted: tuple[Grid, ...], grid: Grid) -> tuple[Grid, ...]:
     for row, column in wanted:
         if row >= grid[0] or column >= grid[1]:
             raise UsageError(

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gcbench import blocks, engines, tables
+from gcbench.attention.asked import Teller
 from gcbench.errors import worded
 from gcbench.records import QUICK, Run
 from gcbench.spec import REPLACEMENTS, Axes, Comparison
@@ -73,13 +74,32 @@ def titled(comparison: Comparison) -> str:
     return f"{names} at {'x'.join(map(str, case.shape))}"
 
 
-def prices(seen: "Sequence[Seen]", axes: Axes, until: UntilStopped) -> list[Price]:
+def measuring(tell: Teller, timing: bool, wait: bool) -> Measure:
+    """How blocks are priced: by `timing` them, which is told, or by counting alone."""
+
+    def measure(comparison: Comparison) -> Run:
+        tell.say(f"timing {titled(comparison)}")
+        if wait:
+            tell.free(comparison.device)
+        with tell.timing() as move:
+            return timed(move, wait, tell.say)(comparison)
+
+    return measure if timing else engines.count_only
+
+
+def prices(
+    seen: "Sequence[Seen]",
+    axes: Axes,
+    until: UntilStopped,
+    on_priced: Callable[[list[Price]], None] = lambda prices: None,
+) -> list[Price]:
     """Price every block that was seen, those of one kind, variant and shape once.
 
-    Where that fails, the price says why; nothing is raised, so that no reading is lost.
+    Of those that have a price by now `on_priced` hears. Where that fails, the price says why;
+    nothing is raised, so that no reading is lost.
     """
     known: dict[tuple[object, ...], Price] = {}
-    found = []
+    found: list[Price] = []
     for each in seen:
         adapter = each.found.kind.load()
         module = each.found.module
@@ -87,6 +107,7 @@ def prices(seen: "Sequence[Seen]", axes: Axes, until: UntilStopped) -> list[Pric
         if key not in known:
             price = until.priced(partial(_price, each, axes))
             known[key] = price | {"price_reason": until.reason(price["price_reason"])}
+            on_priced([*found, known[key]])
         found.append(known[key])
     return found
 

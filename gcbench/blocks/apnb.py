@@ -28,7 +28,7 @@ Fusion = Literal["concat", "add"]
 class AsymmetricPyramidNonLocal(nn.Module):
     """An attention map of its own for every position, over the cells of a pyramid: O(N)."""
 
-    LETTERS: ClassVar = {"S": "cells of the pyramid"}
+    LETTERS: ClassVar = {"d": "inner width C // reduction", "S": "cells of the pyramid"}
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ the authors' repository concatenates [max, mean]. The paper has no batch norm, w
 norm=none leaves it away.
 """
 
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ Norm = Literal["batch", None]
 
 class ConvolutionalBlockAttention(nn.Module):
     """A gate for each channel from its mean and maximum, then one for each position."""
+
+    LETTERS: ClassVar = {"p": "hidden width C // ratio", "k": "kernel size"}
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 class CrissCrossAttention(nn.Module):
     """An attention map of its own for every position over its row and column: O(N^1.5)."""
 
-    LETTERS: ClassVar = {"R": "applications"}
+    LETTERS: ClassVar = {"d": "inner width C // reduction", "R": "applications"}
 
     def __init__(
         self, channels: int, *, recurrence: int = 2, reduction: int = 8, zero_init: bool = False

@@ -19,7 +19,7 @@ apart, so that its bias counts twice. In float16 the logits, 20 times those of N
 earlier.
 """
 
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -28,6 +28,8 @@ Norm = Literal[None, "batch"]
 
 class DisentangledNonLocal(nn.Module):
     """A whitened attention map for every position, and one shared by all: O(N^2)."""
+
+    LETTERS: ClassVar = {"d": "inner width C // reduction"}
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ no equation 9: its default is 3 taps everywhere, and its ResNet-50 was released 
 """
 
 from math import log2
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ from torch import Tensor, nn
 
 class EfficientChannelAttention(nn.Module):
     """Average pooling, a short convolution along the channels, and a gate for each channel."""
+
+    LETTERS: ClassVar = {"k": "kernel size"}
 
     def __init__(self, channels: int, *, kernel: int | None = None) -> None:
         """Make the block for `channels` = C; `kernel` is k, None the one of equation 9.

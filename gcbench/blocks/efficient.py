@@ -15,11 +15,15 @@ heads leave over; its keys and values may have widths of their own. The paper's 
 scales by N^-0.5 instead of the softmaxes, is left out.
 """
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 
 class EfficientAttention(nn.Module):
     """d maps shared by all positions, mixed by weights of each position."""
+
+    LETTERS: ClassVar = {"d": "inner width C // reduction"}
 
     def __init__(self, channels: int, *, reduction: int = 2, heads: int = 1) -> None:
         """Make the block for `channels` = C; keys and values have d = C // reduction channels.

@@ -21,7 +21,7 @@ kept so that its checkpoints load. Differences: the ratio here is the divisor 16
 1/16; the last convolution starts at zero only with zero_init=true, there always.
 """
 
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,8 @@ Impl = Literal["reference", "fast"]
 
 class GlobalContext(nn.Module):
     """One attention map shared by every position, a bottleneck transform, fusion by addition."""
+
+    LETTERS: ClassVar = {"p": "hidden width C // ratio"}
 
     # the transform without a bottleneck has no hidden width, so the ratio axis passes it by
     without_ratio = ("bottleneck", False)

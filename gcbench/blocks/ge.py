@@ -36,7 +36,11 @@ Excite = Literal[None, "mlp"]
 class GatherExcite(nn.Module):
     """Contexts of all positions or of windows, and a gate for each channel and window."""
 
-    LETTERS: ClassVar = {"M": "windows gathered", "S": "windows of all steps of stride 2"}
+    LETTERS: ClassVar = {
+        "p": "hidden width C // ratio",
+        "M": "windows gathered",
+        "S": "windows of all steps of stride 2",
+    }
 
     # without an mlp there is no hidden width, so the ratio axis passes it by
     without_ratio = ("excite", None)

@@ -38,7 +38,12 @@ Impl = Literal["reference", "fast"]
 class NonLocal(nn.Module):
     """An attention map of its own for every position: O(N^2)."""
 
-    LETTERS: ClassVar[dict[str, str]] = {"P": "MACs of the sums over keys, in the order taken here"}
+    LETTERS: ClassVar = {
+        "d": "inner width C // reduction",
+        "K": "keys",
+        "M": "positions at which phi and g act",
+        "P": "MACs of the sums over keys, in the order taken here",
+    }
 
     def __init__(
         self,

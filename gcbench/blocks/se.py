@@ -10,7 +10,7 @@ Reference code consulted: torchvision's `SqueezeExcitation`, whose names of weig
 its checkpoints load; there the hidden width is given instead of the ratio.
 """
 
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ Impl = Literal["reference", "fast"]
 
 class SqueezeExcitation(nn.Module):
     """Average pooling, a bottleneck, and a gate for each channel."""
+
+    LETTERS: ClassVar = {"p": "hidden width C // ratio"}
 
     def __init__(self, channels: int, ratio: int = 16, *, impl: Impl = "reference") -> None:
         """Make the block for `channels` = C; its hidden width is p = C // ratio.

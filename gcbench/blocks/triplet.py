@@ -14,6 +14,8 @@ permute x so that the pooled axis comes first, three copies of x; here the plane
 which gives the same numbers.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -36,6 +38,8 @@ class Gate(nn.Module):
 
 class TripletAttention(nn.Module):
     """Gates for three planes: channels by columns, rows by channels, rows by columns."""
+
+    LETTERS: ClassVar = {"k": "kernel size"}
 
     def __init__(self, channels: int, *, kernel: int = 7, spatial: bool = True) -> None:
         """Make the block for `channels` = C, which its weights do not depend on.

@@ -1,113 +1,83 @@
-"""`gcbench bench`: blocks side by side at one shape."""
+"""`gcbench bench`: blocks side by side, a table for each shape."""
 
 import sys
 from contextlib import redirect_stdout
+from pathlib import Path
 
 import typer
 
-from gcbench.cli import faults, options
+from gcbench.cli import faults, options, plans
+from gcbench.cli.taking import takes
+from gcbench.defaults import Said
+from gcbench.formats import FORMATS
+from gcbench.options.table import format_of
 
 
+@takes("bench", format_of([entry.name for entry in FORMATS]))
 def bench(
-    blocks: options.Blocks = None,
-    batch: options.Batch = "1",
-    channels: options.Channels = "256",
-    size: options.Size = "56",
-    ratio: options.Ratio = "16",
-    dtype: options.Dtype = "float32",
-    device: options.Devices = None,
-    layout: options.Layout = "contiguous",
-    mode: options.Mode = "infer",
-    runtime: options.Runtime = "eager",
-    cache: options.Cache = None,
-    threads: options.Threads = None,
-    regime: options.Regime = "burst",
-    tf32: options.Tf32 = None,
-    heap: options.Heap = None,
-    precision: options.Precision = None,
-    max_time: options.MaxTime = None,
-    quick: options.Quick = False,
-    rigorous: options.Rigorous = False,
-    no_wait: options.NoWait = False,
-    seed: options.Seed = "0",
-    baseline: options.Baseline = None,
-    pair: options.Pair = None,
-    counter: options.Counter = "auto",
-    allow_nondeterministic: options.AllowNondeterministic = False,
-    csv: options.Csv = None,
-    output: options.Output = None,
-    format: options.Format = "table",
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
-    strict: options.Strict = False,
-    traceback: faults.Traceback = False,
+    said: Said,
+    no_wait: bool,
+    dump_file: Path | None,
+    csv: Path | None,
+    output: Path | None,
+    write: Path | None,
+    format: str,
+    verbose: bool,
+    quiet: bool,
+    strict: bool,
 ) -> None:
-    """Measure blocks side by side at one shape: a table, and a CSV."""
-    from gcbench import groups, spec
-    from gcbench.blocks import require_known
-    from gcbench.cli.output import leave, require_free, require_somewhere
-    from gcbench.formats import FORMATS
+    """Measure blocks side by side: a table for each shape, and a CSV."""
+    from gcbench.cli.output import leave_run, require_free
     from gcbench.formats.text import shortened as cut
 
-    axes = options.read_axes(
-        batch=batch,
-        channels=channels,
-        size=size,
-        ratio=ratio,
-        dtype=dtype,
-        device=None,
-        layout=layout,
-        mode=mode,
-        runtime=runtime,
-        cache=cache,
-        threads=threads,
-        regime=regime,
-    )
-    devices = (None,) if device is None else spec.parse_devices("--device", device)
-    both = None if pair is None else spec.parse_pair("--pair", pair, axes)
-    effort = options.read_effort(precision, max_time, quick, rigorous)
-    drawn_from = spec.parse_count("--seed", seed, least=0)
-    who = spec.parse_choice("--counter", counter, spec.CounterName)
-    shortened = None if tf32 is None else spec.parse_choice("--tf32", tf32, spec.Switch)
-    named = groups.expanded(blocks or spec.DEFAULT_BLOCKS)
-    for text in named:
-        require_known(text)
-    allocator = options.read_heap(heap)
+    asked = plans.checked(said.plan())
+    if dump_file:
+        plans.dump(asked, dump_file, "bench")
+        return
+    options.require_kind(asked.device)
     shown = FORMATS[format]
     detail = options.read_detail(verbose, quiet)
-    require_free(csv, output)
-    require_somewhere(csv, output)
-    options.settle_heap(allocator)
-    faults.say(cut(f"comparing {', '.join(named)}; loading torch"))
+    require_free(csv, output, write)
+    if not asked.static:
+        options.settle_heap(asked.heap)
+    faults.say(cut(f"comparing {', '.join(asked.blocks)}; loading torch"))
 
     from gcbench import engines, environment, tables
     from gcbench.cli.live import live_table
+    from gcbench.engines import sweeps
 
     # stdout is the result alone, whatever a block of the user's own prints
-    with redirect_stdout(sys.stderr):
-        comparisons = engines.compare_on(devices, named, axes, baseline, both)
-    budget = effort(comparisons[0].device)
-    faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
     with (
         redirect_stdout(sys.stderr),
-        environment.tf32(shortened),
-        live_table(budget.precision) as live,
+        engines.opened(sweeps.is_foreign(asked), asked.timeout_s) as engine,
+        environment.tf32(asked.tf32),
     ):
-        run = engines.run(
-            comparisons,
-            budget,
-            drawn_from,
-            who,
-            live.move,
-            wait=not no_wait,
-            tell=live.tell,
-            profile=verbose,
-            rivals_only=True,
-            partial=True,
-            standings=live.moves,
-            allow_nondeterministic=allow_nondeterministic,
-        )
-    faults.warn(run.manifest.warnings)
+        comparisons = sweeps.comparisons(asked, engine.call)
+        if asked.static:
+            run = engines.count_all(comparisons, asked.seed, asked.counter, engine.call)
+        else:
+            budget = asked.effort(comparisons[0].device)
+            each = f" each of {len(comparisons)} comparisons" if len(comparisons) > 1 else ""
+            faults.say(f"trying each, then timing{each} for up to {budget.max_time_s:g} s")
+            with live_table(budget.precision) as live:
+                run = engines.run(
+                    comparisons,
+                    budget,
+                    asked.seed,
+                    asked.counter,
+                    live.move,
+                    engine=engine,
+                    wait=not no_wait,
+                    tell=live.tell,
+                    profile=verbose,
+                    rivals_only=True,
+                    partial=True,
+                    standings=live.moves,
+                    allow_nondeterministic=asked.allow_nondeterministic,
+                )
+    if not asked.static:
+        faults.warn(run.manifest.warnings)
+    run = plans.with_origins(run, asked)
     rows = list(tables.rows(run))
-    leave(run, rows, shown, csv, output, verbose, **detail)
+    leave_run(run, rows, shown, write, csv, output, detail=detail)
     raise typer.Exit(faults.code_of(rows, strict))

@@ -1,108 +1,105 @@
 """`gcbench blocks`: the family of blocks, one of them in detail, or what all of them cost."""
 
-import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from gcbench.cli import faults, options
+from gcbench.cli import faults
+from gcbench.cli.taking import takes
 from gcbench.errors import UsageError
-from gcbench.formats import FAMILY_FORMATS
-from gcbench.registry import Entry, suggestion
+from gcbench.formats import GENERAL
+from gcbench.formats.document import Document, Layout
+from gcbench.options import Option
+from gcbench.options.readers import many, one, parse_counts, parse_shapes, whether
+from gcbench.options.table import completed, format_of
+from gcbench.spec import Shape
 
 if TYPE_CHECKING:
     from gcbench.equality import Finding
-    from gcbench.family import Row
-    from gcbench.formats.family import Listing
 
 # as the other commands have it
-RATIO = "16"
+RATIO = 16
 
-Blocks = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[BLOCK]...",
-        autocompletion=options.completed,
-        help="A block to describe; with --shape the blocks and groups to count.",
-        show_default=False,
-    ),
-]
-Verify = Annotated[
-    bool,
-    typer.Option(
-        "--verify",
-        help="Give the blocks and those of timm, mmcv and torchvision the same weights, and print "
-        "the largest difference of their outputs in float64.",
-        show_default=False,
-    ),
-]
-Shape = Annotated[
-    str | None,
-    options.option(
-        "--shape",
-        help="Count every block at this shape, on paper.",
-        metavar="BxCxHxW",
-    ),
-]
-Ratio = Annotated[
-    str | None,
-    options.option(
-        "-r", "--ratio", help=f"Ratios, with --shape. Default: {RATIO}.", metavar="LIST"
-    ),
-]
-Sort = Annotated[
-    str | None,
-    options.option(
-        "--sort",
-        help="Sort by columns, with --shape: macs, -min_bytes,block.",
-        metavar="COLUMN,...",
-    ),
-]
-Format = Annotated[
-    str,
-    typer.Option(
-        "--format",
-        help="What stdout carries.",
-        metavar="|".join(entry.name for entry in FAMILY_FORMATS),
-        rich_help_panel=options.OUTPUT,
-    ),
-]
+NAMED = Option(
+    "block",
+    "A block to describe; with --shape the blocks and groups to count.",
+    kind="texts",
+    metavar="[BLOCK]...",
+    argument=True,
+    completed=completed,
+)
+VERIFY = Option(
+    "verify",
+    "Give the blocks and those of timm, mmcv and torchvision the same weights, and print "
+    "the largest difference of their outputs in float64.",
+    kind="flag",
+    read=one(whether),
+)
+SHAPE = Option(
+    "shape",
+    "Count every block at this shape, on paper.",
+    metavar="BxCxHxW",
+    read=one(parse_shapes),
+)
+RATIO_LIST = Option(
+    "ratio",
+    f"Ratios, with --shape. Default: {RATIO}.",
+    short="-r",
+    metavar="LIST",
+    read=many(parse_counts),
+)
+SORT = Option(
+    "sort", "Sort by columns, with --shape: macs, -min_bytes,block.", metavar="COLUMN,..."
+)
 
 
+@takes(
+    "blocks",
+    *(NAMED, SHAPE, RATIO_LIST, SORT, VERIFY),
+    format_of([entry.name for entry in GENERAL]),
+)
 def blocks(
-    block: Blocks = None,
-    shape: Shape = None,
-    ratio: Ratio = None,
-    sort: Sort = None,
-    verify: Verify = False,
-    format: Format = "table",
-    traceback: faults.Traceback = False,
+    block: list[str] | None,
+    shape: Sequence[Shape] | None,
+    ratio: Sequence[int] | None,
+    sort: str | None,
+    verify: bool,
+    output: Path | None,
+    format: str,
 ) -> None:
     """List the blocks, describe one, or count all of them at a shape."""
-    shown = FAMILY_FORMATS[format]
+    from gcbench.cli.output import leave, require_writable
+
+    shown = GENERAL[format]
+    require_writable("--output", output)
+    code = 0
     if verify:
         if block or shape is not None:
             raise UsageError("--verify compares every block with its peers: name none")
-        _verify()
+        document, code = _verify()
     elif shape is not None:
-        _count(block, shape, ratio or RATIO, sort, shown)
+        document, code = _count(block, shape[0], ratio or (RATIO,), sort)
     elif ratio is not None or sort is not None:
         raise UsageError(f"{'--ratio' if ratio is not None else '--sort'} goes with --shape")
     elif not block:
-        _list(shown)
+        document = _list()
     elif len(block) > 1:
         raise UsageError("one block is described at a time: --shape BxCxHxW counts several")
     else:
         from gcbench.cli.describe import describe
 
-        print(describe(block[0]))
+        document = describe(block[0])
+    leave(document, shown, output)
+    raise typer.Exit(code)
 
 
-def _list(shown: Entry) -> None:
-    """Print the family by its place in the framework, the libraries and the groups."""
+def _list() -> "Document":
+    """The family by its place in the framework, the libraries and the groups."""
     from gcbench import groups
-    from gcbench.blocks import catalogue
+    from gcbench.blocks.catalog import catalogue
+    from gcbench.formats import family
     from gcbench.peers import LIBRARIES
 
     entries, clashes = catalogue()
@@ -128,101 +125,69 @@ def _list(shown: Entry) -> None:
     ]
     others = [name for name in groups.known() if name not in groups.TIERS]
     notes.append(f"more groups: {' '.join(f'{groups.MARK}{name}' for name in others)}")
-    if shown.name == "table":
-        _print_aligned(rows, notes)
-    else:
-        from gcbench.formats import family
-
-        _show(family.places(rows, notes), shown)
     faults.warn(f"block {clash}" for clash in clashes)
-
-
-def _print_aligned(rows: Sequence[dict[str, str]], notes: Sequence[str]) -> None:
-    """Print the family; the tables of measurements would load what a list has no use for."""
-    # a description of the block names its source
-    names = [name for name in rows[0] if name != "source"]
-    titles = {name: "MACs" if name == "order" else name for name in names}
-    # an announced block has no place, and its words take the room of one
-    placed = [row for row in rows if row["order"]]
-    widths = [max(len(row[name]) for row in [titles, *placed]) for name in names]
-    for row in [titles, *rows]:
-        cells = (f"{row[name]:<{width}}" for name, width in zip(names, widths, strict=True))
-        print("  ".join(cells).rstrip())
-    print(*notes, sep="\n")
+    return family.places(rows, notes)
 
 
 def _count(
-    named: Sequence[str] | None, shape: str, ratio: str, sort: str | None, shown: Entry
-) -> None:
-    """Print what blocks cost at a shape, counted on paper."""
+    named: Sequence[str] | None, shape: Shape, ratios: Sequence[int], sort: str | None
+) -> "tuple[Document, int]":
+    """What blocks cost at a shape, counted on paper, and the exit code of what failed."""
     from gcbench import groups
     from gcbench.formats import family
+    from gcbench.formats.order import ordered, parse_sort
     from gcbench.spec import axes_at
-    from gcbench.spelling import parse_counts, parse_shapes
 
-    [sides] = parse_shapes("--shape", shape)
-    ratios = [count for item in ratio.split(",") for count in parse_counts("--ratio", item)]
-    keys = [] if sort is None else _keys(sort, family.COST_COLUMNS)
+    keys = [] if sort is None else parse_sort("--sort", sort, family.COST_COLUMNS)
     names = groups.expanded(named or [f"{groups.MARK}all"])
     faults.say("counting; loading torch")
 
     from gcbench.family import costs
 
-    rows = list(costs(names, axes_at(sides, {}), list(dict.fromkeys(ratios))))
-    for key in reversed(keys):
-        _sort(rows, key.removeprefix("-"), key.startswith("-"))
-    _show(family.costs(rows), shown)
-    raise typer.Exit(faults.code_of(rows, strict=False))
+    rows = ordered(costs(names, axes_at(shape, {}), ratios), keys)
+    return family.costs(rows), faults.code_of(rows, strict=False)
 
 
-def _sort(rows: list["Row"], column: str, descending: bool) -> None:
-    """Sort by a column; what is missing comes last, whichever way the others go."""
-    missing = [row for row in rows if row[column] is None]
-    known: list[Any] = [(row[column], row) for row in rows if row[column] is not None]
-    known.sort(key=lambda pair: pair[0], reverse=descending)
-    rows[:] = [*(row for _, row in known), *missing]
-
-
-def _keys(text: str, columns: Sequence[str]) -> list[str]:
-    keys = [part.strip() for part in text.split(",")]
-    for key in keys:
-        if key.removeprefix("-") not in columns:
-            raise UsageError(f"--sort {key!r} is no column: {suggestion(key, columns)}")
-    return keys
-
-
-def _show(listing: "Listing", shown: Entry) -> None:
-    from gcbench.cli.output import print_in_colour, print_lines, require_stdout
-
-    require_stdout()
-    if shown.name == "table" and sys.stdout.isatty():
-        print_in_colour([listing.layout])
-        return
-    print_lines(shown.load()(listing))
-
-
-def _verify() -> None:
-    """Print what comparing the blocks with their peers gave; exit 5 where one differs."""
+def _verify() -> "tuple[Document, int]":
+    """What comparing the blocks with their peers gave, and 5 where one differs."""
     from gcbench import equality
 
     faults.say("comparing with peers; loading torch")
     findings = list(equality.verify())
-    ours, theirs = (max(map(len, names)) for names in zip(*map(_names, findings), strict=True))
-    for found in findings:
-        if found.missing:
-            result = f"not compared: {found.missing}"
-        else:
-            result = f"{found.difference:<9.2g}" + ("" if found.equal else "DIFFERS ")
-            result += f"matched by: {found.set_equal}" if found.set_equal else "identical"
-        print(f"{found.ours:<{ours}}  {found.theirs:<{theirs}}  {result}")
-    print("the largest difference of any number of the outputs, in float64, with the same weights")
-    for defect in equality.DEFECTS:
-        print(f"defect of {defect.library} {defect.version}: {defect.words} ({defect.here})")
-    for name, why in equality.NO_EQUAL.items():
-        print(f"no counterpart: {name}: {why}")
-    if any(not found.missing and not found.equal for found in findings):
-        raise typer.Exit(faults.UNTRUSTED)
+    rows = [
+        {
+            "block": found.ours,
+            "peer": found.theirs,
+            "difference": None if found.missing else found.difference,
+            "largest_output": None if found.missing else found.largest,
+            "equal": None if found.missing else found.equal,
+            "matched_by": found.set_equal or None,
+            "reason": found.missing,
+        }
+        for found in findings
+    ]
+    notes = [
+        "the largest difference of any number of the outputs, in float64, with the same weights"
+    ]
+    notes += [
+        f"defect of {defect.library} {defect.version}: {defect.words} ({defect.here})"
+        for defect in equality.DEFECTS
+    ]
+    notes += [f"no counterpart: {name}: {why}" for name, why in equality.NO_EQUAL.items()]
+    lines = [(found.ours, found.theirs, *_result(found)) for found in findings]
+    table = Layout((), ("block", "peer", "difference", "result"), 4, lines, notes)
+    document = Document(
+        title="blocks and their peers",
+        sections=lambda detail: [table],
+        rows=lambda: rows,
+        columns=tuple(rows[0]),
+    )
+    differs = any(not found.missing and not found.equal for found in findings)
+    return document, faults.UNTRUSTED if differs else 0
 
 
-def _names(found: "Finding") -> tuple[str, str]:
-    return found.ours, found.theirs
+def _result(found: "Finding") -> tuple[str, str]:
+    if found.missing:
+        return "", f"not compared: {found.missing}"
+    matched = f"matched by: {found.set_equal}" if found.set_equal else "identical"
+    return f"{found.difference:.2g}", ("" if found.equal else "DIFFERS ") + matched

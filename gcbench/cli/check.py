@@ -1,55 +1,70 @@
 """`gcbench check`: can this machine's timings be believed?"""
 
-from typing import Annotated
+from pathlib import Path
 
 import typer
 
-from gcbench.cli import faults, options
+from gcbench.cli import faults, options, plans
+from gcbench.cli.taking import takes
+from gcbench.defaults import Said
+from gcbench.formats import GENERAL
+from gcbench.options import Option
+from gcbench.options.readers import one
+from gcbench.options.table import format_of
+from gcbench.spec import parse_count
+from gcbench.units import parse_seconds
 
-Repeat = Annotated[str, typer.Option("--repeat", help="How often each trial is made.", metavar="N")]
-EachTime = Annotated[
-    str, typer.Option("--max-time", help="Time of a trial, as of a comparison.", metavar="TIME")
-]
+EACH_TIME = Option(
+    "max_time",
+    "Time of a trial, as of a comparison.",
+    metavar="TIME",
+    read=one(parse_seconds),
+    usual="3s",
+)
+REPEAT = Option(
+    "repeat", "How often each trial is made.", metavar="N", read=one(parse_count), usual="5"
+)
 
 
+@takes("check", EACH_TIME, REPEAT, format_of([entry.name for entry in GENERAL]))
 def check(
-    device: options.Device = None,
-    threads: options.Threads = None,
-    heap: options.Heap = None,
-    max_time: EachTime = "3s",
-    repeat: Repeat = "5",
-    no_wait: options.NoWait = False,
-    seed: options.Seed = "0",
-    json: options.Json = False,
-    traceback: faults.Traceback = False,
+    said: Said,
+    max_time: float,
+    repeat: int,
+    no_wait: bool,
+    output: Path | None,
+    format: str,
+    json: bool,
 ) -> None:
     """Time blocks against their own copies: can this machine's numbers be believed?"""
-    from gcbench import spec
-    from gcbench.units import parse_seconds
+    from gcbench.cli.output import leave, require_writable
 
-    seconds = parse_seconds("--max-time", max_time)
-    times = spec.parse_count("--repeat", repeat)
-    drawn_from = spec.parse_count("--seed", seed, least=0)
-    axes = options.read_device(device, threads)
-    options.settle_heap(options.read_heap(heap))
+    shown = options.read_format(format, json)
+    require_writable("--output", output)
+    asked = said.plan()
+    options.settle_heap(asked.heap)
     faults.say("loading torch")
 
-    from gcbench.cli.output import show_laid_out
     from gcbench.cli.progress import counting_bar
     from gcbench.engines import trials
-    from gcbench.formats import trust as form
+    from gcbench.formats.document import joined
+    from gcbench.formats.trust import document
     from gcbench.trust import report
 
-    findings = []
-    with counting_bar("checking", trials.number(times)) as move:
-        for found in trials.run(
-            axes, times, seconds, drawn_from, wait=not no_wait, tell=faults.say
-        ):
-            findings.append(found)
-            move(found.trial)
-    told = report(findings, seconds, trials.PRECISION)
-    if json:
-        print(form.to_json(told))
-    else:
-        show_laid_out(form.renderable(told, trials.where(axes)))
-    raise typer.Exit(0 if told.trustworthy else faults.UNTRUSTED)
+    places = plans.places(asked)
+    told = []
+    with counting_bar("checking", len(places) * trials.number(repeat)) as move:
+        for axes in places:
+            findings = []
+            for found in trials.run(
+                axes, repeat, max_time, asked.seed, wait=not no_wait, tell=faults.say
+            ):
+                findings.append(found)
+                move(found.trial)
+            told.append(report(findings, max_time, trials.PRECISION))
+    parts = [
+        (plans.cells(axes), document(each, trials.where(axes)))
+        for axes, each in zip(places, told, strict=True)
+    ]
+    leave(joined(parts), shown, output)
+    raise typer.Exit(0 if all(each.trustworthy for each in told) else faults.UNTRUSTED)

@@ -1,4 +1,4 @@
-"""The commands, and how each of them ends."""
+"""The commands, each loaded when it is run or asked for help, and how each of them ends."""
 
 import os
 import sys
@@ -7,33 +7,93 @@ from typing import Annotated, Any
 
 import typer
 import typer.core
+import typer.main
 
 from gcbench.cli import faults
-from gcbench.cli.attention import attention
-from gcbench.cli.bench import bench
-from gcbench.cli.blocks import blocks
-from gcbench.cli.check import check
-from gcbench.cli.compare import compare
-from gcbench.cli.count import count
-from gcbench.cli.env import env
-from gcbench.cli.network import network
-from gcbench.cli.paper import paper
-from gcbench.cli.peaks import peaks
-from gcbench.cli.plot import plot
-from gcbench.cli.report import report
 from gcbench.cli.signals import INTERRUPTED, WORDS, Interrupts
-from gcbench.cli.sweep import sweep
 from gcbench.errors import GcbenchError, StoppedError
+from gcbench.registry import Entry, Registry
 
 
-class _Group(typer.core.TyperGroup):
-    def get_params(self, ctx: Any) -> Any:
-        return _plain(super().get_params(ctx))
+def _entry(name: str, summary: str) -> Entry:
+    return Entry(name, f"gcbench.cli.{name}:{name}", summary)
+
+
+# each with the first line of its own help
+COMMANDS: Registry[Entry] = Registry(
+    "command",
+    (
+        _entry("bench", "Measure blocks side by side: a table for each shape, and a CSV."),
+        _entry("sweep", "Measure blocks over a grid of axes, into a run that can be resumed."),
+        _entry(
+            "report", "Show a stored run: every case, or one value of each in rows and columns."
+        ),
+        _entry(
+            "compare",
+            "Compare two stored runs: what became slower or faster, and what cannot be told.",
+        ),
+        _entry("plot", "Draw a stored run: svg, png, pdf, or a page that needs no network."),
+        _entry(
+            "count",
+            "Count parameters, MACs and activations of each part of a module. Times nothing.",
+        ),
+        _entry("network", "Measure a network with blocks inside against the plain one."),
+        _entry(
+            "attention",
+            "Measure how much attention depends on the query, and what a block of one map would "
+            "save.",
+        ),
+        _entry(
+            "paper", "Show the GCNet paper's tables, every printed cell beside what is derived now."
+        ),
+        _entry(
+            "check",
+            "Time blocks against their own copies: can this machine's numbers be believed?",
+        ),
+        _entry(
+            "peaks",
+            "Measure the ceilings of a device: matrix products, copies, the cost of a call.",
+        ),
+        _entry("blocks", "List the blocks, describe one, or count all of them at a shape."),
+        _entry("env", "Show the manifest that a run would store, and warnings."),
+    ),
+)
+
+
+DEFAULTS = "Defaults may stand in variables (GCBENCH_THREADS=1), or in a project: docs/defaults.md."
 
 
 class _Command(typer.core.TyperCommand):
     def get_params(self, ctx: Any) -> Any:
         return _plain(super().get_params(ctx))
+
+
+class _Group(typer.core.TyperGroup):
+    """Knows commands by name and summary, and loads the one that is run, completed or asked of."""
+
+    def __init__(self, **settings: Any) -> None:
+        known = {
+            each.name: typer.core.TyperCommand(each.name, help=each.summary) for each in COMMANDS
+        }
+        super().__init__(**settings | {"commands": known})
+
+    def get_params(self, ctx: Any) -> Any:
+        return _plain(super().get_params(ctx))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and loaded(str(name)), rest
+
+
+def loaded(name: str) -> typer.core.TyperCommand:
+    """Load a command with its options. Raises UsageError where there is none of this name."""
+    function = COMMANDS[name].load()
+    from_outside = any(option.has_key for option in function.options.values())
+    alone = typer.Typer(add_completion=False)
+    alone.command(name, cls=_Command, epilog=DEFAULTS if from_outside else None)(function)
+    command = typer.main.get_command(alone)
+    assert isinstance(command, typer.core.TyperCommand)
+    return command
 
 
 def _plain(parameters: Any) -> Any:
@@ -50,12 +110,6 @@ app = typer.Typer(
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    *(bench, sweep, report, compare, plot),
-    *(count, network, attention, paper),
-    *(check, peaks, blocks, env),
-):
-    app.command(cls=_Command)(command)
 
 
 def _version(wanted: bool) -> None:

@@ -1,88 +1,80 @@
 """`gcbench compare`: two stored runs, case by case."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from gcbench.cli import faults, options
 from gcbench.cli.stored import opened
-from gcbench.formats import COMPARISON_FORMATS
+from gcbench.cli.taking import takes
+from gcbench.formats import GENERAL
+from gcbench.options import Option
+from gcbench.options.readers import one, whether
+from gcbench.options.table import format_of
 from gcbench.units import difference_text
 
 if TYPE_CHECKING:
     from gcbench.comparing import Compared
     from gcbench.comparing.gates import Condition
-    from gcbench.formats.detail import Detail
-    from gcbench.registry import Entry
 
-First = Annotated[
-    Path, typer.Argument(metavar="A", help="A run's file: what was.", show_default=False)
-]
-Second = Annotated[
-    Path, typer.Argument(metavar="B", help="Another's: what is now.", show_default=False)
-]
-FailOn = Annotated[
-    list[str] | None,
-    options.option(
-        "--fail-on",
-        help="Exit 1 where this holds: slower, faster (of a case or a block), together (all slower "
-        "at once), each with a share such as slower:3%, which the whole interval must exceed; "
-        "missing (a case of A that B lacks), failed (ok in A, not in B), counts (other parameters, "
-        "MACs, memory), unresolved. Commas or repetition add more.",
-        metavar="CONDITION",
-    ),
-]
-AllowMismatch = Annotated[
-    bool,
-    options.option(
-        "--allow-mismatch", help="Compare although machine, versions or settings differ."
-    ),
-]
-Where = Annotated[
-    str | None,
-    options.option(
-        "--where",
-        help="Say it of the cases for which this holds, as in \"block == 'gc' and height < 28\"; "
-        "what was measured beside them is what they are held against all the same.",
-        metavar="CONDITION",
-    ),
-]
-Format = Annotated[
-    str,
-    typer.Option(
-        "--format",
-        help="What stdout carries.",
-        metavar="|".join(entry.name for entry in COMPARISON_FORMATS),
-        rich_help_panel=options.OUTPUT,
-    ),
-]
+FIRST = Option(
+    "a", "A run's file: what was.", kind="path", metavar="A", argument=True, required=True
+)
+SECOND = Option(
+    "b", "Another's: what is now.", kind="path", metavar="B", argument=True, required=True
+)
+FAIL_ON = Option(
+    "fail_on",
+    "Exit 1 where this holds: slower, faster (of a case or a block), together (all slower "
+    "at once), each with a share such as slower:3%, which the whole interval must exceed; "
+    "missing (a case of A that B lacks), failed (ok in A, not in B), counts (other parameters, "
+    "MACs, memory), unresolved. Commas or repetition add more.",
+    kind="texts",
+    metavar="CONDITION",
+)
+ALLOW_MISMATCH = Option(
+    "allow_mismatch",
+    "Compare although machine, versions or settings differ.",
+    kind="flag",
+    read=one(whether),
+)
+WHERE = Option(
+    "where",
+    "Say it of the cases for which this holds, as in \"block == 'gc' and height < 28\"; "
+    "what was measured beside them is what they are held against all the same.",
+    metavar="CONDITION",
+)
 
 
+@takes(
+    "compare",
+    *(FIRST, SECOND, FAIL_ON, ALLOW_MISMATCH, WHERE),
+    format_of([entry.name for entry in GENERAL]),
+)
 def compare(
-    a: First,
-    b: Second,
-    fail_on: FailOn = None,
-    where: Where = None,
-    allow_mismatch: AllowMismatch = False,
-    format: Format = "table",
-    output: options.Report = None,
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
-    traceback: faults.Traceback = False,
+    a: Path,
+    b: Path,
+    fail_on: list[str] | None,
+    where: str | None,
+    allow_mismatch: bool,
+    format: str,
+    output: Path | None,
+    verbose: bool,
+    quiet: bool,
 ) -> None:
     """Compare two stored runs: what became slower or faster, and what cannot be told."""
     from gcbench import comparing, store
-    from gcbench.cli.output import require_apart, require_writable, write_and_say
+    from gcbench.cli.output import leave, require_apart, require_writable
     from gcbench.comparing.gates import parse_conditions
     from gcbench.errors import UsageError
+    from gcbench.formats.comparison import document
     from gcbench.where import parse_where
 
     conditions = parse_conditions("--fail-on", fail_on or [])
     keeps = parse_where("--where", where).keeps if where is not None else lambda case: True
-    shown = COMPARISON_FORMATS[format]
+    shown = GENERAL[format]
     detail = options.read_detail(verbose, quiet)
     require_apart({"A": a, "--output": output})
     require_apart({"B": b, "--output": output})
@@ -94,10 +86,7 @@ def compare(
     _require_alike(a, b, found.mismatches, allow_mismatch)
     if where is not None and not found.pairs and (first.outlines or second.outlines):
         raise UsageError(f"--where {where!r} leaves no case of either run")
-    if output:
-        write_and_say(output, shown.load()(found, **detail))
-    else:
-        _show(found, shown, **detail)
+    leave(document(found), shown, output, detail=detail)
     raise typer.Exit(_code(found, conditions))
 
 
@@ -110,18 +99,6 @@ def _require_alike(a: Path, b: Path, differences: Sequence[str], allowed: bool) 
             f"{a} and {b} were not measured alike: {'; '.join(differences)} "
             "(--allow-mismatch compares all the same)"
         )
-
-
-def _show(found: "Compared", shown: "Entry", **detail: "Detail") -> None:
-    """Print on stdout; the tables in colour on a terminal."""
-    from gcbench.cli.output import print_in_colour, print_lines, require_stdout
-    from gcbench.formats.comparison import layouts
-
-    require_stdout()
-    if shown.name == "table" and sys.stdout.isatty():
-        print_in_colour(layouts(found, **detail), **detail)
-    else:
-        print_lines(shown.load()(found, **detail))
 
 
 def _code(found: "Compared", conditions: "list[Condition]") -> int:

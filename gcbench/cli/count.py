@@ -3,135 +3,110 @@
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from itertools import product
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from gcbench import blocks, spec
 from gcbench.anatomy import By
-from gcbench.blocks import BLOCKS
-from gcbench.cli import faults, options
+from gcbench.blocks.catalog import BLOCKS
+from gcbench.cli import faults
+from gcbench.cli.taking import takes
+from gcbench.defaults import Said
 from gcbench.errors import UsageError
-from gcbench.formats import ANATOMY_FORMATS
+from gcbench.formats import GENERAL
 from gcbench.networks import NETWORKS
+from gcbench.options import AXES, Option, words
+from gcbench.options.readers import choice, each, one
+from gcbench.options.table import completed, format_of
 from gcbench.registry import nearest
 
-# images, where a network is asked for
-IMAGES = (1, 3, 224, 224)
 
-TargetText = Annotated[
-    str,
-    typer.Argument(
-        metavar="TARGET",
-        autocompletion=options.completed,
-        help="A block (gc:ratio=8), a network (resnet50, timm/NAME) or a module of yours "
-        "(my.module:MyBlock, my.module:make_model).",
-        show_default=False,
-    ),
-]
-Shape = Annotated[
-    str | None,
-    options.option(
-        "--shape",
-        help="Input of any rank, as in 2x197x768. Default: 1x256x56x56, or 1x3x224x224.",
-        metavar="NxCx...",
-        panel=options.AXES,
-    ),
-]
-Channels = Annotated[
-    str | None,
-    options.option(
-        "-C",
-        "--channels",
-        help="Channels that a block is built for. Default: the input's second side.",
-        metavar="N",
-        panel=options.AXES,
-    ),
-]
-Depth = Annotated[
-    str | None,
-    options.option("--depth", help="Levels of modules shown. Default: all.", metavar="N"),
-]
-Per = Annotated[str, typer.Option("--by", help="What a row is.", metavar=options.words(By))]
-Format = Annotated[
-    str,
-    typer.Option(
-        "--format",
-        help="What stdout carries.",
-        metavar="|".join(entry.name for entry in ANATOMY_FORMATS),
-        rich_help_panel=options.OUTPUT,
-    ),
-]
-Output = Annotated[
-    Path | None,
-    options.option(
-        "-o",
-        "--output",
-        help="Write the result here instead of on stdout.",
-        metavar="FILE",
-        panel=options.OUTPUT,
-    ),
-]
+def read_shape(place: str, text: str) -> tuple[int, ...]:
+    """Read a shape of two sides or more, `2x197x768`. Raises UsageError."""
+    sides = text.split("x")
+    if len(sides) < 2:
+        raise UsageError(f"{place} {text!r}: takes a batch and more, as in 2x197x768")
+    return tuple(spec.parse_count(place, side) for side in sides)
 
 
+TARGET = Option(
+    "target",
+    "A block (gc:ratio=8), a network (resnet50, timm/NAME) or a module of yours "
+    "(my.module:MyBlock, my.module:make_model).",
+    metavar="TARGET",
+    argument=True,
+    required=True,
+    completed=completed,
+)
+SHAPE = Option(
+    "shape",
+    "Input of any rank, as in 2x197x768; repeatable. Default: 1x256x56x56, or 1x3x224x224.",
+    kind="texts",
+    metavar="NxCx...",
+    panel=AXES,
+    read=each(read_shape),
+)
+CHANNELS = Option(
+    "channels",
+    "Channels that a block is built for. Default: the input's second side.",
+    short="-C",
+    metavar="N",
+    panel=AXES,
+    read=one(spec.parse_count),
+)
+DEPTH = Option(
+    "depth",
+    "Levels of modules shown. Default: all.",
+    metavar="N",
+    read=one(lambda place, text: spec.parse_count(place, text, least=0)),
+)
+PER = Option("by", "What a row is.", metavar=words(By), read=one(choice(By)), usual="module")
+
+
+@takes(
+    "count",
+    *(TARGET, SHAPE, CHANNELS, DEPTH, PER),
+    format_of([entry.name for entry in GENERAL]),
+)
 def count(
-    target: TargetText,
-    shape: Shape = None,
-    channels: Channels = None,
-    ratio: options.Ratio = "16",
-    dtype: options.Dtype = "float32",
-    depth: Depth = None,
-    by: Per = "module",
-    seed: options.Seed = "0",
-    output: Output = None,
-    format: Format = "table",
-    traceback: faults.Traceback = False,
+    said: Said,
+    target: str,
+    shape: Sequence[tuple[int, ...]] | None,
+    channels: int | None,
+    depth: int | None,
+    by: By,
+    output: Path | None,
+    format: str,
 ) -> None:
     """Count parameters, MACs and activations of each part of a module. Times nothing."""
-    from gcbench.cli.output import (
-        print_in_colour,
-        print_lines,
-        require_stdout,
-        require_writable,
-        write_whole,
-    )
+    from gcbench.cli.output import leave, require_stdout, require_writable
 
     require_known(target)
-    sides = None if shape is None else read_shape(shape)
-    width = None if channels is None else spec.parse_count("--channels", channels)
-    divisor = spec.parse_count("--ratio", ratio)
-    kind = spec.parse_choice("--dtype", dtype, spec.Dtype)
-    levels = None if depth is None else spec.parse_count("--depth", depth, least=0)
-    row = spec.parse_choice("--by", by, By)
-    drawn_from = spec.parse_count("--seed", seed, least=0)
-    shown = ANATOMY_FORMATS[format]
+    asked = said.plan()
+    shown = GENERAL[format]
     require_writable("--output", output)
     if output is None:
         require_stdout()
     faults.say(f"counting {target}; loading torch")
 
-    from gcbench.engines import dissected
+    from gcbench import engines
+    from gcbench.formats.anatomy import document
+    from gcbench.formats.document import Document, joined
 
+    foreign, limit_s = is_foreign(target), asked.timeout_s
     # stdout is the result alone, whatever a module of the user's own prints
-    with redirect_stdout(sys.stderr):
-        if dissected.is_network(target):
-            sides = sides or IMAGES
-            wanted = dissected.network(target, read_images(sides), drawn_from)
-        else:
-            sides = sides or (1, width or 256, 56, 56)
-            wanted = dissected.block(target, width or sides[1], divisor, drawn_from)
-        found = dissected.anatomy(wanted, sides, kind, drawn_from)
-    if output is None and shown.name == "table" and sys.stdout.isatty():
-        from gcbench.formats.anatomy import layout
-
-        print_in_colour([layout(found, row, levels)])
-        return
-    text = shown.load()(found, row, levels)
-    if output is None:
-        print_lines(text)
-    else:
-        write_whole(output, text)
+    parts: dict[tuple[str, ...], tuple[dict[str, str], Document]] = {}
+    with redirect_stdout(sys.stderr), engines.opened(foreign, limit_s) as engine:
+        shapes: Sequence[tuple[int, ...] | None] = shape or [None]
+        for sides, dtype, ratio in product(shapes, asked.dtype, asked.ratio):
+            found = engines.take_apart(
+                target, sides, channels, ratio, dtype, asked.seed, engine.call
+            )
+            size = "x".join(map(str, found.shape))
+            cells = {"target": found.target, "shape": size, "dtype": dtype}
+            # what has no ratio is the same at each
+            parts.setdefault(tuple(cells.values()), (cells, document(found, by, depth)))
+    leave(joined(list(parts.values())), shown, output)
 
 
 def require_known(target: str) -> None:
@@ -149,18 +124,6 @@ def require_known(target: str) -> None:
         blocks.require_known(target)
 
 
-def read_images(sides: Sequence[int]) -> spec.Shape:
-    """Read the input of a network. Raises UsageError where it has not four sides."""
-    if len(sides) != 4:
-        text = "x".join(map(str, sides))
-        raise UsageError(f"--shape {text}: a network takes four sides, as in 1x3x224x224")
-    batch, channels, height, width = sides
-    return batch, channels, height, width
-
-
-def read_shape(text: str) -> tuple[int, ...]:
-    """Read a shape of two sides or more, `2x197x768`. Raises UsageError."""
-    sides = text.split("x")
-    if len(sides) < 2:
-        raise UsageError(f"--shape {text!r}: takes a batch and more, as in 2x197x768")
-    return tuple(spec.parse_count("--shape", side) for side in sides)
+def is_foreign(target: str) -> bool:
+    """Whether a target is code of others."""
+    return spec.parse_block(target).target not in NETWORKS and not blocks.is_ours(target)

@@ -1,16 +1,25 @@
 """`gcbench env`: the machine as a run would record it."""
 
+from pathlib import Path
+
 from gcbench.cli import faults, options
+from gcbench.cli.taking import takes
+from gcbench.formats import GENERAL
+from gcbench.options.table import format_of
 
 
-def env(json: options.Json = False, traceback: faults.Traceback = False) -> None:
+@takes("env", format_of([entry.name for entry in GENERAL]))
+def env(output: Path | None, format: str, json: bool) -> None:
     """Show the manifest that a run would store, and warnings."""
-    from gcbench import environment, store
+    from gcbench.cli.output import leave, require_writable
+
+    shown = options.read_format(format, json)
+    require_writable("--output", output)
+
+    from gcbench import environment
+    from gcbench.formats.machine import document
 
     manifest = environment.manifest("env", seed=0)
-    if json:
-        print(store.to_json(manifest))
-        return
-    for name, text in store.lines_of(manifest):
-        print(f"{name:<34} {text}")
-    faults.warn(manifest.warnings)
+    leave(document(manifest), shown, output)
+    if shown.name != "json":
+        faults.warn(manifest.warnings)

@@ -5,14 +5,13 @@ import sys
 import traceback
 from collections.abc import Collection, Iterable, Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from gcbench.cli.signals import INTERRUPTED as INTERRUPTED
-from gcbench.errors import GcbenchError, cause, is_limit, message_of, safely
+from gcbench.errors import GcbenchError, cause, is_limit, limited, message_of, safely
 from gcbench.formats.text import printable, shortened
-from gcbench.offspring import limited
 
 if TYPE_CHECKING:
     from gcbench.records import Status
@@ -30,24 +29,12 @@ EXIT_CODES = (
 _traceback: ContextVar[bool] = ContextVar("traceback", default=False)
 
 
-def _show_tracebacks(wanted: bool) -> bool:
+def show_tracebacks(wanted: bool) -> None:
     """Have tracebacks shown, also those of cases that failed while the others went on."""
     _traceback.set(wanted)
     log = logging.getLogger("gcbench")
     log.handlers = [logging.StreamHandler(sys.stderr)] if wanted else []
     log.setLevel(logging.DEBUG if wanted else logging.NOTSET)
-    return wanted
-
-
-Traceback = Annotated[
-    bool,
-    typer.Option(
-        "--traceback",
-        help="Show where an error came from.",
-        show_default=False,
-        callback=_show_tracebacks,
-    ),
-]
 
 
 def say(message: str) -> None:

@@ -3,8 +3,9 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,19 +13,17 @@ from gcbench.cli import faults
 from gcbench.errors import StoppedError, UsageError, cause
 from gcbench.files import replace_whole
 from gcbench.formats.text import pasted
-from gcbench.registry import Entry
 from gcbench.streams import StdoutError, is_gone
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from gcbench.findings import Watch
+    from gcbench.formats import Format
     from gcbench.formats.detail import Detail
-    from gcbench.formats.layout import Layout
-    from gcbench.formats.pivot import Pivot
-    from gcbench.records import Manifest, Run
-    from gcbench.store import Stored
-    from gcbench.tables import Place, Row
+    from gcbench.formats.document import Document
+    from gcbench.records import Run
+    from gcbench.tables import Row
+
+# writes a file
+Writing = Callable[[Path], None]
 
 
 def require_writable(option: str, path: Path | None, new: bool = False) -> None:
@@ -79,11 +78,17 @@ def require_apart(files: Mapping[str, Path | None]) -> None:
             raise UsageError(f"{other} and {name} name the same file: {path}")
 
 
-def require_free(csv: Path | None, output: Path | None) -> None:
-    """Make sure that a CSV and a new run can be written. Raises UsageError, which says why not."""
+def require_free(csv: Path | None, run: Path | None, write: Path | None) -> None:
+    """Make sure that results and a new run can be written. Raises UsageError, which says why not.
+
+    Without a file stdout has to take the result.
+    """
     require_writable("--csv", csv)
-    require_writable("--output", output, new=True)
-    require_apart({"--csv": csv, "--output": output})
+    require_writable("--output", run, new=True)
+    require_writable("--write", write)
+    require_apart({"--csv": csv, "--output": run, "--write": write})
+    if not (csv or run or write):
+        require_stdout()
 
 
 def is_stdout(path: Path | None) -> bool:
@@ -163,131 +168,72 @@ def print_lines(lines: Iterable[str]) -> None:
 
 
 def leave(
+    document: "Document",
+    shown: "Format",
+    to: Path | None = None,
+    beside: "Sequence[tuple[Path | None, Writing]]" = (),
+    kept: Path | None = None,
+    detail: "Detail | None" = None,
+) -> None:
+    """Write what a command tells to a file, where one was named, or print it, in a format.
+
+    `beside` are other files that may have been named, each with what writes it; `kept` is one that
+    holds already what was measured. Each is written whatever becomes of the others, and where none
+    of them is stdout that gets the document in any case. Raises RunError or UsageError where one
+    could not be written.
+    """
+    document = replace(document, detail=detail)
+    files = [*beside, (to, lambda path: write_and_say(path, shown.load()(document)))]
+    with ExitStack() as steps:
+        # they are called from the last to the first
+        if to is None and not any(is_stdout(path) for path, _ in beside):
+            steps.callback(_print, document, shown, [kept, *(path for path, _ in beside)])
+        for path, writing in reversed(files):
+            if path:
+                steps.callback(writing, path)
+
+
+def leave_run(
     run: "Run",
     rows: "Sequence[Row]",
-    shown: Entry,
+    shown: "Format",
+    write: Path | None,
     csv: Path | None,
     output: Path | None,
-    verbose: bool,
     within: float | None = None,
-    **detail: "Detail",
+    detail: "Detail | None" = None,
 ) -> None:
-    """Write what was measured to the files that were named, and print it in a format.
+    """Leave the cases of a run that was just measured: the run itself, and its rows.
 
-    Below it stands what of a network fits `within` a share of added latency, where that was asked
-    for. A file that cannot be written does not lose the others, nor does a closed stdout. Raises
-    RunError or UsageError then, and StoppedError where a person ended the measurement.
+    Below them stands what of a network fits `within` a share of added latency, where that was asked
+    for. Raises RunError or UsageError where a file could not be written, and StoppedError where a
+    person ended the measurement.
     """
     from gcbench import tables
-    from gcbench.formats import FORMATS
+    from gcbench.formats import cases
 
-    try:
-        if output:
-            keep(run, output)
-        if csv:
-            write_whole(csv, FORMATS["csv"].load()(rows, run.manifest))
-    finally:
-        if not (is_stdout(output) or is_stdout(csv)):
-            with beside_files(output, csv):
-                show(rows, run.manifest, shown, None, **detail)
-                if within is not None:
-                    show_within(rows, within)
-                if verbose and shown.name == "table":
-                    show_samples(tables.placed(run), run)
+    drawn = cases.samples(lambda: tables.placed(run), run)
+    fitting = () if within is None else tuple(cases.within(rows, within))
+    document = cases.cases(lambda: rows, run.manifest, below=lambda told: [*fitting, *drawn(told)])
+    files = [(output, lambda path: keep(run, path)), (csv, rows_of(document))]
+    leave(document, shown, write, files, detail=detail)
     if run.interrupted:
         raise StoppedError("interrupted: the table is of what was measured until then")
 
 
-def show(
-    what: "Iterable[Row] | Pivot",
-    manifest: "Manifest",
-    shown: Entry,
-    watch: "Watch | None" = None,
-    **detail: "Detail",
-) -> None:
-    """Print rows or a pivot on stdout in a format; the table in colour on a terminal.
+def rows_of(document: "Document") -> "Writing":
+    """What writes the rows of a document to a file, every column."""
+    from gcbench.formats import FORMATS
 
-    What the rows show that went by under a watch stands below them. `detail`, where it is given,
-    is how much is told below a table.
-
-    Raises UsageError where stdout cannot take it.
-    """
-    require_stdout()
-    if shown.name != "table" or not sys.stdout.isatty():
-        print_lines(shown.load()(what, manifest, watch, **detail))
-        return
-    from rich.console import Console
-
-    from gcbench.formats.pivot import Pivot
-    from gcbench.formats.terminal import coloured, coloured_pivot
-
-    console = Console(highlight=False)
-    width = console.width
-    lines = (
-        coloured_pivot(what, width, watch, **detail)
-        if isinstance(what, Pivot)
-        else coloured(what, manifest, width, watch, **detail)
-    )
-    for line in lines:
-        console.print(line)
-        if is_gone():
-            return
+    return lambda path: write_and_say(path, FORMATS["csv"].load()(document))
 
 
-def show_samples(placed: "Iterable[tuple[Row, Place]]", run: "Run | Stored") -> None:
-    """Print how the samples of each row are spread, and what a call makes a GPU do."""
-    from gcbench.formats import histogram
-
-    print_lines(f"{line}\n" for line in histogram.lines(placed, run))
-
-
-def show_within(rows: "Sequence[Row]", share: float) -> None:
-    """Print which variants of a network fit into an added latency, below their table."""
-    from itertools import groupby
-
-    from gcbench.findings.within import settings
-    from gcbench.formats.terminal import written
-    from gcbench.formats.within import layout
-
-    for _, group in groupby(rows, lambda row: row["comparison"]):
-        found = [layout(settings(list(group), share), share)]
-        print()
-        if sys.stdout.isatty():
-            print_in_colour(found)
-        else:
-            print_lines(written(found))
-
-
-def require_somewhere(*files: Path | None) -> None:
-    """Make sure that a result has somewhere to go, a file or stdout. Raises UsageError."""
-    if not any(files):
-        require_stdout()
+def _print(document: "Document", shown: "Format", files: Iterable[Path | None]) -> None:
+    with beside_files(*files):
+        print_lines(shown.writer()(document))
 
 
 def require_stdout() -> None:
     """Make sure that a result has somewhere to go. Raises UsageError."""
     if not sys.stdout:
         raise StdoutError("stdout is closed, so the result has nowhere to go: --csv writes a file")
-
-
-def print_in_colour(layouts: "Iterable[Layout]", **detail: "Detail") -> None:
-    """Print tables on a terminal, no wider than it is."""
-    from rich.console import Console
-
-    from gcbench.formats.terminal import coloured_layouts
-
-    console = Console(highlight=False)
-    for line in coloured_layouts(layouts, console.width, **detail):
-        console.print(line)
-
-
-def show_laid_out(what: "RenderableType") -> None:
-    """Print what rich lays out on stdout: in colour on a terminal, as plain text elsewhere."""
-    from rich.console import Console
-
-    from gcbench.formats.terminal import plain
-
-    if sys.stdout.isatty():
-        Console().print(what)
-    else:
-        print(plain(what), end="")

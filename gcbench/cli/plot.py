@@ -1,41 +1,31 @@
 """`gcbench plot`: a stored run as a picture."""
 
 from pathlib import Path
-from typing import Annotated
 
-from gcbench.cli import faults, options
 from gcbench.cli.stored import named, opened
+from gcbench.cli.taking import takes
+from gcbench.options import OUTPUT, Option
 from gcbench.plots import CHARTS
 from gcbench.plots.saving import PICTURES
 
-Chart = Annotated[
-    str | None,
-    options.option(
-        "--chart",
-        help="What is drawn. Default: what the run varies decides.",
-        metavar="|".join(entry.name for entry in CHARTS),
-    ),
-]
-Picture = Annotated[
-    Path | None,
-    options.option(
-        "-o",
-        "--output",
-        help=f"Write the picture here; the suffix says how: {', '.join(PICTURES)}. "
-        "Default: beside the run, RUN-CHART.svg.",
-        metavar="FILE",
-        panel=options.OUTPUT,
-    ),
-]
+CHART = Option(
+    "chart",
+    "What is drawn. Default: what the run varies decides.",
+    metavar="|".join(entry.name for entry in CHARTS),
+)
+PICTURE = Option(
+    "output",
+    f"Write the picture here; the suffix says how: {', '.join(PICTURES)}. "
+    "Default: beside the run, RUN-CHART.svg.",
+    short="-o",
+    kind="path",
+    metavar="FILE",
+    panel=OUTPUT,
+)
 
 
-def plot(
-    run: options.Run = None,
-    chart: Chart = None,
-    where: options.Where = None,
-    output: Picture = None,
-    traceback: faults.Traceback = False,
-) -> None:
+@takes("plot", CHART, PICTURE)
+def plot(run: Path | None, chart: str | None, where: str | None, output: Path | None) -> None:
     """Draw a stored run: svg, png, pdf, or a page that needs no network."""
     from gcbench import tables
     from gcbench.cli.output import require_apart, require_writable, write_and_say

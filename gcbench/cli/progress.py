@@ -5,7 +5,7 @@ import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -98,11 +98,9 @@ class SweepBar:
         """Whether somebody sees how far a comparison is before it is done."""
         return not self._bar.disable
 
-    def watched(self, comparisons: Iterable["Comparison"]) -> Iterator["Comparison"]:
-        """Yield comparisons; each is the current one until the next."""
-        for comparison in comparisons:
-            self._where = title(comparison.cases[0])
-            yield comparison
+    def begin(self, comparison: "Comparison") -> None:
+        """Hear which comparison is the current one from here."""
+        self._where = title(comparison.cases[0])
 
     def done(self, record: "ComparisonRecord") -> None:
         """Enter a finished comparison."""

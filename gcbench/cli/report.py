@@ -1,12 +1,16 @@
 """`gcbench report`: a stored run, read again."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcbench.cli import faults, options
 from gcbench.cli.stored import named, opened
+from gcbench.cli.taking import takes
 from gcbench.errors import UsageError
+from gcbench.formats import FORMATS
+from gcbench.options.table import format_of
 
 if TYPE_CHECKING:
     from gcbench.store import Stored
@@ -14,32 +18,25 @@ if TYPE_CHECKING:
     from gcbench.where import Where
 
 
+@takes("report", format_of([entry.name for entry in FORMATS]))
 def report(
-    run: options.Run = None,
-    format: options.Format = "table",
-    where: options.Where = None,
-    sort: options.Sort = None,
-    rows: options.Rows = None,
-    columns: options.Columns = None,
-    value: options.Value = None,
-    csv: options.Csv = None,
-    output: options.Report = None,
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
-    traceback: faults.Traceback = False,
+    run: Path | None,
+    format: str,
+    where: str | None,
+    sort: str | None,
+    rows: str | None,
+    columns: str | None,
+    value: str | None,
+    csv: Path | None,
+    output: Path | None,
+    verbose: bool,
+    quiet: bool,
 ) -> None:
     """Show a stored run: every case, or one value of each in rows and columns."""
     from gcbench import tables
-    from gcbench.cli.output import (
-        is_stdout,
-        require_apart,
-        require_writable,
-        show,
-        show_samples,
-        write_and_say,
-    )
+    from gcbench.cli.output import leave, require_apart, require_writable, rows_of
     from gcbench.findings import Watch
-    from gcbench.formats import FORMATS, PIVOTS
+    from gcbench.formats import PIVOTS, cases
     from gcbench.formats.order import ordered, parse_sort
     from gcbench.formats.pivot import parse_name, pivot
     from gcbench.where import parse_where
@@ -60,23 +57,25 @@ def report(
     if not stored.outlines:
         faults.say(f"{run} was begun at {stored.manifest.started} and holds no comparison")
 
-    if csv:
-        all_rows = (row for row, _ in _kept(stored, kept))
-        asked = ordered(all_rows, keys) if keys else all_rows
-        write_and_say(csv, FORMATS["csv"].load()(asked, stored.manifest))
-        if not (pivoted or output or format != "table") or (is_stdout(csv) and not output):
-            # who asked for a file of a large run has no use for its tables
-            return
+    def chosen() -> "Iterator[tuple[Row, Place]]":
+        return _kept(stored, kept)
+
+    def read(watched: "Callable[[Iterator[tuple[Row, Place]]], Iterator[Row]]") -> "Iterable[Row]":
+        return ordered(watched(chosen()), keys) if keys else watched(chosen())
+
+    all_rows = cases.cases(lambda: read(lambda placed: (row for row, _ in placed)), stored.manifest)
+    if csv and not (pivoted or output or format != "table"):
+        # who asked for a file of a large run has no use for its tables
+        rows_of(all_rows)(csv)
+        return
     watch = Watch(stored)
-    made = watch.over(_kept(stored, kept))
-    what = ordered(made, keys) if keys else made
-    laid = pivot(what, down, across, told) if pivoted else what
-    if output:
-        write_and_say(output, shown.load()(laid, stored.manifest, watch, **detail))
+    if pivoted:
+        made = pivot(read(watch.over), down, across, told)
+        document = cases.pivoted(made, stored.manifest, watch)
     else:
-        show(laid, stored.manifest, shown, watch, **detail)
-        if verbose and shown.name == "table" and not pivoted:
-            show_samples(_kept(stored, kept), stored)
+        samples = cases.samples(chosen, stored)
+        document = cases.cases(lambda: read(watch.over), stored.manifest, watch, samples)
+    leave(document, shown, output, [(csv, rows_of(all_rows))], detail=detail)
 
 
 def _kept(stored: "Stored", where: "Where | None") -> "Iterator[tuple[Row, Place]]":

@@ -1,166 +1,94 @@
 """`gcbench sweep`: a grid of axes, into a run that can be gone on with."""
 
-from dataclasses import replace
+from pathlib import Path
 
 import typer
 
-from gcbench import groups, spelling
-from gcbench.blocks import require_known
-from gcbench.cli import faults, options
-from gcbench.cli import sweep_options as lists
-from gcbench.cli.output import is_stdout, print_lines, require_apart, require_writable, write_whole
+from gcbench.cli import faults, options, plans
+from gcbench.cli.output import (
+    is_stdout,
+    leave,
+    print_lines,
+    require_apart,
+    require_writable,
+    rows_of,
+)
 from gcbench.cli.sweeping import (
-    How,
+    ResumeOptions,
     begun,
     counts,
-    due_in,
-    foreseen,
     go_on,
     going_on,
-    leave,
     measure_into,
     new_run,
     prepared,
     require_new,
     start,
+    told,
 )
+from gcbench.cli.taking import takes
+from gcbench.defaults import Said
 from gcbench.errors import UsageError
+from gcbench.formats import GENERAL
 from gcbench.formats.text import pasted
+from gcbench.options.table import format_of
+from gcbench.sweep import Retriable
 
 
+@takes("sweep", format_of([entry.name for entry in GENERAL]))
 def sweep(
-    blocks: options.Blocks = None,
-    batch: lists.Batches = None,
-    channels: lists.ChannelLists = None,
-    size: lists.Sizes = None,
-    shape: lists.Shapes = None,
-    stages: lists.StageLists = None,
-    ratio: lists.Ratios = None,
-    dtype: lists.Dtypes = None,
-    device: lists.Devices = None,
-    layout: lists.Layouts = None,
-    mode: lists.Modes = None,
-    runtime: lists.Runtimes = None,
-    cache: lists.Caches = None,
-    threads: lists.ThreadLists = None,
-    regime: lists.Regimes = None,
-    tf32: options.Tf32 = None,
-    heap: options.Heap = None,
-    where: lists.Where = None,
-    precision: options.Precision = None,
-    max_time: options.MaxTime = None,
-    quick: options.Quick = False,
-    rigorous: options.Rigorous = False,
-    budget: lists.Budget = None,
-    static: lists.Static = False,
-    dry_run: lists.DryRun = False,
-    no_wait: options.NoWait = False,
-    timeout: lists.TrialTimeout = None,
-    engine: lists.Engine = None,
-    memory_limit: lists.MemoryLimit = None,
-    on_oom: lists.WhenOom = None,
-    seed: lists.Seeds = None,
-    baseline: options.Baseline = None,
-    pair: options.Pair = None,
-    counter: lists.Counters = None,
-    allow_nondeterministic: options.AllowNondeterministic = False,
-    file: lists.File = None,
-    dump_file: lists.DumpFile = None,
-    resume: lists.Resume = None,
-    retry: lists.Retry = None,
-    allow_mismatch: lists.AllowMismatch = False,
-    ray_address: lists.RayAddress = None,
-    cpus_per_comparison: lists.CpusPerComparison = None,
-    per_device: lists.PerDevice = False,
-    csv: options.Csv = None,
-    output: options.Output = None,
-    verbose: options.Verbose = False,
-    quiet: options.Quiet = False,
-    traceback: faults.Traceback = False,
+    said: Said,
+    no_wait: bool,
+    dry_run: bool,
+    dump_file: Path | None,
+    resume: Path | None,
+    retry: tuple[Retriable, ...] | None,
+    allow_mismatch: bool,
+    csv: Path | None,
+    output: Path | None,
+    write: Path | None,
+    format: str,
+    verbose: bool,
+    quiet: bool,
 ) -> None:
     """Measure blocks over a grid of axes, into a run that can be resumed."""
-    given = lists.given(
-        {
-            "blocks": blocks,
-            "batch": batch,
-            "channels": channels,
-            "size": size,
-            "shape": shape,
-            "stages": stages,
-            "ratio": ratio,
-            "dtype": dtype,
-            "device": device,
-            "layout": layout,
-            "mode": mode,
-            "runtime": runtime,
-            "cache": cache,
-            "threads": threads,
-            "regime": regime,
-            "tf32": tf32,
-            "heap": heap,
-            "where": where,
-            "precision": precision,
-            "max_time": max_time,
-            "budget": budget,
-            "static": static,
-            "timeout": timeout,
-            "engine": engine,
-            "memory_limit": memory_limit,
-            "on_oom": on_oom,
-            "seed": seed,
-            "baseline": baseline,
-            "pair": pair,
-            "counter": counter,
-            "allow_nondeterministic": allow_nondeterministic,
-            "per_device": per_device,
-            "cpus_per_comparison": cpus_per_comparison,
-        }
-    )
-    again = lists.read_retry(retry)
+    again = retry or ()
     detail = options.read_detail(verbose, quiet)
+    shown = GENERAL[format]
     if resume:
-        lists.require_alone(
-            given, file=file, dump_file=dump_file, output=output, quick=quick, rigorous=rigorous
-        )
+        plans.require_alone(said)
     elif retry:
         raise UsageError("--retry and --allow-mismatch go with --resume RUN")
     require_writable("--csv", csv)
     require_new(output)
-    require_apart({"the run": resume or output, "--csv": csv, "--dump-file": dump_file})
-    asked = (
-        lists.read_resumed(resume, given)
-        if resume
-        else lists.read_new(given, file, quick, rigorous)
-    )
-    asked = replace(asked, blocks=tuple(groups.expanded(asked.blocks)))
-    for text in asked.blocks:
-        require_known(text)
-    lists.require_cluster(asked, bool(resume), ray_address, allow_mismatch)
+    require_writable("--write", write)
+    files = {"--csv": csv, "--write": write, "--dump-file": dump_file}
+    require_apart({"the run": resume or output, **files})
+    asked = plans.checked(plans.resumed(resume, said) if resume else said.plan())
+    ray_address = plans.read_cluster(asked, said, allow_mismatch)
     if dump_file:
-        require_writable("--dump-file", dump_file)
-        write_whole(dump_file, spelling.to_toml(asked))
-        if not is_stdout(dump_file):
-            named = pasted(dump_file)
-            faults.say(f"wrote {named}; measure it with: gcbench sweep --file {named}")
+        plans.dump(asked, dump_file, "sweep")
         return
     if not asked.static:
-        options.settle_heap(asked.heap or "steady")
+        options.settle_heap(asked.heap)
     faults.say("loading torch")
-    with prepared(asked, ray_address, resume, again) as ground:
-        extent = due_in(ground.place, resume, again)
+    with prepared(asked, ray_address, resume, again) as context:
         if dry_run:
-            print_lines(f"{line}\n" for line in foreseen(ground, resume, again))
+            print_lines(f"{line}\n" for line in context.foreseen())
             return
         run = resume or output or new_run()
         # what ran out is to be tried again, or has another limit now
-        forget = "oom" in again or memory_limit is not None
-        how = How(again, forget, not no_wait, allow_mismatch, csv, ray_address)
+        forget = "oom" in again or "memory_limit" in said.line
+        how = ResumeOptions(again, forget, not no_wait, allow_mismatch, csv, ray_address)
         with going_on(run, how):
             with (
-                go_on(ground, run, allow_mismatch) if resume else start(ground, run) as kept,
+                go_on(context, run, allow_mismatch) if resume else start(context, run) as kept,
                 begun(run, how),
             ):
-                measure_into(kept, ground, run, extent, how)
+                measure_into(kept, context, run, how)
             with begun(run, how):
-                leave(run, csv, **detail)
+                grid, rows = told(run, shown)
+                leave(grid, shown, write, [(csv, rows_of(rows))], kept=run, detail=detail)
+                if not is_stdout(csv):
+                    faults.say(f"shown again, and otherwise, by: gcbench report {pasted(run)}")
     raise typer.Exit(faults.code_of_statuses(counts(run)))

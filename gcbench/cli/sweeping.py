@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gcbench import spelling, store
 from gcbench.cli import faults
-from gcbench.cli.output import beside_files, is_stdout, require_writable, show, write_whole
+from gcbench.cli.output import is_stdout, require_writable
 from gcbench.cli.progress import SweepBar, sweep_bar
 from gcbench.cli.stored import opened
 from gcbench.errors import RunError, StoppedError, UsageError, cause
@@ -20,9 +20,12 @@ from gcbench.units import counted, span_text
 
 if TYPE_CHECKING:
     from gcbench.cluster.sessions import Cluster
+    from gcbench.engines.jobs import Caller, Engine
     from gcbench.engines.sweeps import Extent
-    from gcbench.formats.detail import Detail
-    from gcbench.records import ComparisonRecord, Manifest, Measurement, Status
+    from gcbench.formats import Format
+    from gcbench.formats.document import Document
+    from gcbench.records import ComparisonRecord, Manifest, Status
+    from gcbench.spec import Comparison
     from gcbench.store import RunFile
     from gcbench.sweep import Place, Sweep
 
@@ -41,15 +44,7 @@ def new_run() -> Path:
 
 
 @dataclass(frozen=True)
-class Ground:
-    """Where a sweep measures: what it names, and the cluster, where one is needed."""
-
-    place: "Place"
-    cluster: "Cluster | None" = None
-
-
-@dataclass(frozen=True)
-class How:
+class ResumeOptions:
     """What was said of how to go through a sweep, beside what it measures.
 
     `csv` is what the rows go to in the end, `ray_address` the cluster: both are named in the line
@@ -71,68 +66,86 @@ class How:
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is due of a run, and what it has already.
+class SweepContext:
+    """A sweep where it is measured: what it names, looked at, and what became of its cases so far.
 
-    That is its manifest, what became of cases, and which ran out of memory on each node.
+    `engine` measures it, or its `cluster`, where it has one; `call` calls what looks at its code.
+    What became `retry` is due again.
     """
 
-    due: "Extent"
-    run: Path
-    manifest: "Manifest"
+    place: "Place"
+    engine: "Engine"
+    call: "Caller"
     statuses: "Mapping[str, Status]"
-    ran_out: "Mapping[str, Collection[Measurement]]"
+    retry: "Collection[Status]"
+    cluster: "Cluster | None" = None
+
+    def due(self) -> "Iterator[Comparison]":
+        """Yield what is still to be measured."""
+        from gcbench.engines import sweeps
+
+        return sweeps.due(self.place, self.statuses, self.retry)
+
+    def extent(self) -> "Extent":
+        """Count what is due."""
+        from gcbench.engines import sweeps
+
+        return sweeps.extent(self.due())
+
+    def foreseen(self) -> list[str]:
+        """Say what the sweep would be, or what is left of a run, in lines."""
+        from gcbench.engines import forecasts
+
+        request, cluster = self.place.sweep, self.cluster
+        with redirect_stdout(sys.stderr):
+            if cluster is None:
+                found = forecasts.forecast(request, self.due(), call=self.call)
+                return list(forecasts.lines(request, found))
+            # nodes have memory of their own, which is not looked at
+            found = forecasts.forecast(
+                request, self.due(), forecasts.limit_alone, cluster.lanes, self.call
+            )
+            return [*forecasts.lines(request, found), *cluster.lines()]
 
 
 @contextmanager
 def prepared(
-    asked: "Sweep", ray_address: str | None, run: Path | None, retry: "Collection[Status]"
-) -> Iterator[Ground]:
+    request: "Sweep", ray_address: str | None, run: Path | None, retry: "Collection[Status]"
+) -> Iterator[SweepContext]:
     """Look at what a sweep names; be connected to its cluster, if it has one and anything is due.
 
-    Raises UsageError where something of it cannot be had.
+    Raises UsageError where something of it cannot be had, or nothing of a new sweep is due.
     """
     from gcbench import environment
     from gcbench.engines import sweeps
+    from gcbench.engines.jobs import call_here
 
-    with environment.tf32(asked.tf32):
-        if asked.engine != "ray" or asked.static:
-            # stdout is the result alone, whatever a block of the user's own prints
-            with redirect_stdout(sys.stderr):
-                place = sweeps.place(asked)
-            yield Ground(place)
+    statuses = store.statuses(run) if run else {}
+    spread = request.engine == "ray" and not request.static
+    with environment.tf32(request.tf32), sweeps.opened(request) as engine:
+        call = engine.call if sweeps.is_foreign(request) else call_here
+        # stdout is the result alone, whatever a block of the user's own prints
+        with redirect_stdout(sys.stderr):
+            place = (
+                sweeps.place_on(request, request.device or ("cpu",), call)
+                if spread
+                else sweeps.place(request, call)
+            )
+        context = SweepContext(place, engine, call, statuses, retry)
+        if not run and not context.extent().cases:
+            raise UsageError("--where leaves no case of the grid")
+        # with --per-device nothing counts as done here: only the cluster tells which kinds it has
+        if not spread or (run and not context.extent().cases):
+            yield context
             return
         from gcbench.cluster import connecting, sessions
 
-        with redirect_stdout(sys.stderr):
-            place = sweeps.place_on(asked, asked.device or ("cpu",))
-        # with --per-device nothing counts as done here: only the cluster tells which kinds it has
-        if run and not due_in(place, run, retry).cases:
-            yield Ground(place)
-            return
         connecting.require_ray()
         faults.say(
             f"joining Ray at {ray_address}" if ray_address else "starting Ray on this machine"
         )
         with sessions.opened(place, ray_address) as cluster:
-            yield Ground(cluster.place, cluster)
-
-
-def foreseen(ground: Ground, run: Path | None, retry: "Collection[Status]") -> list[str]:
-    """Say what a sweep would be, or what is left of a run, in lines."""
-    from gcbench.engines import forecasts, sweeps
-
-    place, cluster = ground.place, ground.cluster
-    statuses = store.statuses(run) if run else {}
-    with redirect_stdout(sys.stderr):
-        if cluster is None:
-            found = forecasts.forecast(place.sweep, sweeps.due(place, statuses, retry))
-            return list(forecasts.lines(place.sweep, found))
-        # nodes have memory of their own, which is not looked at
-        found = forecasts.forecast(
-            place.sweep, sweeps.due(place, statuses, retry), forecasts.limit_alone, cluster.lanes
-        )
-        return [*forecasts.lines(place.sweep, found), *cluster.lines()]
+            yield replace(context, place=cluster.place, cluster=cluster)
 
 
 def require_new(run: Path | None) -> None:
@@ -148,27 +161,16 @@ def require_new(run: Path | None) -> None:
     require_writable("--output", run, new=True)
 
 
-def due_in(place: "Place", run: Path | None, retry: "Collection[Status]") -> "Extent":
-    """Count what is due. Raises UsageError where the condition leaves nothing of a new sweep."""
-    from gcbench.engines import sweeps
-
-    statuses = store.statuses(run) if run else {}
-    extent = sweeps.extent(sweeps.due(place, statuses, retry))
-    if not (run or extent.cases):
-        raise UsageError("--where leaves no case of the grid")
-    return extent
-
-
-def start(ground: Ground, run: Path) -> "RunFile":
+def start(context: SweepContext, run: Path) -> "RunFile":
     """Begin a run. Raises RunError where it is there already, or cannot be written."""
-    return store.create(run, _manifest(ground.place, run))
+    return store.create(run, _manifest(context, run))
 
 
-def go_on(ground: Ground, run: Path, allow_mismatch: bool) -> "RunFile":
+def go_on(context: SweepContext, run: Path, allow_mismatch: bool) -> "RunFile":
     """Open a run to go on with it. Raises RunError where machine or versions have changed."""
-    now = _manifest(ground.place, run)
+    now = _manifest(context, run)
     changed = store.mismatches(
-        store.manifest(run), now, elsewhere=ground.place.sweep.engine == "ray"
+        store.manifest(run), now, elsewhere=context.place.sweep.engine == "ray"
     )
     if changed and not allow_mismatch:
         raise RunError(
@@ -180,33 +182,65 @@ def go_on(ground: Ground, run: Path, allow_mismatch: bool) -> "RunFile":
     return store.resume(run, faults.say)
 
 
-def measure_into(kept: "RunFile", ground: Ground, run: Path, extent: "Extent", how: How) -> None:
+def measure_into(kept: "RunFile", context: SweepContext, run: Path, options: ResumeOptions) -> None:
     """Measure what is due into a run.
 
     Raises RunError where it cannot be written, and GcbenchError where no process can be started, or
     a cluster has no node left.
     """
-    asked = ground.place.sweep
-    each = ", on each kind of device," if asked.per_device else ""
+    request, extent, before = context.place.sweep, context.extent(), len(context.statuses)
+    each = ", on each kind of device," if request.per_device else ""
     with redirect_stdout(sys.stderr):
-        ran_out = {} if how.forget else store.shortages(run)
-        known = Known(extent, run, store.manifest(run), store.statuses(run), ran_out)
         faults.say(
             f"{counted(extent.cases, 'case')} in "
             f"{counted(extent.comparisons, 'comparison')}{each} into {run}"
-            + (f"; {len(known.statuses):,} are there already" if known.statuses else "")
+            + (f"; {before:,} are there already" if before else "")
         )
-        if known.statuses and extent.cases and asked.budget_s is not None:
-            faults.say(f"--budget {span_text(asked.budget_s)} begins anew")
+        if before and extent.cases and request.budget_s is not None:
+            faults.say(f"--budget {span_text(request.budget_s)} begins anew")
         with sweep_bar(extent.comparisons) as bar:
-            through = _spread if ground.cluster else _here
-            for record in through(ground, known, how, bar):
+            for record in _measured(context, run, extent.comparisons, options, bar):
                 kept.append(record)
                 bar.done(record)
 
 
+def _measured(
+    context: SweepContext, run: Path, total: int, options: ResumeOptions, bar: "SweepBar"
+) -> "Iterator[ComparisonRecord]":
+    from gcbench.engines import sweeps
+    from gcbench.engines.measuring import Events, measure
+    from gcbench.environment import node_name
+
+    ran_out = {} if options.forget else store.shortages(run)
+    plan = replace(
+        sweeps.plan_of(context.place.sweep),
+        comparisons=context.due(),
+        total=total,
+        manifest=store.manifest(run),
+        ran_out=ran_out.get(node_name(), ()),
+        wait=options.wait,
+    )
+    if context.cluster is None:
+        yield from measure(plan, context.engine, Events(faults.say, bar.moved, bar.begin))
+        return
+    from gcbench.cluster import sessions
+
+    yield from sessions.measure(
+        context.cluster,
+        store.manifest(run),
+        context.statuses,
+        options.retry,
+        wait=options.wait,
+        allow_mismatch=options.allow_mismatch,
+        tell=faults.say,
+        watched=bar.moves,
+        on_view=lambda view: bar.spread(view.total, view.doing),
+        ran_out=ran_out,
+    )
+
+
 @contextmanager
-def going_on(run: Path, how: How) -> Iterator[None]:
+def going_on(run: Path, options: ResumeOptions) -> Iterator[None]:
     """Say of whatever ends a sweep, once its run is there, how to go on."""
     try:
         yield
@@ -214,80 +248,36 @@ def going_on(run: Path, how: How) -> Iterator[None]:
         if not run.is_file():
             raise
         stopped = StoppedError("interrupted")
-        stopped.add_note(how.way_on(run))
+        stopped.add_note(options.way_on(run))
         raise stopped from None
 
 
 @contextmanager
-def begun(run: Path, how: How) -> Iterator[None]:
+def begun(run: Path, options: ResumeOptions) -> Iterator[None]:
     """Say of what breaks off a sweep that was begun how to go on."""
     try:
         yield
     except Exception as error:
-        error.add_note(how.way_on(run))
+        error.add_note(options.way_on(run))
         raise
 
 
-def _here(ground: Ground, known: Known, how: How, bar: "SweepBar") -> "Iterator[ComparisonRecord]":
-    from gcbench.engines import sweeps
-    from gcbench.engines.jobs import Listener
-    from gcbench.environment import node_name
-
-    # nobody is waited for where nothing is left to do
-    if not known.due.comparisons:
-        return
-    due = sweeps.due(ground.place, known.statuses, how.retry)
-    ran_out = known.ran_out.get(node_name(), ())
-    with sweeps.Session(ground.place, known.manifest, how.wait, faults.say) as session:
-        yield from session.measure(
-            bar.watched(due), known.due.comparisons, Listener(bar.moved), ran_out
-        )
-
-
-def _spread(
-    ground: Ground, known: Known, how: How, bar: "SweepBar"
-) -> "Iterator[ComparisonRecord]":
-    from gcbench.cluster import sessions
-
-    assert ground.cluster
-    yield from sessions.measure(
-        ground.cluster,
-        known.manifest,
-        known.statuses,
-        how.retry,
-        wait=how.wait,
-        allow_mismatch=how.allow_mismatch,
-        tell=faults.say,
-        watched=bar.moves,
-        on_view=lambda view: bar.spread(view.total, view.doing),
-        ran_out=known.ran_out,
-    )
-
-
-def leave(run: Path, csv: Path | None, **detail: "Detail") -> None:
-    """Write the rows of a run to a file, if one was named, and show them as a pivot on stdout."""
+def told(run: Path, shown: "Format") -> "tuple[Document, Document]":
+    """A pivot of a run, and all of its rows; in the place of a table of very many cases nothing."""
     from gcbench import tables
     from gcbench.findings import Watch
-    from gcbench.formats import FORMATS, PIVOTS
+    from gcbench.formats import cases
     from gcbench.formats.pivot import pivot
 
     stored = opened(run)
-    if csv:
-        write_whole(csv, FORMATS["csv"].load()(tables.rows(stored), stored.manifest))
-    if is_stdout(csv):
-        return
-    cases = len(store.statuses(run))
-    if cases > MOST_SHOWN:
-        faults.say(
-            f"{cases:,} cases are more than a table shows: "
-            f"gcbench report {pasted(run)} --format csv"
-        )
-        return
+    rows = cases.cases(lambda: tables.rows(stored), stored.manifest)
+    number = len(store.statuses(run))
+    if number > MOST_SHOWN and shown.name == "table":
+        faults.say(f"{number:,} cases are more than a table shows; --format csv has them")
+        return replace(rows, sections=lambda detail: ()), rows
     watch = Watch(stored)
     made = pivot(watch.over(tables.placed(stored)))
-    with beside_files(run):
-        show(made, stored.manifest, PIVOTS["table"], watch, **detail)
-    faults.say(f"shown again, and otherwise, by: gcbench report {pasted(run)}")
+    return cases.pivoted(made, stored.manifest, watch), rows
 
 
 def counts(run: Path) -> "Counter[Status]":
@@ -295,10 +285,12 @@ def counts(run: Path) -> "Counter[Status]":
     return Counter(store.statuses(run).values())
 
 
-def _manifest(place: "Place", run: Path) -> "Manifest":
-    from gcbench import environment
+def _manifest(context: SweepContext, run: Path) -> "Manifest":
+    from gcbench.engines.measuring import here
 
+    place = context.place
     # the devices that were found, so that another machine does not go on with others
-    asked = replace(place.sweep, device=place.devices)
-    manifest = environment.manifest(run.stem, asked.seed)
-    return replace(manifest, sweep=spelling.to_toml(asked))
+    request = replace(place.sweep, device=place.devices)
+    engine = "static" if request.static else request.engine
+    manifest = here(context.call, engine, run.stem, request.seed)
+    return replace(manifest, sweep=spelling.to_toml(request), origins=request.origins)

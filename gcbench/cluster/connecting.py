@@ -23,7 +23,7 @@ ANSWER_S = 5.0
 # records are some ten kilobytes: the least that Ray takes
 OBJECT_STORE_BYTES = 80 * 2**20
 # the processes of a Ray that was started here
-MARK = "GCBENCH_RAY"
+MARK = "_GCBENCH_RAY"
 # sockets of Ray lie below its folder, and the system cuts their names at 107 bytes
 LONGEST_FOLDER = 30
 

@@ -4,7 +4,6 @@ A gcbench on one machine holds the whole CPU: an exclusive lock. A lane holds a 
 so that it keeps such a gcbench out and not other lanes, and an exclusive one on each of its cores.
 """
 
-import fcntl
 import os
 import random
 import time
@@ -13,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from gcbench.environment import lock_path, unlockable
+from gcbench.locks import locked, opened
 
 Tell = Callable[[str], None]
 
@@ -70,7 +70,7 @@ def _enough(held: ExitStack, count: int, wait: bool, tell: Tell) -> list[int]:
         with ExitStack() as taken:
             own: list[int] = []
             for core in usable:
-                if len(own) < count and _locked(taken, _lock_of(core), fcntl.LOCK_EX):
+                if len(own) < count and taken.enter_context(locked(_lock_of(core))):
                     own.append(core)
             if len(own) == count:
                 held.push(taken.pop_all())
@@ -92,7 +92,7 @@ def _lock_of(core: int) -> Path:
 def _is_lockable(core: int, tell: Tell) -> bool:
     path = _lock_of(core)
     try:
-        os.close(_opened(path))
+        os.close(opened(path))
     except OSError as error:
         tell(unlockable(path, error))
         return False
@@ -106,36 +106,13 @@ def _beside_lanes_alone(held: ExitStack, wait: bool, tell: Tell) -> bool:
     """
     path = lock_path("cpu")
     try:
-        if _locked(held, path, fcntl.LOCK_SH):
+        if held.enter_context(locked(path, shared=True)):
             return True
         if not wait:
             tell("warning: another gcbench measures on the CPU: both disturb each other")
             return False
         tell("another gcbench measures on the CPU: waiting for it (--no-wait does not)")
-        held.callback(os.close, descriptor := _opened(path))
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        held.enter_context(locked(path, shared=True, wait=True))
     except OSError as error:
         tell(unlockable(path, error))
     return True
-
-
-def _locked(held: ExitStack, path: Path, kind: int) -> bool:
-    """Lock a file as long as the stack lives, unless somebody else holds it."""
-    descriptor = _opened(path)
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return False
-    held.callback(os.close, descriptor)
-    return True
-
-
-def _opened(path: Path) -> int:
-    """Open a file to be locked; another user's too, which may only be read."""
-    # nobody is waited for who would write into a pipe
-    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        return os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o666)
-    except PermissionError:
-        return os.open(path, flags | os.O_RDONLY)

@@ -95,7 +95,7 @@ class Lane:
     def __init__(self, name: str, terms: Terms, board: Any) -> None:
         """Take a name, and hold nothing yet; `board` is a handle of Ray's on a `Board`."""
         self._name, self._terms, self._board = name, terms, board
-        self._held = ExitStack()
+        self._open = ExitStack()
 
     def hold(self) -> Manifest:
         """Wait for the device, have an engine ready, and describe this machine."""
@@ -104,25 +104,24 @@ class Lane:
         if terms.device == "cpu" and terms.cpus < environment.usable_cores() and _can_pin():
             from gcbench.cluster.cores import own_cores
 
-            self._alone = self._held.enter_context(own_cores(terms.cpus, terms.wait, self._say))
+            alone = self._open.enter_context(own_cores(terms.cpus, terms.wait, self._say))
         else:
             from gcbench.engines.alone import alone_on
 
-            alone = alone_on(terms.device, terms.wait, self._say)
-            self._alone = self._held.enter_context(alone)
+            alone = self._open.enter_context(alone_on(terms.device, terms.wait, self._say))
         heap.settle(terms.heap)
         from gcbench.engines.isolated import Isolated
+        from gcbench.engines.measuring import Held
         from gcbench.peaks import Ceilings
 
-        self._held.enter_context(environment.tf32(terms.tf32))
-        self._isolated = self._held.enter_context(Isolated(terms.timeout_s))
+        self._open.enter_context(environment.tf32(terms.tf32))
+        self._isolated = self._open.enter_context(Isolated(terms.timeout_s))
         manifest = replace(environment.manifest("", terms.seed), command=())
-        self._ceilings = Ceilings(manifest, self._say, lambda what: None)
+        self._held = Held(alone, Ceilings(manifest, self._say, lambda what: None))
         return manifest
 
     def measure(self, job: "Job") -> Reply:
         """Do a job. Before a case is tried, and before all are timed, the board knows it."""
-        from gcbench.engines import with_peaks
         from gcbench.engines.jobs import Listener
 
         def tried(trying: "Trying") -> None:
@@ -131,12 +130,11 @@ class Lane:
 
         listener = Listener(self._stepper(), tried)
         try:
-            record = with_peaks(self._isolated.measure(job, listener), self._ceilings)
+            return Reply(self._held.seen(self._isolated.measure(job, listener)))
         except GcbenchError as error:
             return Reply(refusal=str(error))
         finally:
             self._told(self._board.end, None)
-        return Reply(record if self._alone else record.flagged("not_alone"))
 
     def _stepper(self) -> "Callable[[Progress], None]":
         last = 0.0

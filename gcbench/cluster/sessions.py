@@ -14,7 +14,7 @@ from gcbench.cluster.nodes import Node, alive, default_device, require_lanes
 from gcbench.cluster.pool import NoLaneError, RayPool
 from gcbench.cluster.spreading import Dealer, spread
 from gcbench.engines import sweeps
-from gcbench.engines.sweeps import Budget
+from gcbench.engines.measuring import Budget
 from gcbench.records import ComparisonRecord, Manifest, Measurement, Status
 from gcbench.spec import Case, Comparison
 from gcbench.sweep import Place

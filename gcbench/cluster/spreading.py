@@ -10,8 +10,9 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Protocol
 
-from gcbench.engines.jobs import Job, job_of
-from gcbench.engines.sweeps import Budget, Shortages, extent, not_run
+from gcbench.engines.jobs import Job
+from gcbench.engines.measuring import Budget, Dealt
+from gcbench.engines.sweeps import extent, plan_of
 from gcbench.records import ComparisonRecord, Manifest, Measurement
 from gcbench.spec import Comparison
 from gcbench.sweep import Sweep
@@ -165,12 +166,12 @@ class Dealer:
 
         `ran_out` are cases of the same sweep that ran out of memory before, by node.
         """
-        self._asked, self._due, self._tell = asked, due, tell
-        self._budget = budget
+        self._due, self._tell, self._budget = due, tell, budget
+        # each node has memory of its own
+        self._plan, self._dealt = plan_of(asked), dict[str, Dealt]()
+        self._ran_out, self._per_device = ran_out, asked.per_device
         self._queues: dict[str | None, Iterator[Comparison]] = {}
         self._back: dict[str | None, deque[Turn]] = defaultdict(deque)
-        self._shortages: dict[str, Shortages] = defaultdict(Shortages)
-        self._shortages |= {node: Shortages(found) for node, found in ran_out.items()}
         self._ended = False
         self.total = 0
 
@@ -185,14 +186,17 @@ class Dealer:
         comparison = None if self._ended else next(queue, None)
         if comparison is None:
             return None
-        device = comparison.device
-        usual = self._asked.effort(device)
-        effort = self._budget.share(usual, lanes)
-        if effort is None:
-            spent = not_run(comparison, usual, self._asked.budget_s or 0)
-            return replace(spent, place=comparison.place)
-        bounds = self._shortages[lane.node].bounds(self._asked, device)
-        return Turn(job_of(self._asked, comparison, effort, bounds))
+        job = self._on(lane).next(comparison, lanes)
+        if isinstance(job, ComparisonRecord):
+            return replace(job, place=comparison.place)
+        return Turn(job)
+
+    def _on(self, lane: LaneState) -> Dealt:
+        """What is dealt to a node."""
+        if lane.node not in self._dealt:
+            ran_out = self._ran_out.get(lane.node, ())
+            self._dealt[lane.node] = Dealt(self._plan, self._budget, ran_out)
+        return self._dealt[lane.node]
 
     def give_back(self, lane: LaneState, turn: Turn) -> None:
         """Take back what a lane did not finish; it is dealt before anything else."""
@@ -200,12 +204,8 @@ class Dealer:
 
     def note(self, lane: LaneState, done: Done) -> None:
         """Remember what ran out of memory on a node; that may end the sweep."""
-        out = self._shortages[lane.node].note(done.record.measurements)
-        if out and self._asked.on_oom == "stop" and not self._ended:
-            self._ended = True
-            self._tell(
-                "a case ran out of memory, which ends the sweep (--on-oom stop); --resume goes on"
-            )
+        tell = (lambda text: None) if self._ended else self._tell
+        self._ended |= self._on(lane).ends(done.record, tell)
 
     @property
     def ended(self) -> bool:
@@ -219,7 +219,7 @@ class Dealer:
     @property
     def every_kind(self) -> bool:
         """Whether each kind of device measures all, so that a new lane may bring more to do."""
-        return self._asked.per_device
+        return self._per_device
 
     def close(self) -> None:
         """Say what is left because its kind of device is gone."""

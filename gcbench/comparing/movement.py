@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gcbench.statistics import ERROR_RATE, Interval
-from gcbench.student import student
+from gcbench.textbook import lack_of_fit, student_t
 
 # of logarithms: replicates that are alike to the nanosecond still weigh no more than this says
 LEAST_VARIANCE = 1e-10
 # how closely the scatter is sought, as a share of it
-HALVED_TO = 1e-3
+CLOSENESS = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Surroundings:
         if own and own.variance > scatter:
             scatter, freedom = own.variance, min(freedom, own.number - 1)
         spread = math.sqrt(scatter + float(fit.variances[number]))
-        reach = student(freedom, error_rate) * spread
+        reach = student_t(freedom, error_rate) * spread
         return Interval(centre, centre - reach, centre + reach).or_unknown()
 
     def _fitted(self, block: str) -> _Fit:
@@ -119,11 +119,7 @@ def _fit(
     group: NDArray[np.int64],
     groups: int,
 ) -> _Fit:
-    """Fit the scatter by the moments of Paule and Mandel (Journal of Research of the NBS 87, 1982).
-
-    It is what makes the weighted squares of the deviations from the groups' means as many as are
-    independent; 0 where they are fewer already.
-    """
+    """Fit the scatter beyond the replicates' with which arms move apart in their groups."""
     freedom = len(moved) - len(np.unique(group))
     variance = np.maximum(variance, LEAST_VARIANCE)
 
@@ -134,13 +130,9 @@ def _fit(
             centres = np.bincount(group, weights * moved, groups) / total
             return float(np.sum(weights * (moved - centres[group]) ** 2)), centres, 1 / total
 
-    low, high = 0.0, float(np.ptp(moved)) ** 2 if len(moved) else 0.0
-    if freedom < 1 or weighed(0.0)[0] <= freedom:
-        high = 0.0
-    while high - low > HALVED_TO * high:
-        middle = (low + high) / 2
-        low, high = (middle, high) if weighed(middle)[0] > freedom else (low, middle)
-    return _Fit(*weighed(high)[1:], high, freedom)
+    most = float(np.ptp(moved)) ** 2 if len(moved) else 0.0
+    found = lack_of_fit(lambda scatter: weighed(scatter)[0], freedom, most, CLOSENESS)
+    return _Fit(*weighed(found)[1:], found, freedom)
 
 
 class Calm(NamedTuple):
@@ -211,5 +203,5 @@ def together(moved: Sequence[tuple[Hashable, float]]) -> Interval:
         return Interval(mean, -math.inf, math.inf)
     middle = fmean(parts)
     variance = sum((part - middle) ** 2 for part in parts) / (len(parts) - 1)
-    reach = student(len(parts) - 1, ERROR_RATE) * math.sqrt(variance / len(parts))
+    reach = student_t(len(parts) - 1, ERROR_RATE) * math.sqrt(variance / len(parts))
     return Interval(mean, mean - reach, mean + reach).or_unknown()

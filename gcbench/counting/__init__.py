@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
-from gcbench.blocks import closed_form
-from gcbench.errors import CountingError, told
+from gcbench.blocks.forms import closed_form
+from gcbench.errors import CountingError, quoted, told
 from gcbench.metrics import METRICS, Metric
 from gcbench.records import Cell
 from gcbench.spec import Case, CounterName, Mode
@@ -116,7 +116,7 @@ def count(subject: Subject) -> tuple[dict[str, Cell], list[str]]:
     reasons: list[str] = []
     for metric, compute in _loaded():
         try:
-            cells |= compute(subject)
+            cells |= _fitting(metric, compute(subject))
         except CountingError as error:
             cells |= dict.fromkeys(metric.columns)
             reasons.append(str(error))
@@ -124,3 +124,12 @@ def count(subject: Subject) -> tuple[dict[str, Cell], list[str]]:
             cells |= dict.fromkeys(metric.columns)
             reasons.append(f"{metric.name} not counted: {told(error)}")
     return cells, list(dict.fromkeys(reasons))
+
+
+def _fitting(metric: Metric, cells: dict[str, Cell]) -> dict[str, Cell]:
+    """The cells, if they are what its columns take: a run that holds others reads as damaged."""
+    for column in metric.fills:
+        if not column.takes(cells[column.name]):
+            came = quoted(cells[column.name])
+            raise CountingError(f"{column.name} not counted: it takes {column.holds}, not {came}")
+    return cells

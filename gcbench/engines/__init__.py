@@ -1,96 +1,168 @@
-"""Where comparisons run: in this process, or in others. `run` makes a run of them."""
+"""Where comparisons run: in this process, or in others. `run` makes a run of them.
+
+Nothing here loads torch before it is called, so that a process which measures can be started first.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
-from itertools import groupby
+from math import inf
 
-from gcbench import blocks, environment, modules, networks, peaks, runtimes, spec
-from gcbench.cores import tell_of_busy_cores
+from gcbench import blocks, environment, heap, modules, networks, peaks, spec, sweep
+from gcbench.anatomy import Anatomy
 from gcbench.engines.alone import Tell, alone_on
-from gcbench.engines.counted import require_buildable
-from gcbench.engines.inline import Inline
+from gcbench.engines.apart import is_apart
+from gcbench.engines.fresh import CallError
 from gcbench.engines.isolated import Isolated
-from gcbench.engines.jobs import Engine, Job, Listener
-from gcbench.engines.static import Static
+from gcbench.engines.jobs import Caller, Engine, Job, call_here
+from gcbench.engines.measuring import Events, Plan, here, measure, stamp
 from gcbench.errors import UsageError
+from gcbench.networks.places import Position
 from gcbench.networks.variants import Insertion
-from gcbench.peaks import Ceilings
-from gcbench.records import QUICK, ComparisonRecord, Effort, Manifest, Peaks, Run
-from gcbench.spec import Axes, Comparison, CounterName, Network, Pair
+from gcbench.records import QUICK, Effort, Manifest, Peaks, Run
+from gcbench.spec import Axes, Block, Comparison, CounterName, Dtype, Network, Pair
+from gcbench.sweep import Sweep
 from gcbench.timing.replicates import Progress
 
 
-def compare(
-    names: Sequence[str], axes: Axes, baseline: str | None = None, pair: Pair | None = None
-) -> Comparison:
-    """Put blocks, given as specs, side by side on this machine.
+@contextmanager
+def opened(apart: bool, timeout_s: float = inf) -> Iterator[Engine]:
+    """Have an engine: `apart` in a process of its own, which is started at once, or else here.
 
-    Raises UsageError where this machine lacks the device or does not tell what was asked for needs,
-    or a block cannot be imported or built as it was asked for.
+    There, trying one case may take `timeout_s`. Raises LimitError where the system has no room for
+    it.
     """
-    device = environment.resolve_device(axes.device)
-    comparison = spec.compare(
-        [blocks.resolve(name) for name in names],
-        replace(axes, device=device),
-        device,
-        None if baseline is None else blocks.resolve(baseline),
-        pair,
-    )
-    return _possible(comparison)
+    if not apart:
+        from gcbench.engines.inline import Inline
+
+        yield Inline()
+        return
+    with Isolated(timeout_s) as isolated:
+        isolated.begin()
+        yield isolated
 
 
-def compare_on(
-    devices: Sequence[str | None],
+def looked_at(name: str, call: Caller = call_here) -> Block:
+    """Look at a block, given as a spec, as `blocks.resolve` does, wherever that is called.
+
+    Raises UsageError with what that said, or with how the import ended its process.
+    """
+    try:
+        return call(blocks.resolve, name)
+    except CallError as error:
+        raise UsageError(f"block {name!r}: {_importing(error)}") from error
+
+
+def _importing(error: CallError) -> str:
+    broke_off = error.reason.startswith("broke off")
+    return f"{'importing it' if broke_off else 'to import it'} {error.reason}"
+
+
+def compare(
     names: Sequence[str],
     axes: Axes,
     baseline: str | None = None,
     pair: Pair | None = None,
-) -> list[Comparison]:
-    """Put blocks side by side on each of some devices, in comparisons of their own; see `compare`.
+    call: Caller = call_here,
+) -> Comparison:
+    """Put blocks, given as specs, side by side on this machine.
 
-    A device of None is the machine's default.
+    They are looked at where `call` has that done. Raises UsageError where this machine lacks the
+    device or does not tell what was asked for needs, or a block cannot be imported or built as it
+    was asked for.
     """
-    return _on_each(
-        devices, lambda device: compare(names, replace(axes, device=device), baseline, pair)
+    device = call(environment.resolve_device, axes.device)
+    if pair and pair.axis == "heap":
+        spec.require_beside(pair, None, (axes.regime,))
+        heap.require_both("--pair heap", device)
+        if given := [name for name in names if blocks.is_given(name)]:
+            raise UsageError(
+                f"--pair heap takes a process for each heap, and {given[0]} is a module of this "
+                "one: name it as module:Class"
+            )
+    comparison = spec.compare(
+        [looked_at(name, call) for name in names],
+        replace(axes, device=device),
+        device,
+        None if baseline is None else looked_at(baseline, call),
+        pair,
     )
+    return possible(comparison, call)
 
 
 def compare_inside_on(
-    devices: Sequence[str | None],
+    asked: Sweep,
+    network: Network,
+    insertions: Sequence[Insertion],
+    ratios: Sequence[int],
+    call: Caller = call_here,
+) -> list[Comparison]:
+    """Put a network beside itself at every point of a plan's axes; see `compare_inside`."""
+    named = asked.device or (None,)
+    devices = tuple(dict.fromkeys(call(environment.resolve_device, each) for each in named))
+    return [
+        replace(
+            compare_inside(network, insertions, ratios, axes, call),
+            place=place,
+            kind=spec.kind_among(str(axes.device), devices),
+        )
+        for place, axes in enumerate(sweep.points(asked, devices))
+    ]
+
+
+def named_inside(
+    net: str, rows: Sequence[tuple[str, Position]], call: Caller = call_here
+) -> tuple[str, list[Insertion]]:
+    """Look at a network and at what is to be put into it, each row once; returns both, canonical.
+
+    Raises UsageError, as `looked_at` does.
+    """
+    try:
+        resolved = call(networks.resolve, net)
+    except CallError as error:
+        raise UsageError(f"network {net!r}: {_importing(error)}") from error
+    found = []
+    for text, position in rows:
+        try:
+            found.append(call(networks.read_insertion, text, position))
+        except CallError as error:
+            raise UsageError(f"row {text!r}: {_importing(error)}") from error
+    return resolved, list(dict.fromkeys(found))
+
+
+def compare_inside(
     network: Network,
     insertions: Sequence[Insertion],
     ratios: Sequence[int],
     axes: Axes,
-) -> list[Comparison]:
-    """Put a network beside itself on each of some devices; see `compare_inside`, `compare_on`."""
-    return _on_each(
-        devices,
-        lambda device: compare_inside(network, insertions, ratios, replace(axes, device=device)),
-    )
-
-
-def _on_each(devices: Sequence[str | None], make: Callable[[str], Comparison]) -> list[Comparison]:
-    found = list(dict.fromkeys(map(environment.resolve_device, devices)))
-    return [replace(make(each), kind=spec.kind_among(each, found)) for each in found]
-
-
-def compare_inside(
-    network: Network, insertions: Sequence[Insertion], ratios: Sequence[int], axes: Axes
+    call: Caller = call_here,
 ) -> Comparison:
     """Put a network beside itself with blocks inside, on this machine.
 
     `axes` has the images' batch and size. Raises UsageError as `compare` does, and where the
     network has no such place, or a block cannot be built there.
     """
-    device = environment.resolve_device(axes.device)
+    device = call(environment.resolve_device, axes.device)
     axes = replace(axes, device=device)
-    network = networks.on_images(network, axes)
-    return _possible(networks.compare(network, insertions, ratios, axes, device))
+    # one that ends its process when it is made is a row
+    with suppress(CallError):
+        network = call(networks.on_images, network, axes)
+    return possible(networks.compare(network, insertions, ratios, axes, device), call)
 
 
-def _possible(comparison: Comparison) -> Comparison:
+def possible(comparison: Comparison, call: Caller = call_here) -> Comparison:
     """Return a comparison. Raises UsageError where a case cannot be built, or run as asked for."""
+    # a case that ends its process when it is built is a row
+    with suppress(CallError):
+        call(require_possible, comparison)
+    return comparison
+
+
+def require_possible(comparison: Comparison) -> None:
+    """Raise UsageError where a case cannot be built, or run as asked for."""
+    from gcbench import runtimes
+    from gcbench.engines.counted import require_buildable
+
     for case in comparison.cases:
         if case.cache == "cold":
             environment.require_cache_bytes(case.device)
@@ -101,7 +173,6 @@ def _possible(comparison: Comparison) -> Comparison:
         if modules.is_known(case):
             modules.build_meta(case)
     require_buildable([case for case in comparison.cases if not modules.is_known(case)])
-    return comparison
 
 
 def run(
@@ -111,6 +182,7 @@ def run(
     counter: CounterName = "auto",
     on_progress: Callable[[Progress], None] = lambda progress: None,
     *,
+    engine: Engine | None = None,
     wait: bool = True,
     tell: Tell = lambda text: None,
     profile: bool = False,
@@ -119,76 +191,32 @@ def run(
     standings: bool = False,
     allow_nondeterministic: bool = False,
 ) -> Run:
-    """Measure comparisons, alone on the device of each among all gcbench runs of this machine.
+    """Make a run of comparisons, measured as a `Plan` of them is.
 
-    Devices take their turns one after the other. Where another gcbench measures there already,
-    `tell` gets a sentence, and this waits for it unless `wait` says otherwise; then every row is
-    flagged `not_alone`. With `rivals_only` a baseline to which nothing is left to be compared is
-    not timed. To `profile` adds what calls launch on CUDA, looked at when all of a device
-    is timed. Where `partial`, an interrupt while cases are timed ends the run with what was timed
-    until then; otherwise it is raised. With `standings`, progress says how far each case is;
-    `allow_nondeterministic` is that of `Job`.
+    Where no `engine` is given, that is in this process, unless a case may leave it unfit to go on,
+    or several processes are to measure.
     """
-
-    def step(what: str) -> None:
-        on_progress(Progress(effort.max_time_s, effort.max_time_s, doing=what))
-
-    def warn(news: str) -> None:
-        on_progress(Progress(0.0, effort.max_time_s, news=news))
-
-    manifest: Manifest | None = None
-    records: list[ComparisonRecord] = []
-    with Isolated() as isolated:
-        for device, on_it in groupby(comparisons, lambda each: each.device):
-            with alone_on(device, wait, tell) as alone:
-                # the machine as it is when nobody else measures
-                manifest = manifest or environment.manifest(_stamp(), seed)
-                if device == "cpu":
-                    tell_of_busy_cores(spec.most_threads(comparisons, manifest.threads), warn)
-                ceilings = Ceilings(manifest, tell, step)
-                jobs = [
-                    Job(
-                        each,
-                        effort,
-                        seed,
-                        counter,
-                        rivals_only=rivals_only,
-                        partial=partial,
-                        standings=standings,
-                        allow_nondeterministic=allow_nondeterministic,
-                    )
-                    for each in on_it
-                ]
-                apart = effort.processes > 1 or _may_break(jobs[0].comparison)
-                engine: Engine = isolated if apart else Inline()
-                made = list(_until_interrupted(engine, jobs, Listener(on_progress), ceilings))
-                ended = made[-1].interrupted
-                if profile and device != "cpu" and not ended:
-                    step("profiling")
-                    made = [with_kernels(*each, engine) for each in zip(made, jobs, strict=True)]
-                records += made if alone else [r.flagged("not_alone") for r in made]
-                # what profiled is slower from then on, and holds memory of this device
-                isolated.end()
-            if ended:
-                break
-    assert manifest
-    return Run(manifest, tuple(records))
-
-
-def _until_interrupted(
-    engine: Engine, jobs: Sequence[Job], listener: Listener, ceilings: Ceilings
-) -> Iterator[ComparisonRecord]:
-    """Do jobs one after the other, up to one that is broken off, which needs no ceilings."""
-    for job in jobs:
-        record = engine.measure(job, listener)
-        if record.interrupted:
-            yield record
-            return
-        yield with_peaks(record, ceilings)
-
-
-def _stamp() -> str:
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    found: list[Manifest] = []
+    plan = Plan(
+        lambda device: effort,
+        comparisons,
+        len(comparisons),
+        seed=seed,
+        counter=counter,
+        wait=wait,
+        profile=profile,
+        rivals_only=rivals_only,
+        partial=partial,
+        standings=standings,
+        allow_nondeterministic=allow_nondeterministic,
+    )
+    events = Events(tell, on_progress, on_manifest=found.append)
+    with ExitStack() as held:
+        if engine is None or not isinstance(engine, Isolated):
+            apart = effort.processes > 1 or any(_may_break(c) or is_apart(c) for c in comparisons)
+            engine = held.enter_context(opened(apart))
+        records = tuple(measure(plan, engine, events))
+    return Run(found[0], records)
 
 
 def _may_break(comparison: Comparison) -> bool:
@@ -201,11 +229,67 @@ def _may_break(comparison: Comparison) -> bool:
     )
 
 
-def count_only(comparison: Comparison, seed: int = 0, counter: CounterName = "auto") -> Run:
+def count_only(
+    comparison: Comparison, seed: int = 0, counter: CounterName = "auto", call: Caller = call_here
+) -> Run:
     """Make a run of a comparison that is counted and not timed."""
-    manifest = environment.manifest(_stamp(), seed)
-    record = Static().measure(Job(comparison, QUICK, seed, counter))
-    return Run(manifest, (record,))
+    return count_all([comparison], seed, counter, call)
+
+
+def count_all(
+    comparisons: Sequence[Comparison],
+    seed: int = 0,
+    counter: CounterName = "auto",
+    call: Caller = call_here,
+) -> Run:
+    """Make a run of comparisons that are counted and not timed."""
+    from gcbench.engines.static import Static
+
+    engine = Static(call)
+    records = [engine.measure(Job(each, QUICK, seed, counter)) for each in comparisons]
+    return Run(here(call, engine.name, stamp(), seed), tuple(records))
+
+
+def take_apart(
+    target: str,
+    sides: Sequence[int] | None,
+    channels: int | None,
+    ratio: int,
+    dtype: Dtype,
+    seed: int,
+    call: Caller = call_here,
+) -> Anatomy:
+    """Count a block or a network part by part, where `call` has that done; see `taken_apart`.
+
+    Raises UsageError where it cannot be built or called.
+    """
+    try:
+        return call(taken_apart, target, sides, channels, ratio, dtype, seed)
+    except CallError as error:
+        raise UsageError(f"{target}: to count it {error.reason}") from error
+
+
+def taken_apart(
+    target: str,
+    sides: Sequence[int] | None,
+    channels: int | None,
+    ratio: int,
+    dtype: Dtype,
+    seed: int,
+) -> Anatomy:
+    """Count a block or a network part by part, at an input of these sides, or its usual one.
+
+    `channels` are those that a block is built for, where they are not the input's second side.
+    """
+    from gcbench.engines import dissected
+
+    if dissected.is_network(target):
+        sides = sides or dissected.IMAGES
+        wanted = dissected.network(target, sides, seed)
+    else:
+        sides = sides or (1, channels or 256, 56, 56)
+        wanted = dissected.block(target, channels or sides[1], ratio, seed)
+    return dissected.anatomy(wanted, sides, dtype, seed)
 
 
 def measure_peaks(
@@ -222,15 +306,3 @@ def measure_peaks(
         threads = (axes.threads or manifest.threads) if device == "cpu" else None
         found = peaks.anew(manifest, device, threads, dtypes, tell, on_step)
     return found if alone else replace(found, flags=(*found.flags, "not_alone")), manifest
-
-
-def with_kernels(record: ComparisonRecord, job: Job, engine: Engine) -> ComparisonRecord:
-    """Add what the calls of cases launch, which the engine of the job looks at."""
-    looked_at = engine.measure(job.profiling(record.measurements))
-    return replace(record, measurements=looked_at.measurements)
-
-
-def with_peaks(record: ComparisonRecord, ceilings: Ceilings) -> ComparisonRecord:
-    """Add the ceilings that what was timed is held against."""
-    timed = [m.case for m in record.measurements if m.status == "ok" and record.timings]
-    return replace(record, peaks=ceilings.of(timed))

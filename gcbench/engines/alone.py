@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from gcbench.environment import device_id, lock_path, unlockable
+from gcbench.files import new_file
+from gcbench.locks import locked
 
 Tell = Callable[[str], None]
 
@@ -21,42 +21,42 @@ def alone_on(device: str, wait: bool, tell: Tell) -> Iterator[bool]:
     counts as free.
     """
     path = lock_path(device_id(device))
-    lock, holder = FileLock(path, mode=0o666), path.with_suffix(".pid")
-    try:
-        alone = _acquired(lock, wait, tell, f"{device}{_who(holder)}")
-    except OSError as error:
-        tell(unlockable(path, error))
-        yield True
-        return
-    try:
+    holder = path.with_suffix(".pid")
+    with ExitStack() as held:
+        try:
+            alone = _locked(held, path, wait, tell, f"{device}{_who(holder)}")
+        except OSError as error:
+            tell(unlockable(path, error))
+            yield True
+            return
         if alone:
+            # before the lock is freed
+            held.callback(_forget, holder)
             with suppress(OSError):
                 _leave_word(holder)
         yield alone
-    finally:
-        if alone:
-            with suppress(OSError):
-                holder.unlink()
-        lock.release()
 
 
-def _acquired(lock: FileLock, wait: bool, tell: Tell, where: str) -> bool:
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if not wait:
-            tell(f"warning: another gcbench measures on {where}: both disturb each other")
-            return False
-        tell(f"another gcbench measures on {where}: waiting for it (--no-wait does not)")
-        lock.acquire()
-    return True
+def _locked(held: ExitStack, path: Path, wait: bool, tell: Tell, where: str) -> bool:
+    if held.enter_context(locked(path)):
+        return True
+    if not wait:
+        tell(f"warning: another gcbench measures on {where}: both disturb each other")
+        return False
+    tell(f"another gcbench measures on {where}: waiting for it (--no-wait does not)")
+    return held.enter_context(locked(path, wait=True))
 
 
 def _leave_word(holder: Path) -> None:
     # never through a link that somebody left there
     holder.unlink(missing_ok=True)
-    with os.fdopen(os.open(holder, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644), "w") as file:
+    with os.fdopen(new_file(holder), "w") as file:
         file.write(str(os.getpid()))
+
+
+def _forget(holder: Path) -> None:
+    with suppress(OSError):
+        holder.unlink()
 
 
 def _who(holder: Path) -> str:

@@ -56,6 +56,11 @@ class Bounds:
 UNBOUNDED = Bounds()
 
 
+def rotates(case: Case) -> bool:
+    """Whether inputs take turns, so that a GPU's large cache does not hold the next one."""
+    return case.device != "cpu" and case.cache == "warm"
+
+
 @dataclass(frozen=True)
 class Trying:
     """A case, by its position, that is about to be tried alone; None where all are timed from here.

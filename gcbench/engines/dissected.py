@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gcbench import blocks, networks
 from gcbench.anatomy import Anatomy, Part
+from gcbench.blocks.constructors import CHANNEL_NAMES, Factory
 from gcbench.counting.dissecting import dissect
 from gcbench.engines.limits import memory_limited
 from gcbench.errors import CountingError, UsageError, told
@@ -24,6 +25,10 @@ from gcbench.workload import Workload
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+# what a network is called on by default
+IMAGES = (1, 3, 224, 224)
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,13 @@ def is_network(text: str) -> bool:
     return target in NETWORKS
 
 
-def _takes_channels(factory: blocks.Factory) -> bool:
+def _takes_channels(factory: Factory) -> bool:
     parameters = inspect.signature(factory).parameters
     needed = any(
         p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
         for p in parameters.values()
     )
-    return needed or any(name in parameters for name in blocks.CHANNEL_NAMES)
+    return needed or any(name in parameters for name in CHANNEL_NAMES)
 
 
 def block(text: str, channels: int, ratio: int, seed: int) -> Target:
@@ -76,12 +81,15 @@ def block(text: str, channels: int, ratio: int, seed: int) -> Target:
     )
 
 
-def network(text: str, shape: tuple[int, int, int, int], seed: int) -> Target:
-    """Look at a network spec. Raises UsageError where it cannot be made."""
+def network(text: str, shape: Sequence[int], seed: int) -> Target:
+    """Look at a network spec. Raises UsageError where it cannot be made, or takes no such input."""
     from gcbench.networks.measured import Measured
     from gcbench.spec import Network
 
     named = Network(networks.resolve(text))
+    if len(shape) != 4:
+        sides = "x".join(map(str, shape))
+        raise UsageError(f"--shape {sides}: a network takes four sides, as in 1x3x224x224")
     batch, _, *size = shape
 
     def measured(model: "nn.Module") -> "nn.Module":

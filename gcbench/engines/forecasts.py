@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from gcbench import runtimes
+from gcbench.engines.apart import WORKER_BYTES, workers_of
 from gcbench.engines.attempts import Bounds
-from gcbench.engines.jobs import Job
+from gcbench.engines.jobs import Caller, Job, call_here
 from gcbench.engines.static import Static
 from gcbench.records import Measurement
 from gcbench.spec import Axes, Case, Comparison
@@ -21,8 +22,9 @@ MOST_LOSSES = 20
 class Forecast:
     """What a sweep would be: how much, how long at most, and what of it would not be measured.
 
-    `largest` is the case that needs the most memory, of those whose need can be predicted. `losses`
-    counts the cases that would have no timing, by why; each with its first case.
+    `largest` is the case that needs the most memory, of those whose need can be predicted;
+    `workers` are those that arms live in, where they have any of their own. `losses` counts the
+    cases that would have no timing, by why; each with its first case.
     """
 
     comparisons: int = 0
@@ -30,6 +32,7 @@ class Forecast:
     timed_s: float = 0.0
     largest: tuple[Case, int] | None = None
     unpredicted: int = 0
+    workers: int = 0
     losses: dict[str, tuple[int, Case]] = field(default_factory=dict)
 
 
@@ -47,10 +50,11 @@ def forecast(
     comparisons: Iterable[Comparison],
     room: Room = Bounds.room,
     lanes: int = 1,
+    call: Caller = call_here,
 ) -> Forecast:
     """Go through comparisons on paper, of which `lanes` are measured at once."""
     found = Forecast()
-    paper = Static()
+    paper = Static(call)
     bounds = Bounds(asked.memory_limit_bytes)
     rooms: dict[str, tuple[int, str] | None] = {}
     for comparison in comparisons:
@@ -59,6 +63,7 @@ def forecast(
             rooms[device] = room(bounds, device)
         effort = asked.effort(device)
         found.comparisons += 1
+        found.workers = max(found.workers, workers_of(comparison))
         found.timed_s += 0.0 if asked.static else effort.max_time_s
         for measurement in paper.measure(Job(comparison, effort, asked.seed)).measurements:
             _enter(found, measurement, rooms[device], asked.static)
@@ -104,6 +109,9 @@ def lines(asked: Sweep, found: Forecast) -> Iterator[str]:
         yield f"memory       at most {size_text(needed)}: {_named(case)}"
     if found.unpredicted:
         yield f"             not predicted for {found.unpredicted:,} cases (other modes than infer)"
+    if found.workers and not asked.static:
+        taken = size_text(WORKER_BYTES)
+        yield f"             and {found.workers} processes that take about {taken} each"
     for why, (count, first) in itertools.islice(found.losses.items(), MOST_LOSSES):
         yield f"not measured {count:,}: {why}; first {_named(first)}"
     if len(found.losses) > MOST_LOSSES:

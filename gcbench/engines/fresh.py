@@ -2,34 +2,40 @@
 
 Jobs go to its stdin and answers come from its stdout, as lines of JSON. Before it tries a case it
 says so and waits for a line that it was heard: whatever the case then ends, the process or the one
-who asked, it is known which case that was.
+who asked, it is known which case that was. Beside jobs it does calls, of any function that can be
+imported there: so code of others is looked at where it ends nothing else.
 """
 
 import json
 import logging
 import os
+import pickle
 import secrets
 import select
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypeVar
 
 import msgspec
 
 from gcbench import heap
 from gcbench.engines.attempts import ProcessTaintedError, Taint, Trying
-from gcbench.engines.jobs import Job, Listener, Request
+from gcbench.engines.jobs import Call, Job, Listener, Request
+from gcbench.engines.orders import Done, Order
 from gcbench.environment import oom_kills, torch_settings
-from gcbench.errors import GcbenchError, LimitError, UsageError, no_room
+from gcbench.errors import GcbenchError, LimitError, no_room
 from gcbench.offspring import MARK, end_marked
-from gcbench.records import ComparisonRecord, Status
-from gcbench.spec import Block
+from gcbench.records import ComparisonRecord, Measurement, Status, are_of
+from gcbench.spec import Heap
 from gcbench.timing.replicates import SOFT_FACTOR, Progress
 from gcbench.units import span_text
+
+T = TypeVar("T")
 
 # how often a silent process is looked after, and how long one may take to end that said all
 LOOK_S, LINGER_S = 0.5, 10.0
@@ -38,6 +44,7 @@ START_S = 120.0
 # no record is longer; what is has no end
 LONGEST_ANSWER = 2**29
 _GARBLED = "its process sent what is no answer: something wrote into its pipe"
+_WRITTEN = "wrote into the pipe of its process, by which that answers"
 # what is sent back to a process that said which case it is about to try, or how far it is: to go
 # on, or to leave it at that
 HEARD, STOP = b"heard", b"stop"
@@ -54,7 +61,7 @@ guarded(int(sys.argv[2]))
 from gcbench import heap
 heap.settle(sys.argv[4])
 from gcbench.engines.worker import main
-main(*json.loads(sys.argv[3]))
+main(int(sys.argv[3]))
 """
 
 
@@ -62,19 +69,26 @@ main(*json.loads(sys.argv[3]))
 class Answer:
     """A line that a process sends back: how far it is, and in the end what it found.
 
-    The line that looking at a block has begun says nothing else. `refusal` says why a request
-    cannot be met, `failure` what broke off a job that could be, and `status` what that makes of the
-    case; `taint` is what is left to know where the process is unfit to go on with it.
+    `refusal` says why a job cannot be done, `failure` what broke off a job or a call that could be,
+    and `status` what that makes of the case; `taint` is what is left to know where the process is
+    unfit to go on with it. `held` are what became of cases that it holds, `done` is what came of an
+    order. Of a call, `step` is what it tells on the way and `result` what it returned, pickled, or
+    the `raised` GcbenchError. One that says nothing says that the process is ready, or that a call
+    has begun.
     """
 
     progress: Progress | None = None
     trying: Trying | None = None
     record: ComparisonRecord | None = None
-    block: Block | None = None
+    step: bytes | None = None
+    result: bytes | None = None
+    raised: bytes | None = None
     refusal: str | None = None
     failure: str | None = None
     status: Status = "error"
     taint: Taint | None = None
+    held: tuple[Measurement, ...] | None = None
+    done: Done | None = None
 
 
 class WorkerError(Exception):
@@ -90,26 +104,36 @@ class NotBegunError(WorkerError):
     """A worker was lost before it tried anything: no case is to blame."""
 
 
+class CallError(GcbenchError):
+    """A worker did not finish a call. The reason is what that did: `ended its process ...`."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        """Say what became of it."""
+        super().__init__(f"what was called in a worker process {reason}")
+        self.status, self.reason = status, reason
+
+
 class Worker:
     """A process that takes one job after another, in a process group of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, settled: Heap | None = None) -> None:
         """Start the process; it loads torch while the caller goes on.
 
-        Raises LimitError where the system has no room for it.
+        Its heap is as this process has its own, unless it is to be `settled` otherwise. Raises
+        LimitError where the system has no room for it.
         """
         try:
-            self._start()
+            self._start(settled or heap.now())
         except OSError as error:
             raise LimitError(f"cannot start a process: {no_room(error)}") from error
 
-    def _start(self) -> None:
+    def _start(self, settled: Heap) -> None:
         lifeline, self._lifeline = os.pipe()
         self._mark = secrets.token_hex(8)
         # tracebacks of cases that fail there are wanted where they are wanted here
-        here = json.dumps([torch_settings(), logging.getLogger("gcbench").level])
+        level = str(logging.getLogger("gcbench").level)
         command = [sys.executable, "-P", "-c", _START, json.dumps(sys.path), str(lifeline)]
-        command += [here, heap.now()]
+        command += [level, settled]
         try:
             # in a session of its own: an interrupt reaches this process alone, which then ends that
             self._process = subprocess.Popen(
@@ -164,7 +188,48 @@ class Worker:
         job cannot be done. An interrupt ends a `partial` job that has samples at its next step; any
         other is raised, and so is a second one.
         """
-        self._send(msgspec.json.encode(Request(job=job)))
+        record = self._asked(Request(job=job), job, timeout_s, listener).record
+        assert record
+        return record
+
+    def hold(self, job: Job, timeout_s: float, listener: Listener) -> tuple[Measurement, ...]:
+        """Have the cases of a job tried and held, until an order releases them.
+
+        Returns what became of each; raises as `ask` does.
+        """
+        held = self._asked(Request(hold=job), job, timeout_s, listener).held
+        assert held is not None
+        return held
+
+    def wait(self) -> None:
+        """Wait until the process has loaded what it needs. Raises NotBegunError where it ended."""
+        self._simply(Request(), START_S, begun=False)
+
+    def do(self, order: Order, timeout_s: float) -> Done:
+        """Have an order done by the process, which holds cases. Raises WorkerError where it ends.
+
+        It is of no use any more after that, nor where this is interrupted.
+        """
+        done = self._simply(Request(order=order), timeout_s).done
+        if done is None:
+            raise WorkerError("crashed", _GARBLED, None)
+        return done
+
+    def _simply(self, request: Request, limit_s: float, begun: bool = True) -> Answer:
+        """Ask for what has one answer."""
+        self._send(msgspec.json.encode(request))
+        try:
+            return self._answer(time.monotonic() + limit_s)
+        except _OverrunError:
+            raise _overran(None, limit_s) if begun else _not_begun(limit_s) from None
+        except _EndedError as ended:
+            raise self._ended(ended.code, None, begun) from None
+        except _GarbledError:
+            raise WorkerError("crashed", _GARBLED, None) from None
+
+    def _asked(self, request: Request, job: Job, timeout_s: float, listener: Listener) -> Answer:
+        """Ask for what takes some steps; returns the answer that has what was asked for."""
+        self._send(_encoded(request))
         trying, begun, sampled, reply = None, False, False, HEARD
         limit_s, since = START_S, time.monotonic()
         while True:
@@ -180,10 +245,13 @@ class Worker:
             except _GarbledError:
                 raise WorkerError("crashed", _GARBLED, trying) from None
             begun = True
-            if answer.record:
-                if not answer.record.is_of(job.comparison.cases):
+            found = answer.record.measurements if answer.record else answer.held
+            if found is not None:
+                if (answer.record is None) == (request.hold is None) or not are_of(
+                    found, job.comparison.cases
+                ):
                     raise WorkerError("crashed", _GARBLED, trying)
-                return answer.record
+                return answer
             if answer.refusal:
                 raise GcbenchError(answer.refusal)
             if answer.taint:
@@ -211,31 +279,63 @@ class Worker:
                 # it waits meanwhile, so nothing that is drawn takes time from a sample
                 self._send(reply)
 
-    def look(self, text: str, timeout_s: float) -> Block:
-        """Have a block looked at, as `blocks.resolve` does; importing it may take `timeout_s`.
+    def call(
+        self,
+        function: Callable[..., T],
+        given: Sequence[object],
+        timeout_s: float,
+        heard: Callable[[Any], object] | None = None,
+    ) -> T:
+        """Have a function called that both processes can import; see `Isolated.call`.
 
-        Raises UsageError with what that said, or with how the import ended the process. Raises
-        GcbenchError where the process does not even begin.
+        `heard` gets what it tells, and it may take `timeout_s` until it tells something. Raises
+        what gcbench raised there, and CallError where the process ends, is silent or fails
+        otherwise: it is of no more use then. NotBegunError where that was before the call. An
+        interrupt reaches the function at its next step where `heard` said yes to the last one; any
+        other is raised, and so is a second one.
         """
-        self._send(msgspec.json.encode(Request(block=text)))
-        limit_s, begun = START_S, False
-        try:
-            self._answer(time.monotonic() + limit_s)
+        name = f"{function.__module__}:{function.__qualname__}"
+        call = Call(name, pickle.dumps(tuple(given)), heard is not None)
+        self._send(_encoded(Request(call=call)))
+        limit_s, begun, may_stop, stopped, reply = START_S, False, False, False, HEARD
+        while True:
+            try:
+                answer = self._answer(time.monotonic() + limit_s)
+                raised = pickle.loads(answer.raised) if answer.raised else None
+                if answer.result is not None:
+                    result: T = pickle.loads(answer.result)
+                    return result
+                step = answer.step and pickle.loads(answer.step)
+            except KeyboardInterrupt:
+                reply = _stop(may_stop and not stopped)
+                stopped = True
+                continue
+            except _OverrunError:
+                if not begun:
+                    raise _not_begun(limit_s) from None
+                raise CallError("timeout", f"took more than {_limit(limit_s)}") from None
+            except _EndedError as ended:
+                lost = self._ended(ended.code, None, begun)
+                if not begun:
+                    raise lost from None
+                raise CallError(lost.status, f"ended its process {_how(ended.code)}") from None
+            except (_GarbledError, pickle.UnpicklingError, EOFError):
+                raise CallError("crashed", _WRITTEN) from None
+            if raised:
+                raise raised
+            if answer.failure and stopped:
+                raise KeyboardInterrupt
+            if answer.failure:
+                raise CallError(answer.status, answer.failure)
+            if answer.step and heard:
+                try:
+                    may_stop = bool(heard(step))
+                except KeyboardInterrupt:
+                    reply = _stop(may_stop and not stopped)
+                    stopped = True
+                self._send(reply)
+                reply = HEARD
             limit_s, begun = timeout_s, True
-            answer = self._answer(time.monotonic() + limit_s)
-        except _OverrunError:
-            why = f"took more than {span_text(limit_s)}" + (" (--timeout)" if begun else "")
-        except _EndedError as ended:
-            why = f"ended its process {_how(ended.code)}"
-        except _GarbledError:
-            why = "wrote into the pipe of its process, by which that answers"
-        else:
-            if answer.block:
-                return answer.block
-            raise UsageError(answer.refusal)
-        if begun:
-            raise UsageError(f"block {text!r}: to import it {why}")
-        raise GcbenchError(f"cannot look at block {text!r}: to start a process for that {why}")
 
     def _send(self, line: bytes) -> None:
         assert self._process.stdin
@@ -285,6 +385,16 @@ class Worker:
         return kind("crashed", f"its process ended {_how(code)}", trying)
 
 
+def _encoded(request: Request) -> bytes:
+    """A request as a line, with torch's switches as they stand here, where torch is loaded."""
+    here = torch_settings() if "torch" in sys.modules else None
+    return msgspec.json.encode(replace(request, settings=here))
+
+
+def _limit(limit_s: float) -> str:
+    return f"{span_text(limit_s)} (--timeout)"
+
+
 def _stop(may: bool) -> bytes:
     """The reply that ends a job, where it may be ended; else the interrupt goes on."""
     if not may:
@@ -317,9 +427,7 @@ def _overran(trying: Trying | None, limit_s: float) -> WorkerError:
             "timeout", f"nothing was heard of its process for {span_text(limit_s)}", None
         )
     doing = "counting" if trying.counted is None else "building and calling"
-    return WorkerError(
-        "timeout", f"{doing} it took more than {span_text(limit_s)} (--timeout)", trying
-    )
+    return WorkerError("timeout", f"{doing} it took more than {_limit(limit_s)}", trying)
 
 
 def _not_begun(limit_s: float) -> NotBegunError:

@@ -8,18 +8,20 @@ case that fails where the code of others had run count as failed before it was t
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self, TypeVar
 
-from gcbench import blocks, modules
+from gcbench import blocks, environment, modules
+from gcbench.engines.apart import Apart, is_apart
 from gcbench.engines.attempts import ProcessTaintedError, Trying
-from gcbench.engines.fresh import NotBegunError, Worker, WorkerError
+from gcbench.engines.fresh import CallError, NotBegunError, Worker, WorkerError
 from gcbench.engines.jobs import SILENT, Job, Listener
-from gcbench.errors import GcbenchError
-from gcbench.offspring import limited
+from gcbench.errors import GcbenchError, limited
 from gcbench.records import ComparisonRecord, Effort, Measurement
 from gcbench.timing.replicates import Progress
+
+T = TypeVar("T")
 
 _FOUND = ", when it was timed alone to find what had ended the process of all"
 _TWICE = ", twice while all were timed together, though each alone went through"
@@ -28,10 +30,15 @@ _TWICE = ", twice while all were timed together, though each alone went through"
 class Isolated:
     """A worker for one comparison after another, replaced where it is lost."""
 
+    name = "process"
+    times = True
+
     def __init__(self, timeout_s: float = math.inf) -> None:
         """Let trying one case take `timeout_s`."""
         self._timeout_s = timeout_s
         self._worker: Worker | None = None
+        self._device: str | None = None
+        self._apart = Apart(timeout_s)
         # whose code, other than gcbench's and torch's own, ran in it
         self._ran: set[str] = set()
         # failures, by block and words, that were seen where nobody else's code had run
@@ -46,11 +53,47 @@ class Isolated:
         self.end()
 
     def end(self) -> None:
-        """End the process; the next comparison starts a new one."""
+        """End every process; the next comparison starts new ones."""
+        self._apart.end()
         if self._worker:
             self._worker.end()
         self._worker = None
         self._ran.clear()
+
+    def begin(self) -> None:
+        """Start a process now, which loads what it needs while this one goes on."""
+        self._worker = self._worker or Worker()
+
+    def call(
+        self,
+        function: Callable[..., T],
+        *given: object,
+        heard: Callable[[Any], object] | None = None,
+    ) -> T:
+        """Call a function, of a module's top, where whatever it runs can end only itself.
+
+        What is given and returned is copied. What it tells by its last argument, where `heard` is
+        given, is heard here. Raises what gcbench raised there, and CallError where it did not
+        return.
+        """
+        # nothing of others runs where this machine is looked at
+        ours = function.__module__ == environment.__name__
+        try:
+            self.begin()
+            assert self._worker
+            limit_s = math.inf if ours else self._timeout_s
+            return self._worker.call(function, given, limit_s, heard)
+        except NotBegunError as error:
+            self.end()
+            raise _cannot_start(error) from error
+        except CallError:
+            self.end()
+            raise
+        except GcbenchError:
+            raise
+        except BaseException:
+            self.end()
+            raise
 
     def measure(self, job: Job, listener: Listener = SILENT) -> ComparisonRecord:
         """Do a job; with more than one of `processes`, share its effort among them.
@@ -58,6 +101,10 @@ class Isolated:
         What a process keeps from its start to its end (where its libraries and heap lie, what it
         compiled) is then drawn several times, and the interval holds every process's own median.
         """
+        if self._device not in (None, job.comparison.device):
+            # it holds memory of the other device
+            self.end()
+        self._device = job.comparison.device
         if job.profile:
             return self._profiled(job, listener)
         effort = job.effort
@@ -115,6 +162,11 @@ class Isolated:
                 job = replace(job, known={**job.known, **blamed})
 
     def _ask(self, job: Job, listener: Listener) -> ComparisonRecord:
+        if is_apart(job.comparison):
+            try:
+                return self._apart.measure(job, listener)
+            except NotBegunError as error:
+                raise _cannot_start(error) from error
         used = self._worker is not None
         if not used:
             limit_s = job.effort.max_time_s
@@ -128,9 +180,7 @@ class Isolated:
             self.end()
             if used:  # it was lost while nobody asked anything of it
                 return self._ask(job, listener)
-            raise GcbenchError(
-                f"cannot start a process that measures: {error.reason}{limited()}"
-            ) from error
+            raise _cannot_start(error) from error
         except BaseException:
             self.end()
             raise
@@ -218,6 +268,10 @@ class Isolated:
             return error.taint.known.get(wanted, Measurement(case))
         except WorkerError as lost:
             return _row(job, wanted, lost)
+
+
+def _cannot_start(error: NotBegunError) -> GcbenchError:
+    return GcbenchError(f"cannot start a process that measures: {error.reason}{limited()}")
 
 
 def _all_blamed(job: Job, lost: WorkerError) -> dict[int, Measurement]:

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from gcbench.engines.attempts import UNBOUNDED, Bounds, Taint, Trying
+from gcbench.engines.orders import Order
+from gcbench.environment import TorchSettings
 from gcbench.records import QUICK, ComparisonRecord, Effort, Measurement, Timing
 from gcbench.spec import Comparison, CounterName
-from gcbench.sweep import Sweep
 from gcbench.timing.replicates import Progress
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,24 +71,31 @@ class Job:
         return replace(self, effort=short, known={**others, **self.known})
 
 
-def job_of(asked: Sweep, comparison: Comparison, effort: Effort, bounds: Bounds) -> Job:
-    """The job of measuring one comparison of a sweep."""
-    return Job(
-        comparison,
-        effort,
-        asked.seed,
-        asked.counter,
-        bounds=bounds,
-        allow_nondeterministic=asked.allow_nondeterministic,
-    )
+@dataclass(frozen=True)
+class Call:
+    """A function, as `module:name`, and its arguments, pickled.
+
+    Where it `tells`, its last argument, `heard`, is what it tells on its way.
+    """
+
+    function: str
+    arguments: bytes
+    tells: bool = False
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a process is asked for: to do a job, or to look at a block, given as a spec."""
+    """What a process is asked for: to do a job, or to call a function; and torch's switches.
+
+    Or to `hold` the cases of a job, and then to do what each `order` says with arms of theirs. One
+    that asks for nothing is answered when the process is ready.
+    """
 
     job: Job | None = None
-    block: str | None = None
+    call: Call | None = None
+    hold: Job | None = None
+    order: Order | None = None
+    settings: TorchSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -120,8 +130,39 @@ def record_of(
     )
 
 
+class Caller(Protocol):
+    """Calls a function where what it runs of others belongs; see `Isolated.call`."""
+
+    def __call__(
+        self,
+        function: Callable[..., T],
+        *given: object,
+        heard: Callable[[Any], object] | None = None,
+    ) -> T:
+        """Call it."""
+
+
+def call_here(
+    function: Callable[..., T], *given: object, heard: Callable[[Any], object] | None = None
+) -> T:
+    """Call a function in this process; a `Caller`."""
+    return function(*given) if heard is None else function(*given, heard)
+
+
 class Engine(Protocol):
-    """What measures one comparison after another."""
+    """What measures one comparison after another, and whether it `times` them."""
+
+    @property
+    def name(self) -> str:
+        """Its name in manifests."""
+
+    @property
+    def times(self) -> bool:
+        """Whether it is to be alone on a device."""
+
+    @property
+    def call(self) -> Caller:
+        """Calls what looks at a comparison's code, where that code runs."""
 
     def measure(self, job: Job, listener: Listener = SILENT) -> ComparisonRecord:
         """Do a job; a case that fails is a row."""

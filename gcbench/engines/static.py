@@ -10,9 +10,11 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from gcbench import blocks, modules, sweep
+from gcbench.blocks.forms import has_closed_form, has_closed_forms
 from gcbench.counting import Subject
 from gcbench.engines.counted import foretold, is_counted, measured, on_cpu, without_numbers
-from gcbench.engines.jobs import SILENT, Job, Listener, record_of
+from gcbench.engines.fresh import CallError
+from gcbench.engines.jobs import SILENT, Caller, Job, Listener, call_here, record_of
 from gcbench.errors import UsageError
 from gcbench.records import ComparisonRecord, Measurement
 from gcbench.spec import Case, CounterName, Network
@@ -27,8 +29,12 @@ KEPT_MODULES = 256
 class Static:
     """An engine that counts and times nothing."""
 
-    def __init__(self) -> None:
-        """Remember no module yet."""
+    name = "static"
+    times = False
+
+    def __init__(self, call: Caller = call_here) -> None:
+        """Remember no module yet; the code of others is counted where `call` has that done."""
+        self.call = call
         self._meta = lru_cache(KEPT_MODULES)(blocks.build_at)
         self._is_bound = cache(blocks.is_bound)
         self._runs_on_meta: dict[tuple[str, Network | None], bool] = {}
@@ -37,12 +43,21 @@ class Static:
         """Count every case; effort, bounds and listener matter to engines that run something."""
         comparison = job.comparison
         found = tuple(
-            job.known[i] if i in job.known else self._counted(case, job.seed, job.counter)
+            job.known[i] if i in job.known else self._anywhere(case, job.seed, job.counter)
             for i, case in enumerate(comparison.cases)
         )
         return record_of(comparison, found, job.effort)
 
-    def _counted(self, case: Case, seed: int, counter: CounterName) -> Measurement:
+    def _anywhere(self, case: Case, seed: int, counter: CounterName) -> Measurement:
+        if self.call is call_here or modules.is_ours(case):
+            return self.counted(case, seed, counter)
+        try:
+            return self.call(_counted, case, seed, counter)
+        except CallError as error:
+            return Measurement(case, error.status, f"to count it {error.reason}")
+
+    def counted(self, case: Case, seed: int, counter: CounterName) -> Measurement:
+        """Count a case here."""
         why_not = sweep.why_not(case)
         if why_not:
             return Measurement(case, "skipped", why_not)
@@ -58,7 +73,7 @@ class Static:
         if case.network is not None or not modules.is_ours(case):
             return None
         module = self._built(case)
-        if not blocks.has_closed_form(module):
+        if not has_closed_form(module):
             return None
         return measured(
             Subject(
@@ -66,7 +81,7 @@ class Static:
                 module,
                 lambda: modules.build_case(case, seed),
                 "formula" if counter == "auto" else counter,
-                by_form=blocks.has_closed_forms(module),
+                by_form=has_closed_forms(module),
             )
         )
 
@@ -89,3 +104,11 @@ class Static:
         else:
             return on_cpu(case, seed, counter)
         return found if is_counted(found) else on_cpu(case, seed, counter)
+
+
+# of a process that counts for another
+_here = cache(Static)
+
+
+def _counted(case: Case, seed: int, counter: CounterName) -> Measurement:
+    return _here().counted(case, seed, counter)

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from gcbench import blocks, environment, modules, runtimes, sweep
+from gcbench import blocks, environment, heap, modules, runtimes, sweep
 from gcbench.counting.allocations import allocations
-from gcbench.engines.attempts import UNBOUNDED, Bounds, TaintedError
+from gcbench.engines.attempts import UNBOUNDED, Bounds, TaintedError, rotates
 from gcbench.engines.belongings import Belongings
 from gcbench.engines.counted import as_called, foretold, is_counted
+from gcbench.engines.jobs import Job
 from gcbench.engines.launching import launched
 from gcbench.errors import BlockError, UsageError, message_of, safely, told
 from gcbench.records import Measurement, Status
@@ -21,8 +22,7 @@ from gcbench.spec import Case, CounterName, Regime
 from gcbench.timing.clocks import Clock, CpuClock
 from gcbench.timing.cuda import CudaClock
 from gcbench.timing.gpu import TorchGpu
-from gcbench.units import size_text
-from gcbench.workload import PAGES_BYTES, Prepare, Workload, cache_flush, eagerly, make_workload
+from gcbench.workload import Prepare, Workload, cache_flush, eagerly, make_workload
 
 # what others than torch's allocators say: a CPU's, C++, cuBLAS for its work space, the driver
 _OUT_OF_MEMORY = (
@@ -80,7 +80,7 @@ def try_case(
         counted = foretold(case, setting.seed, setting.counter, witnesses=True)
     except UsageError as error:
         return Attempt(Measurement(case, "error", str(error)))
-    why_not = runtimes.why_not(case)
+    why_not = runtimes.why_not(case) or heap.why_not(case.heap)
     if why_not:
         return Attempt(replace(counted, status="skipped", reason=why_not))
     needed = counted.needed_bytes or 0
@@ -91,6 +91,8 @@ def try_case(
     shortage = setting.bounds.shortage(case, needed)
     if shortage:
         return Attempt(replace(counted, status="oom", reason=shortage))
+    # preparing a call sets them, which is no deed of the block's
+    torch.set_num_threads(case.threads or setting.threads)
     belongings = None if modules.is_known(case) else Belongings()
     try:
         attempt = _tried(counted, setting, graphless, belongings)
@@ -167,7 +169,8 @@ def _called(
     graphs, first_ns = runtimes.graphs(case), _call_ns(work)
     second_ns = _call_ns(work)
     if case.runtime == "compile":
-        cells["compile_ms"] = (first_ns - second_ns) / 1e6
+        # one less than zero would say nothing, and a run that holds it is damaged
+        cells["compile_ms"] = (first_ns - second_ns) / 1e6 if first_ns > second_ns else None
         flags += runtimes.compiled_flags(runtimes.graphs(case) - graphs)
     cells |= allocations(work, pristine)
     # what a copy at another place does for the first time is done here too
@@ -194,57 +197,6 @@ def failed(measurement: Measurement, error: BaseException | None) -> Measurement
     safely(lambda: LOG.debug("%s failed", case.label, exc_info=error), None)
     known = blocks.remark(case.spec) if case.network is None and status == "error" else ""
     return replace(measurement, status=status, reason=told(error) + known if error else None)
-
-
-def fitting(attempts: Sequence[Attempt], baselines: Sequence[int], bounds: Bounds) -> list[Attempt]:
-    """Leave out the largest cases until all arms of the others fit in memory together."""
-    kept = list(attempts)
-    while any(attempt.work for attempt in kept):
-        working = {i: attempt for i, attempt in enumerate(kept) if attempt.work}
-        # every case has an arm, every baseline one more, and each is called with the others alive
-        held = {i: _held_bytes(attempt) for i, attempt in working.items()}
-        needed = sum(held[i] * (2 if baselines[i] == i else 1) for i in working)
-        needed += max(_activation_bytes(attempt) for attempt in working.values())
-        needed *= 2 if any(rotates(each.measurement.case) for each in working.values()) else 1
-        room = bounds.room(kept[0].measurement.case.device)
-        if room is None or needed <= room[0]:
-            break
-        largest = max(working, key=lambda i: held[i] + _activation_bytes(kept[i]))
-        reason = (
-            f"all arms of the comparison need {size_text(needed)} at once, and "
-            f"{room[1]}: compare fewer blocks"
-        )
-        crowded = kept[largest].measurement
-        flags = (*crowded.flags, "crowded")
-        kept[largest] = Attempt(replace(crowded, status="oom", reason=reason, flags=flags))
-    return kept
-
-
-def heap_bytes(attempts: Sequence[Attempt], bounds: Bounds) -> int:
-    """What all arms of some cases will take of the heap, at places that are drawn anew each time.
-
-    No more than a quarter of what is free.
-    """
-    device = attempts[0].measurement.case.device
-    room = bounds.room(device) if device == "cpu" else None
-    if room is None:
-        return 0
-    wanted = sum(2 * (_measured(each, "peak_memory_bytes") + PAGES_BYTES) for each in attempts)
-    return min(wanted, room[0] // 4)
-
-
-def _held_bytes(attempt: Attempt) -> int:
-    return _measured(attempt, "peak_memory_bytes") - _activation_bytes(attempt)
-
-
-def _activation_bytes(attempt: Attempt) -> int:
-    return _measured(attempt, "activation_memory_bytes")
-
-
-def _measured(attempt: Attempt, column: str) -> int:
-    cell = attempt.measurement.metrics[column]
-    assert isinstance(cell, int)
-    return cell
 
 
 def _require_block(work: Workload, case: Case, any_output: bool) -> tuple[str, ...]:
@@ -327,11 +279,6 @@ def flush_for(cases: Sequence[Case]) -> Prepare | None:
     return cache_flush(environment.require_cache_bytes(device), device)
 
 
-def rotates(case: Case) -> bool:
-    """Whether inputs take turns, so that a GPU's large cache does not hold the next one."""
-    return case.device != "cpu" and case.cache == "warm"
-
-
 def workload(case: Case, setting: Setting) -> Workload:
     """Make a case runnable as its comparison has it."""
     return make_workload(
@@ -342,4 +289,17 @@ def workload(case: Case, setting: Setting) -> Workload:
         setting.before(case),
         runtimes.apply_of(case),
         case.threads or setting.threads,
+    )
+
+
+def setting_of(job: Job, threads: int) -> Setting:
+    """What the cases of a job share, where torch has so many threads."""
+    return Setting(
+        job.seed,
+        threads,
+        job.process,
+        flush_for(job.comparison.cases),
+        job.counter,
+        job.bounds,
+        job.allow_nondeterministic,
     )

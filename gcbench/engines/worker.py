@@ -4,21 +4,23 @@ Before a case is tried it is said which, and waited until that was heard; so it 
 of timing, so that nobody draws while samples are taken.
 """
 
+import importlib
 import logging
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+import pickle
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import msgspec
 
-from gcbench import blocks
+from gcbench.engines.arms import held
 from gcbench.engines.attempts import ProcessTaintedError, Trying
 from gcbench.engines.fresh import STOP, Answer
 from gcbench.engines.inline import load_all, measure
-from gcbench.engines.jobs import Job, Listener, Request
+from gcbench.engines.jobs import Call, Job, Listener, Request
 from gcbench.engines.limits import memory_limited
-from gcbench.environment import TorchSettings, set_torch
-from gcbench.errors import GcbenchError, UsageError, told
+from gcbench.environment import set_torch
+from gcbench.errors import GcbenchError, told
 from gcbench.records import Status
 from gcbench.streams import guard_worker
 from gcbench.timing.replicates import Progress
@@ -26,7 +28,7 @@ from gcbench.timing.replicates import Progress
 LOG = logging.getLogger("gcbench")
 
 
-def main(settings: Sequence[Any], log_level: int = logging.NOTSET) -> None:
+def main(log_level: int = logging.NOTSET) -> None:
     """Take one request after another until there are no more; answer each step and each end.
 
     torch's switches are set as they stand in the process that asks. What gcbench logs from
@@ -56,34 +58,79 @@ def main(settings: Sequence[Any], log_level: int = logging.NOTSET) -> None:
             if heard == STOP:
                 raise KeyboardInterrupt
 
-        set_torch(TorchSettings(*settings))
         load_all()
         try:
             for line in jobs:
                 request = msgspec.json.decode(line, type=Request)
+                if request.settings:
+                    set_torch(request.settings)
                 if request.job:
-                    _run(request.job, send, tell)
-                elif request.block:
-                    _look(request.block, send)
+                    _run(request.job, send, tell, _measured)
+                elif request.hold:
+                    _run(request.hold, send, tell, partial(_held, jobs, send))
+                elif request.call:
+                    _call(request.call, send, tell)
+                else:
+                    send(Answer())
         except OSError:
             # nobody listens any more, or a block closed what it could
             os._exit(1)
 
 
-def _look(text: str, send: Callable[[Answer], None]) -> None:
+def _call(call: Call, send: Callable[[Answer], None], tell: Callable[[Answer], None]) -> None:
+    def heard(what: object) -> None:
+        tell(Answer(step=pickle.dumps(what)))
+
     send(Answer())
+    module, _, name = call.function.partition(":")
     try:
-        found = blocks.resolve(text)
-    except UsageError as error:
-        LOG.debug("block %r", text, exc_info=error)
-        send(Answer(refusal=str(error)))
-    except BaseException as error:  # a module may raise anything, an interrupt too
-        send(Answer(refusal=f"block {text!r}: importing it broke off with {told(error)}"))
+        function = getattr(importlib.import_module(module), name)
+        given = pickle.loads(call.arguments)
+        with memory_limited(None, "cpu"):
+            result = pickle.dumps(function(*given, *((heard,) if call.tells else ())))
+    except GcbenchError as error:
+        LOG.debug("%s", name, exc_info=error)
+        send(Answer(raised=pickle.dumps(error)))
+    except BrokenPipeError:
+        raise
+    except BaseException as error:  # the code of others may raise anything, an interrupt too
+        LOG.debug("%s", name, exc_info=error)
+        send(Answer(failure=f"broke off with {told(error)}", status=_status(error)))
     else:
-        send(Answer(block=found))
+        send(Answer(result=result))
 
 
-def _run(job: Job, send: Callable[[Answer], None], tell: Callable[[Answer], None]) -> None:
+def _status(error: BaseException) -> Status:
+    return "oom" if isinstance(error, MemoryError) else "error"
+
+
+def _measured(job: Job, listener: Listener) -> Answer:
+    return Answer(record=measure(job, listener))
+
+
+def _held(
+    jobs: Iterable[bytes], send: Callable[[Answer], None], job: Job, listener: Listener
+) -> Answer:
+    """Hold the cases of a job, and do what orders say with arms of theirs, up to their release."""
+    with held(job, listener) as (found, arms):
+        send(Answer(held=found))
+        for line in jobs:
+            order = msgspec.json.decode(line, type=Request).order
+            assert order, line
+            done = Answer(done=arms.do(order))
+            if order.deed == "release":
+                return done
+            send(done)
+    # nobody asks any more
+    os._exit(1)
+
+
+def _run(
+    job: Job,
+    send: Callable[[Answer], None],
+    tell: Callable[[Answer], None],
+    do: Callable[[Job, Listener], Answer],
+) -> None:
     def moved(step: Progress) -> None:
         tell(Answer(progress=step))
 
@@ -92,7 +139,7 @@ def _run(job: Job, send: Callable[[Answer], None], tell: Callable[[Answer], None
 
     try:
         with memory_limited(job.bounds.memory_bytes, job.comparison.device):
-            record = measure(job, Listener(moved, tried))
+            found = do(job, Listener(moved, tried))
     except GcbenchError as error:
         send(Answer(refusal=str(error)))
     except ProcessTaintedError as error:
@@ -100,7 +147,6 @@ def _run(job: Job, send: Callable[[Answer], None], tell: Callable[[Answer], None
     except BrokenPipeError:
         raise
     except BaseException as error:  # the parent tells it: here nobody would see it
-        status: Status = "oom" if isinstance(error, MemoryError) else "error"
-        send(Answer(failure=f"it broke off with {told(error)}", status=status))
+        send(Answer(failure=f"it broke off with {told(error)}", status=_status(error)))
     else:
-        send(Answer(record=record))
+        send(found)

@@ -6,7 +6,6 @@ is kept. Samples are read again only for pairs of blocks whose medians change pl
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from gcbench.findings import crossovers, growth, ranking
@@ -53,18 +52,23 @@ class Watch:
         """Keep what samples are read from again."""
         self._source = source
         self._points: list[Point] = []
+        self._findings: Findings | None = None
 
     def over(self, placed: Iterable[tuple[Row, Place]]) -> Iterator[Row]:
-        """Yield the rows, unchanged and in their order."""
+        """Yield the rows, unchanged and in their order; what was seen before is forgotten."""
         kept: dict[Any, Any] = {}
+        self._points = []
+        self._findings = None
         for row, place in placed:
             self._points.append(point_of(row, place, kept))
             yield row
 
-    @cached_property
+    @property
     def findings(self) -> Findings:
         """What the rows show that have passed by. Raises RunError where the run has gone."""
-        return found_in(self._points, self._source)
+        if self._findings is None:
+            self._findings = found_in(self._points, self._source)
+        return self._findings
 
 
 def found_in(points: list[Point], source: Source) -> Findings:

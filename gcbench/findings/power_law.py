@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gcbench.student import student
+from gcbench.textbook import lack_of_fit, student_t
 
 Vector = NDArray[np.floating[Any]]
 
@@ -34,6 +34,8 @@ LEAST_REACH = 0.02
 # no clock and no machine repeats better than this share
 LEAST_ERROR = 1e-4
 HIGHEST_DEGREE = 3
+# how closely that lack is sought, as a share of it
+CLOSENESS = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ def _holds(x: Vector, y: Vector, errors: Vector) -> bool:
         return True
     curve = _fitted(_powers(x, 3), y, errors)
     bend, error = curve.coefficients[2], math.sqrt(curve.covariance[2, 2])
-    if abs(bend) > student(len(x) - 3, SIGNIFICANCE) * error:
+    if abs(bend) > student_t(len(x) - 3, SIGNIFICANCE) * error:
         return False
     return _line(x, y, errors).lack <= MOST_LACK
 
@@ -139,7 +141,9 @@ def _holds(x: Vector, y: Vector, errors: Vector) -> bool:
 def _interval(fit: _Fit, points: int) -> tuple[float | None, float | None]:
     if points < 3:
         return None, None
-    reach = max(student(points - 2, 1 - CONFIDENCE) * math.sqrt(fit.covariance[1, 1]), LEAST_REACH)
+    reach = max(
+        student_t(points - 2, 1 - CONFIDENCE) * math.sqrt(fit.covariance[1, 1]), LEAST_REACH
+    )
     return float(fit.coefficients[1] - reach), float(fit.coefficients[1] + reach)
 
 
@@ -181,13 +185,8 @@ def _fitted(terms: Vector, y: Vector, errors: Vector) -> _Fit:
         found = covariance @ (terms.T @ (weights * y))
         return found, covariance, float(np.sum(weights * (y - terms @ found) ** 2))
 
-    if degrees < 1 or solved(0.0)[2] <= degrees:
-        return _Fit(*solved(0.0)[:2], 0.0)
-    low, high = 0.0, float(np.ptp(y))
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if solved(middle)[2] > degrees else (low, middle)
-    return _Fit(*solved(high)[:2], high)
+    lack = lack_of_fit(lambda added: solved(added)[2], degrees, float(np.ptp(y)), CLOSENESS)
+    return _Fit(*solved(lack)[:2], lack)
 
 
 def _through(x: Sequence[int], y: Sequence[int]) -> tuple[Fraction, ...]:

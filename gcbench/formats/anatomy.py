@@ -1,60 +1,44 @@
-"""What each part of a module costs, for people and programs: `gcbench count`."""
+"""What each part of a module costs: `gcbench count`."""
 
 from collections.abc import Iterator, Sequence
 
 from gcbench.anatomy import Anatomy, By, Row, rows
 from gcbench.disturbance import FLAG_WORDS
-from gcbench.formats import csv as commas
-from gcbench.formats import json as objects
-from gcbench.formats import markdown as marks
-from gcbench.formats import terminal
-from gcbench.formats.layout import Layout
+from gcbench.formats.document import Document, Layout
 from gcbench.units import count_text, size_text
 
 # a share below this is no digit
 LEAST_SHARE = 0.0005
 
 
-def render(anatomy: Anatomy, by: By, depth: int | None) -> Iterator[str]:
-    """Write a table as plain text."""
-    return terminal.written([layout(anatomy, by, depth)])
+def document(anatomy: Anatomy, by: By, depth: int | None) -> Document:
+    """A table of the whole and its parts, and a row for each."""
+    return Document(
+        title=anatomy.target,
+        sections=lambda detail: [layout(anatomy, by, depth)],
+        rows=lambda: rows(anatomy, by, depth),
+        columns=(),
+        about={
+            "target": anatomy.target,
+            "shape": anatomy.shape,
+            "dtype": anatomy.dtype,
+            "counted_on": anatomy.counted_on,
+            "value_dependent": anatomy.value_dependent,
+            "params": anatomy.whole.params,
+            "macs": anatomy.whole.macs,
+            "flops": 2 * anatomy.whole.macs,
+            "peak_bytes": anatomy.peak_bytes,
+            "uncounted_products": anatomy.whole.unknown,
+        },
+    )
 
 
-def markdown(anatomy: Anatomy, by: By, depth: int | None) -> Iterator[str]:
-    """Write the table in Markdown, where modules have their paths: it takes no indentation."""
-    return marks.sections([layout(anatomy, by, depth, indented=False)])
-
-
-def csv(anatomy: Anatomy, by: By, depth: int | None) -> Iterator[str]:
-    """Write every column with full digits; the whole has an empty path."""
-    return commas.lines_of(rows(anatomy, by, depth), ())
-
-
-def json(anatomy: Anatomy, by: By, depth: int | None) -> Iterator[str]:
-    """Write one object: the whole, and the rows with full digits."""
-    head = {
-        "target": anatomy.target,
-        "shape": anatomy.shape,
-        "dtype": anatomy.dtype,
-        "counted_on": anatomy.counted_on,
-        "value_dependent": anatomy.value_dependent,
-        "params": anatomy.whole.params,
-        "macs": anatomy.whole.macs,
-        "flops": 2 * anatomy.whole.macs,
-        "peak_bytes": anatomy.peak_bytes,
-        "uncounted_products": anatomy.whole.unknown,
-    }
-    return objects.object_of(head, rows(anatomy, by, depth))
-
-
-def layout(anatomy: Anatomy, by: By, depth: int | None, indented: bool = True) -> Layout:
+def layout(anatomy: Anatomy, by: By, depth: int | None) -> Layout:
     """Lay a table out: the whole above it, a line a part."""
     whole, size = anatomy.whole, "x".join(map(str, anatomy.shape))
     lines = rows(anatomy, by, depth)
     cells = [
-        {"module": _name(row, anatomy, indented), **_of_module(row)}
-        if by == "module"
-        else _of_operator(row)
+        {"module": _name(row, anatomy), **_of_module(row)} if by == "module" else _of_operator(row)
         for row in lines
     ]
     return Layout(
@@ -68,13 +52,13 @@ def layout(anatomy: Anatomy, by: By, depth: int | None, indented: bool = True) -
         labels=2 if by == "module" else 1,
         lines=[list(line.values()) for line in cells],
         notes=list(_notes(anatomy, by, lines)),
+        paths=[row["module"] or anatomy.target for row in lines] if by == "module" else (),
     )
 
 
-def _name(row: Row, anatomy: Anatomy, indented: bool) -> str:
-    """A module's name below that of the one that it is in, or its path."""
-    name = row["module"].rpartition(".")[2] if indented else row["module"]
-    return "  " * (row["depth"] if indented else 0) + (name or anatomy.target)
+def _name(row: Row, anatomy: Anatomy) -> str:
+    """A module's name, set in below that of the one that it is in."""
+    return f"{'  ' * row['depth']}{row['module'].rpartition('.')[2] or anatomy.target}"
 
 
 def _of_module(row: Row) -> dict[str, str]:

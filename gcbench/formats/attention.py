@@ -5,10 +5,8 @@ from typing import Any
 
 from gcbench.formats import notes
 from gcbench.formats.detail import Detail, told
-from gcbench.formats.layout import Layout
-from gcbench.formats.markdown import sections
+from gcbench.formats.document import Document, Layout
 from gcbench.formats.notes import Seen, in_words, of_flags
-from gcbench.formats.terminal import written
 from gcbench.records import Manifest
 from gcbench.spec import REPLACEMENTS
 from gcbench.trust import share
@@ -56,23 +54,18 @@ DEFINITIONS = (
 )
 
 
-def render(
-    rows: Iterable[Row], manifest: Manifest, detail: Detail = Detail.CAUSES
-) -> Iterator[str]:
-    """Write the tables as plain text, as wide as they are."""
-    return written(layouts(list(rows), manifest, detail))
+def document(rows: Sequence[Row], columns: Sequence[str], manifest: Manifest) -> Document:
+    """Tables of blocks and of what networks were trained to; a row for each block."""
+    return Document(
+        title=manifest.run,
+        sections=lambda detail: layouts(rows, manifest, detail),
+        rows=lambda: rows,
+        columns=columns,
+        manifest=manifest,
+    )
 
 
-def markdown(
-    rows: Iterable[Row], manifest: Manifest, detail: Detail = Detail.CELLS
-) -> Iterator[str]:
-    """Write the tables as Markdown."""
-    return sections(layouts(list(rows), manifest, detail))
-
-
-def layouts(
-    rows: Sequence[Row], manifest: Manifest, detail: Detail = Detail.CAUSES
-) -> Iterator[Layout]:
+def layouts(rows: Sequence[Row], manifest: Manifest, detail: Detail) -> Iterator[Layout]:
     """Lay out what was measured of blocks, and what networks were trained to."""
     seen = [row for row in rows if row["block"] is not None]
     trained = [row for row in rows if row["accuracy"] is not None]

@@ -6,7 +6,8 @@ from itertools import chain
 
 from gcbench.disturbance import FLAG_WORDS, OF_BLOCKS
 from gcbench.formats.detail import Detail, told
-from gcbench.formats.notes import Legend, in_words, lines, of_rows, replicates
+from gcbench.formats.document import Legend
+from gcbench.formats.notes import in_words, lines, of_rows, replicates
 from gcbench.labels import full_label, label
 from gcbench.records import Manifest
 from gcbench.roofline import GRAPH_GAIN, HOST_SHARE, NEAR

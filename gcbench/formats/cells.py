@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 
+from gcbench.column import Unit
+from gcbench.columns import COLUMNS
 from gcbench.tables import Row
 from gcbench.units import (
     count_text,
@@ -14,36 +16,31 @@ from gcbench.units import (
     size_text,
 )
 
-_COUNTS = (
-    *("params", "macs", "flops", "call_macs", "call_conv_macs"),
-    *("params_added", "macs_added"),
-)
-# by the end of a column's name, which is its unit
-_UNITS: dict[str, Callable[[float], str]] = {
-    "_us": lambda us: latency_text(us, -math.inf, math.inf),
-    "_ms": duration_text,
-    "_bytes": lambda size: size_text(int(size)),
-    "_fraction": percent_text,
-    "copies": factor_text,
-    "_per_s": factor_text,
+Text = Callable[[float, float, float], str]
+# how a value is written, given the ends of what it is known to
+_TEXTS: dict[Unit, Text] = {
+    "us": latency_text,
+    "ms": lambda ms, lo, hi: duration_text(ms),
+    "B": lambda size, lo, hi: size_text(int(size)),
+    **dict.fromkeys(("MACs", "FLOPs", "parameters"), lambda count, lo, hi: count_text(int(count))),
+    **dict.fromkeys(("images/s", "times"), lambda factor, lo, hi: factor_text(factor)),
+    "share": lambda share, lo, hi: percent_text(share),
 }
 
 
-def shown(row: Row, column: str) -> str:
+def shown(row: Row, name: str) -> str:
     """Write a cell with the digits that it supports; empty where there is nothing."""
-    value = row[column]
+    value, column = row[name], COLUMNS[name]
     if value is None or isinstance(value, str):
         return value or ""
-    if column.startswith("latency_us"):
-        # an end, or the shortest sample, with the digits of the median
-        return latency_text(value, *estimate(row, "latency_us")[1:])
-    if column == "relative":
-        return "1" if row["verdict"] == "baseline" else number_text(*estimate(row, column))
-    if column in _COUNTS:
-        return count_text(value)
-    unit = next((text for end, text in _UNITS.items() if column.endswith(end)), None)
-    if unit:
-        return unit(value)
+    if name == "relative" and row["verdict"] == "baseline":
+        return "1"
+    # an end, or the shortest sample, has the digits of the median
+    ends = estimate(row, column.digits_of)[1:] if column.digits_of else (-math.inf, math.inf)
+    if column.unit in _TEXTS:
+        return _TEXTS[column.unit](value, *ends)
+    if column.digits_of:
+        return number_text(value, *ends)
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

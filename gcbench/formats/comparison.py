@@ -1,4 +1,4 @@
-"""Two runs side by side: for people, for a pull request, and with all digits."""
+"""Two runs side by side."""
 
 import math
 from collections import Counter
@@ -8,12 +8,8 @@ from typing import Any
 
 from gcbench.comparing import COUNTS, Compared, Pair, Side
 from gcbench.comparing.judging import Judgement
-from gcbench.formats import csv as comma
-from gcbench.formats import json as objects
-from gcbench.formats import markdown as marked
-from gcbench.formats import terminal
 from gcbench.formats.detail import Detail, told
-from gcbench.formats.layout import Layout
+from gcbench.formats.document import Document, Layout
 from gcbench.formats.notes import in_words, lines, of_flags
 from gcbench.labels import AXES, axes_text, axis_word, label_of_key, shared
 from gcbench.records import Manifest
@@ -37,40 +33,32 @@ _COLUMNS_OF_CASE = (
     *("key", "network", "block", "spec", "batch", "channels", "height", "width", "ratio", "dtype"),
     *("device", "layout", "mode", "runtime", "cache", "threads"),
 )
+# what a narrow terminal leaves out, the last first
+_OPTIONAL = ("A", "B", "others", "of its cells")
 _ESTIMATES = ("b_over_a", "beside", "own")
 
 
-def render(compared: Compared, detail: Detail = Detail.CAUSES) -> Iterator[str]:
-    """Write tables as plain text, as wide as they are."""
-    return terminal.written(layouts(compared, detail))
-
-
-def markdown(compared: Compared, detail: Detail = Detail.CELLS) -> Iterator[str]:
-    """Write the same tables as Markdown."""
-    return marked.sections(layouts(compared, detail))
-
-
-def csv(compared: Compared, detail: Detail = Detail.NONE) -> Iterator[str]:
-    """Write one row a case, every column, full digits, empty where nothing is known."""
-    return comma.lines_of(map(row, compared.pairs), _columns())
-
-
-def json(compared: Compared, detail: Detail = Detail.NONE) -> Iterator[str]:
-    """Write an object: both manifests, what moved together, the blocks, and the rows."""
-    head = {
-        "a": compared.a,
-        "b": compared.b,
-        "mismatches": list(compared.mismatches),
-        **_named("geometric_mean", compared.all),
-        **_named("together", compared.together),
-        **_named("copies", compared.clones),
-        "cells": len(compared.judged),
-        "blocks": [
-            {"block": whole.block, "cells": whole.cells, **_judged(whole.judgement)}
-            for whole in compared.blocks
-        ],
-    }
-    return objects.object_of(head, map(row, compared.pairs))
+def document(compared: Compared) -> Document:
+    """Tables of blocks and cases, and a row for each case of either run."""
+    return Document(
+        title=f"{compared.a.run} and {compared.b.run}",
+        sections=lambda detail: layouts(compared, detail),
+        rows=lambda: map(row, compared.pairs),
+        columns=_columns(),
+        about={
+            "a": compared.a,
+            "b": compared.b,
+            "mismatches": list(compared.mismatches),
+            **_named("geometric_mean", compared.all),
+            **_named("together", compared.together),
+            **_named("copies", compared.clones),
+            "cells": len(compared.judged),
+            "blocks": [
+                {"block": whole.block, "cells": whole.cells, **_judged(whole.judgement)}
+                for whole in compared.blocks
+            ],
+        },
+    )
 
 
 def row(pair: Pair) -> dict[str, Any]:
@@ -78,6 +66,8 @@ def row(pair: Pair) -> dict[str, Any]:
     case = pair.case
     cells: dict[str, Any] = {**_axes(case), "threads": case.threads}
     regime = cells.pop("regime")
+    # the key names it, where a case has one of its own
+    del cells["heap"]
     cells["network"] = case.network.label if case.network else None
     for letter, side in (("a", pair.a), ("b", pair.b)):
         cells |= {f"{name}_{letter}": value for name, value in _of_side(side).items()}
@@ -119,11 +109,11 @@ def _named(name: str, interval: Interval | None, scale: float = 1.0) -> dict[str
     return {name: mid, f"{name}_lo": lo if known else None, f"{name}_hi": hi if known else None}
 
 
-def layouts(compared: Compared, detail: Detail = Detail.CAUSES) -> Iterator[Layout]:
+def layouts(compared: Compared, detail: Detail) -> Iterator[Layout]:
     """Lay out what is told of both runs: the blocks, where one has several cells, and the cases."""
     heading = list(_heading(compared))
     if any(whole.cells > 1 for whole in compared.blocks):
-        yield Layout(heading, *_of_blocks(compared), notes=())
+        yield Layout(heading, *_of_blocks(compared), optional=_OPTIONAL)
         heading = []
     known = [pair for pair in compared.pairs if pair.verdict != "new"]
     pairs = _telling(known)
@@ -135,7 +125,7 @@ def layouts(compared: Compared, detail: Detail = Detail.CAUSES) -> Iterator[Layo
         none = f"{counted(rest, 'case')}, none of which differs by a verdict or a count"
         notes.insert(0, f"{more if pairs else none}: --format csv has every one")
     if any(_tells(pair) for pair in pairs):
-        yield Layout(heading, *_of_pairs(compared, pairs), notes=notes)
+        yield Layout(heading, *_of_pairs(compared, pairs), notes=notes, optional=_OPTIONAL)
     else:
         yield Layout(heading, (), 0, (), notes)
 
@@ -289,7 +279,7 @@ def _shared(pairs: Sequence[Pair]) -> dict[str, str]:
 
 
 def _axes(case: Case) -> dict[str, Any]:
-    cells = {name: getattr(case, name) for name in (*_COLUMNS_OF_CASE, "regime")}
+    cells = {name: getattr(case, name) for name in (*_COLUMNS_OF_CASE, "regime", "heap")}
     return {**cells, "threads": case.threads or "auto"}
 
 

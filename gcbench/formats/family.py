@@ -1,14 +1,9 @@
-"""The family of blocks, and what they cost at one shape: for people, in Markdown and as CSV."""
+"""The family of blocks, and what they cost at one shape."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gcbench.formats import csv as comma
-from gcbench.formats import markdown as marked
-from gcbench.formats import terminal
-from gcbench.formats.below import failures
-from gcbench.formats.layout import Layout
+from gcbench.formats.document import Document, Layout
 from gcbench.records import Cell
 from gcbench.units import count_text, latency_text, size_text
 
@@ -29,25 +24,39 @@ COST_COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Listing:
-    """Rows with all digits, and how they are laid out for people."""
-
-    rows: Sequence[Row]
-    layout: Layout
-
-
-def places(rows: Sequence[Row], notes: Iterable[str]) -> Listing:
-    """Lay out the family: a row for each block, with its place and the order of its MACs."""
+def places(rows: Sequence[Row], notes: Sequence[str]) -> Document:
+    """The family: a row for each block, with its place and the order of its MACs."""
     # a description of the block names its source
     names = [name for name in rows[0] if name != "source"]
     header = [name if name != "order" else "MACs" for name in names]
-    lines = [[str(row[name] or "") for name in names] for row in rows]
-    return Listing(rows, Layout([], header, len(header), lines, list(notes)))
+    # what an announced block is takes more room than a place
+    placed, others = ([row for row in rows if bool(row["order"]) == own] for own in (True, False))
+    announced = [f"{row['block']} is {row['context']}" for row in others]
+    lines = [[str(row[name] or "") for name in names] for row in placed]
+    return Document(
+        title="blocks",
+        sections=lambda detail: [
+            Layout([], header, len(header), lines, [*announced, *notes]),
+        ],
+        rows=lambda: rows,
+        columns=tuple(rows[0]),
+    )
 
 
-def costs(rows: Sequence[Row]) -> Listing:
-    """Lay out what blocks cost at one shape."""
+def costs(rows: Sequence[Row]) -> Document:
+    """What blocks cost at one shape."""
+    return Document(
+        title="what blocks cost",
+        sections=lambda detail: [_costs(rows)],
+        rows=lambda: rows,
+        columns=COST_COLUMNS,
+    )
+
+
+def _costs(rows: Sequence[Row]) -> Layout:
+    # the tables of measurements load what a list of names has no use for
+    from gcbench.formats.below import failures
+
     shape = "x".join(str(rows[0][side]) for side in ("batch", "channels", "height", "width"))
     lines = [_cells(row) for row in rows]
     always = ("block", "params", "MACs")
@@ -61,34 +70,14 @@ def costs(rows: Sequence[Row]) -> Listing:
         notes.append("no floor: this machine's ceilings are not known; gcbench peaks measures them")
     called = [str(row["spec"]) for row in rows if row["macs_counter"] not in ("formula", None)]
     if called:
-        notes.append(
-            f"without a closed form, counted by a call: {', '.join(dict.fromkeys(called))}"
-        )
-    return Listing(
-        rows,
-        Layout(
-            [f"{shape} · float32 · infer · counted on paper"],
-            names,
-            1,
-            [[line[name] for name in names] for line in lines],
-            [*notes, *failures([dict(row) for row in rows])],
-        ),
+        notes.append(f"counted by a call, not by a closed form: {', '.join(dict.fromkeys(called))}")
+    return Layout(
+        [f"{shape} · float32 · infer · counted on paper"],
+        names,
+        1,
+        [[line[name] for name in names] for line in lines],
+        [*notes, *failures([dict(row) for row in rows])],
     )
-
-
-def render(listing: Listing) -> Iterator[str]:
-    """Write the table as plain text, as wide as it is."""
-    return terminal.written([listing.layout])
-
-
-def markdown(listing: Listing) -> Iterator[str]:
-    """Write the table as Markdown."""
-    return marked.sections([listing.layout])
-
-
-def csv(listing: Listing) -> Iterator[str]:
-    """Write one row a block, every column, full digits."""
-    return comma.lines_of((dict(row) for row in listing.rows), listing.layout.header)
 
 
 def _cells(row: Row) -> dict[str, str]:

@@ -1,64 +1,53 @@
-"""JSON: the manifest, the rows with full digits, and what they show; null where not measured.
+"""JSON: an object of the rows with full digits, and what they rest on; null where there is nothing.
 
-The findings are made when the rows have gone by, and so stand behind them.
+What rows show is known when they have gone by, and so stands behind them.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from gcbench.findings import Watch
-from gcbench.formats.detail import Detail
-from gcbench.formats.pivot import Pivot
-from gcbench.records import Manifest
-from gcbench.tables import Row
+from gcbench.formats.document import Document
 
 
-def render(
-    rows: Iterable[Row],
-    manifest: Manifest,
-    watch: Watch | None = None,
-    detail: Detail = Detail.NONE,
-) -> Iterator[str]:
-    """Write one object of a manifest and rows, a row a line."""
-    return object_of({"manifest": manifest}, rows, watch)
-
-
-def pivoted(
-    pivot: Pivot, manifest: Manifest, watch: Watch | None = None, detail: Detail = Detail.NONE
-) -> Iterator[str]:
-    """Write a pivot as rows too: the labels, and an object of the values by column."""
-    rows = (
-        {
-            **dict(zip(pivot.row_names, labels, strict=True)),
-            pivot.value: dict(zip(pivot.columns, (cell.value for cell in cells), strict=True)),
-        }
-        for labels, cells in pivot.lines
-    )
-    return object_of({"manifest": manifest, "about": pivot.carried}, rows, watch)
-
-
-def object_of(
-    head: Mapping[str, object], rows: Iterable[dict[str, Any]], watch: Watch | None = None
-) -> Iterator[str]:
-    """Write one object: what stands above the rows, each on a line, and the rows, a row a line.
-
-    What they show, where a watch was kept, stands behind them.
-    """
+def write(document: Document) -> Iterator[str]:
+    """Write one object, a row a line; a document that is an object of its own is set in."""
+    if document.whole is not None:
+        yield _printable(msgspec.json.format(_encoded(document.whole), indent=2)) + "\n"
+        return
+    head: Mapping[str, object] = {
+        **({"manifest": document.manifest} if document.manifest else {}),
+        **({"about": document.shared} if document.shared else {}),
+        **document.about,
+    }
     yield "{" + "".join(f"{_text(name)}: {_text(value)},\n" for name, value in head.items())
     yield '"rows": ['
-    for number, row in enumerate(rows):
+    for number, row in enumerate(document.rows()):
         yield f"{',' if number else ''}\n{_text(row)}"
     yield "\n]"
-    if watch:
-        yield f',\n"findings": {_text(watch.findings.as_json())}'
+    for name, value in document.found().items():
+        yield f",\n{_text(name)}: {_text(value)}"
     yield "}\n"
 
 
 def _text(value: object) -> str:
-    text = msgspec.json.encode(value).decode()
+    return _printable(_encoded(value))
+
+
+def _encoded(value: object) -> str:
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:  # the name of a file may be no text, and is written as it is shown
+        text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
+        return re.sub(r"[\ud800-\udfff]", lambda lone: f"\\\\u{ord(lone[0]):04x}", text)
+
+
+def _printable(text: str) -> str:
+    """The same JSON without letters that would steer a terminal."""
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+    return "".join(
+        each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text
+    )

@@ -9,13 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from gcbench.findings import Watch
 from gcbench.formats.detail import Detail
-from gcbench.formats.layout import Layout, banks, comparisons
-from gcbench.formats.pivot import Pivot
+from gcbench.formats.document import Document, Layout
+from gcbench.formats.fitting import banks
 from gcbench.formats.text import printable
-from gcbench.records import Manifest
-from gcbench.tables import Row
 
 # what a page holds in this size of letters
 MOST_LINES, MOST_LETTERS = 45, 130
@@ -37,6 +34,8 @@ _SPECIAL = {
     "\u00b0": r"\ensuremath{^\circ}",
     "\u2026": r"\ldots{}",
     "\u2013": r"\textendash{}",
+    # eighths of a bar
+    **{chr(0x2580 + n): rf"\rule{{0.33em}}{{{0.1 * n:.1f}em}}" for n in range(1, 9)},
 }
 # combining marks, and the command that sets them
 _ACCENTS = {
@@ -50,29 +49,18 @@ _ACCENTS = {
 _POWER = re.compile(r"\b([NC])\^(-?[0-9]+(?:\.[0-9]+)?)")
 # two of these make another letter
 _LIGATURE = re.compile(r"([-',])(?=\1)")
+_EMPTY = "\\strut"
 _HEAD = "% needs \\usepackage{booktabs}\n"
 
 
-def render(
-    rows: Iterable[Row],
-    manifest: Manifest,
-    watch: Watch | None = None,
-    detail: Detail = Detail.CELLS,
-) -> Iterator[str]:
-    """Write a table for each comparison, what it rests on above it, and notes if asked for."""
+def write(document: Document) -> Iterator[str]:
+    """Write section below section; a table is as many as it takes to fit on pages."""
     yield _HEAD
-    for each in comparisons(rows, manifest, detail):
-        yield from _section(each)
-    yield _findings(watch)
-
-
-def pivoted(
-    pivot: Pivot, manifest: Manifest, watch: Watch | None = None, detail: Detail = Detail.CELLS
-) -> Iterator[str]:
-    """Write a pivot, in as many tables as it takes to fit on pages."""
-    yield _HEAD
-    yield from _section(pivot.layout(detail))
-    yield _findings(watch)
+    for section in document.told(Detail.CELLS):
+        if isinstance(section, Layout):
+            yield from _tables(section.in_full())
+        else:
+            yield _small(section.lines, section.verbatim)
 
 
 def escaped(text: str) -> str:
@@ -101,7 +89,10 @@ def _letter(letter: str) -> str:
     return f"{{[}}U+{ord(letter):04X}{{]}}"
 
 
-def _section(layout: Layout) -> Iterator[str]:
+def _tables(layout: Layout) -> Iterator[str]:
+    if not layout.header:
+        yield _small([*layout.heading, *layout.notes])
+        return
     pages = [page for bank in banks(layout, MOST_LETTERS, "  ") for page in _pages(bank)]
     for page in pages:
         heading = layout.heading if page is pages[0] else ()
@@ -117,12 +108,14 @@ def _pages(layout: Layout) -> Iterator[Layout]:
 
 def _centred(layout: Layout) -> str:
     sides = "".join("l" if layout.is_left(i) else "r" for i in range(len(layout.header)))
-    lines = "".join(_line(line) for line in layout.lines)
+    write_line = _spaced_line if layout.bare else _line
+    lines = "".join(map(write_line, layout.lines))
     heading = "".join(f"{escaped(line)}\\\\\n" for line in layout.heading if line)
+    header = "" if layout.bare else f"{_line(layout.header)}\\midrule\n"
     return (
         "\\begin{center}\\footnotesize\\setlength{\\tabcolsep}{4pt}\n"
         f"{heading}\\makebox[\\linewidth][c]{{\\begin{{tabular}}{{{sides}}}\n"
-        f"\\toprule\n{_line(layout.header)}\\midrule\n{lines}\\bottomrule\n"
+        f"\\toprule\n{header}{lines}\\bottomrule\n"
         "\\end{tabular}}\n\\end{center}\n"
     )
 
@@ -131,10 +124,17 @@ def _line(cells: Iterable[str]) -> str:
     return f"{' & '.join(map(escaped, cells))} \\\\\n"
 
 
-def _findings(watch: Watch | None) -> str:
-    return _small(watch.findings.sentences() if watch else ())
+def _spaced_line(cells: Iterable[str]) -> str:
+    return f"{' & '.join(map(_spaced, cells))} \\\\\n"
 
 
-def _small(notes: Sequence[str]) -> str:
-    told = "".join(f"{escaped(note)}\\par\n" for note in notes)
-    return f"\\begin{{flushleft}}\\footnotesize\n{told}\\end{{flushleft}}\n" if told else ""
+def _spaced(text: str) -> str:
+    """The same with as many spaces as there are, where TeX would make one of them, or none."""
+    return re.sub(r"^ | (?= )|(?<= ) ", r"\\ ", escaped(text))
+
+
+def _small(lines: Sequence[str], verbatim: bool = False) -> str:
+    written, font = (_spaced, "\\ttfamily") if verbatim else (escaped, "")
+    # a line without a letter is none to TeX
+    told = "".join(f"{written(line) if line else _EMPTY}\\par\n" for line in lines)
+    return f"\\begin{{flushleft}}\\footnotesize{font}\n{told}\\end{{flushleft}}\n" if told else ""

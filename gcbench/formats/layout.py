@@ -1,23 +1,18 @@
 """What a table for people says of a comparison, before any format writes it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import groupby
-
-from rich.cells import cell_len
 
 from gcbench.formats import below
 from gcbench.formats.cells import estimate, shown
 from gcbench.formats.detail import Detail
-from gcbench.formats.notes import Legend
+from gcbench.formats.document import Layout
 from gcbench.formats.order import Ordered
 from gcbench.formats.provenance import devices, floor_text, made_with
-from gcbench.formats.text import printable
 from gcbench.labels import (
     AXES,
     axes_text,
     axis_word,
-    full_label,
     label,
     label_of_key,
     shared,
@@ -25,33 +20,19 @@ from gcbench.labels import (
 )
 from gcbench.records import Manifest
 from gcbench.tables import Row
-from gcbench.units import counted, interval_text
+from gcbench.units import interval_text
 
 # columns that stand even where every cell is empty; the second ones only where something was timed
 _ALWAYS = ("block", "params", "MACs")
 REASONS_TOLD = 5
 # behind a time, or a ratio of times, that holds waiting for a core
 DISTURBED_MARK = " ~"
+# what a narrow terminal leaves out, the last first
+_OPTIONAL = (
+    *("params", "MACs", "+params", "+MACs", "x copy", "images/s"),
+    *("peak memory", "bound", "floor", "saved", "compile"),
+)
 _OF_TIME = ("latency", "relative", "95 % interval", "verdict")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Text for a table: lines above it, a header, lines of cells, and notes below it.
-
-    The first `labels` columns name their line and stand to the left, as the verdict does. Without a
-    header there is no table, only what stands above and below it.
-    """
-
-    heading: Sequence[str]
-    header: Sequence[str]
-    labels: int
-    lines: Sequence[Sequence[str]]
-    notes: Sequence[str]
-
-    def is_left(self, column: int) -> bool:
-        """Whether a column stands to the left."""
-        return column < self.labels or self.header[column] == "verdict"
 
 
 def comparisons(
@@ -84,6 +65,7 @@ def laid_out(
         labels=2 if pair else 1,
         lines=[[line[name] for name in names] for line in lines],
         notes=below.of_comparison(rows, _own(rows, manifest), detail),
+        optional=_OPTIONAL,
     )
 
 
@@ -120,6 +102,7 @@ def listed(
         labels=1 + len(axes),
         lines=[[line[name] for name in names] for line in lines],
         notes=below.of_several(rows, _own(rows, manifest), detail),
+        optional=_OPTIONAL,
     )
 
 
@@ -128,37 +111,6 @@ def _filled(lines: Sequence[Mapping[str, str]]) -> list[str]:
     timed = any(line["latency"] for line in lines)
     always = (*_ALWAYS, *(_OF_TIME if timed else ()))
     return [name for name in lines[0] if name in always or any(line[name] for line in lines)]
-
-
-def widths_of(layout: Layout) -> list[int]:
-    """How wide each column is, in letters of a terminal."""
-    columns = zip(layout.header, *layout.lines, strict=True)
-    return [max(cell_len(printable(cell)) for cell in column) for column in columns]
-
-
-def banks(layout: Layout, width: int, gap: str) -> Iterator[Layout]:
-    """Share the columns out among tables that are no wider than so many letters."""
-    widths = [each + len(gap) for each in widths_of(layout)]
-    labels = list(range(layout.labels))
-    bank: list[int] = []
-    for column in range(layout.labels, len(widths)):
-        if bank and sum(widths[each] for each in (*labels, *bank, column)) - len(gap) > width:
-            yield chosen(layout, [*labels, *bank])
-            bank = []
-        bank.append(column)
-    yield chosen(layout, [*labels, *bank])
-
-
-def chosen(layout: Layout, columns: Sequence[int]) -> Layout:
-    """The same with these columns alone, and without the legends of the others."""
-    header = [layout.header[column] for column in columns]
-    notes = (n.about(header) if isinstance(n, Legend) else n for n in layout.notes)
-    return replace(
-        layout,
-        header=header,
-        lines=[[line[column] for column in columns] for line in layout.lines],
-        notes=[note for note in notes if note is not None],
-    )
 
 
 def _own(rows: Sequence[Row], manifest: Manifest | None) -> Manifest | None:
@@ -230,13 +182,3 @@ def _cells(row: Row, pair: str | None) -> dict[str, str]:
         "saved": shown(row, "saved_memory_bytes"),
         "compile": shown(row, "compile_ms"),
     }
-
-
-def kernels_told(rows: Iterable[Row]) -> Iterator[str]:
-    """Name the kernels of a call that take longest, for each row: known of CUDA alone."""
-    for row in rows:
-        if row["kernels_per_call"] is None:
-            continue
-        yield f"{full_label(row)}: {counted(row['kernels_per_call'], 'kernel')} per call, longest:"
-        for kernel in row["top_kernels"].split("; "):
-            yield f"  {printable(kernel)}"

@@ -3,61 +3,53 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from gcbench.findings import Watch
 from gcbench.formats.detail import Detail
-from gcbench.formats.layout import Layout, comparisons
-from gcbench.formats.pivot import Pivot
+from gcbench.formats.document import Document, Layout, Section
+from gcbench.formats.fitting import aligned
 from gcbench.formats.text import inert, printable
-from gcbench.records import Manifest
-from gcbench.tables import Row
 
 # an underscore inside a word is one; a mark at the start of a line makes it an item or a heading
 _MEANS = re.compile(r"([\\`*\[\]<>|~&$#]|(?<![^\W_])_|_(?![^\W_])|^[-+](?=\s))")
+# what is set in so far is code, and means nothing
+_CODE = "    "
 
 
-def render(
-    rows: Iterable[Row],
-    manifest: Manifest,
-    watch: Watch | None = None,
-    detail: Detail = Detail.CELLS,
-) -> Iterator[str]:
-    """Write a table for each comparison, what it rests on above it, and notes if asked for."""
-    yield from sections(comparisons(rows, manifest, detail))
-    yield from _findings(watch)
+def write(document: Document) -> Iterator[str]:
+    """Write section below section: tables with what they rest on above them, and lists."""
+    written = filter(None, map(_section, document.told(Detail.CELLS)))
+    for number, text in enumerate(written):
+        yield "\n" * bool(number) + text
 
 
-def pivoted(
-    pivot: Pivot, manifest: Manifest, watch: Watch | None = None, detail: Detail = Detail.CELLS
-) -> Iterator[str]:
-    """Write a pivot as one table."""
-    yield from sections([pivot.layout(detail)])
-    yield from _findings(watch)
+def _section(section: Section) -> str:
+    if isinstance(section, Layout):
+        return _table(section.in_full())
+    return _code(section.lines) if section.verbatim else _list(section.lines)
 
 
-def sections(layouts: Iterable[Layout]) -> Iterator[str]:
-    """Write tables one below the other."""
-    for number, each in enumerate(layouts):
-        yield "\n" * bool(number) + _section(each)
+def _table(layout: Layout) -> str:
+    heading = "  \n".join(map(_escaped, layout.heading)) + ("\n\n" if layout.heading else "")
+    notes = _list(layout.notes)
+    if not layout.header:
+        return f"{heading}{notes}"
+    return f"{heading}{_body(layout)}" + (f"\n{notes}" if notes else "")
 
 
-def _findings(watch: Watch | None) -> Iterator[str]:
-    told = watch.findings.sentences() if watch else []
-    yield "\n" * bool(told) + _list(told)
+def _body(layout: Layout) -> str:
+    if layout.bare:
+        return _code(aligned(layout))
+    sides = [":---" if layout.is_left(i) else "---:" for i in range(len(layout.header))]
+    lines = [_line(map(_cell, layout.header)), _line(sides)]
+    lines += [_line(map(_cell, line)) for line in layout.lines]
+    return "".join(lines)
 
 
 def _list(sentences: Iterable[str]) -> str:
     return "".join(f"- {_escaped(sentence)}\n" for sentence in sentences)
 
 
-def _section(layout: Layout) -> str:
-    heading = "  \n".join(map(_escaped, layout.heading)) + ("\n\n" if layout.heading else "")
-    notes = _list(layout.notes)
-    if not layout.header:
-        return f"{heading}{notes}"
-    sides = [":---" if layout.is_left(i) else "---:" for i in range(len(layout.header))]
-    lines = [_line(map(_cell, layout.header)), _line(sides)]
-    lines += [_line(map(_cell, line)) for line in layout.lines]
-    return f"{heading}{''.join(lines)}" + (f"\n{notes}" if notes else "")
+def _code(lines: Iterable[str]) -> str:
+    return "".join(f"{_CODE}{printable(line)}".rstrip() + "\n" for line in lines)
 
 
 def _line(cells: Iterable[str]) -> str:

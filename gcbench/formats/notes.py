@@ -10,28 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gcbench.disturbance import DRIFT, FLAG_WORDS, OF_BLOCKS, was_loaded
+from gcbench.formats.document import Legend
 from gcbench.records import Manifest, StoppedBy
 from gcbench.units import counted, percent_text
-
-
-class Legend(str):
-    """A note that explains columns: what of it is said depends on which of them stand.
-
-    `parts` are its pieces in their order, each with the column that it is about.
-    """
-
-    parts: Sequence[tuple[str, str]]
-
-    def __new__(cls, *parts: tuple[str, str]) -> "Legend":
-        """Join the pieces."""
-        made = super().__new__(cls, "; ".join(text for _, text in parts))
-        made.parts = parts
-        return made
-
-    def about(self, header: Sequence[str]) -> "Legend | None":
-        """The same of these columns alone; None where it is about none of them."""
-        kept = [part for part in self.parts if part[0] in header]
-        return Legend(*kept) if kept else None
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """Rows in an order that was asked for."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import NamedTuple
 
 from gcbench.errors import UsageError
 from gcbench.registry import suggestion
-from gcbench.tables import COLUMNS, KINDS, Row
+from gcbench.tables import COLUMNS, Row
 
 # names that are no column, and the columns by which they sort
 _MADE = {
@@ -25,7 +26,7 @@ class Ordered(list[Row]):
     """Rows whose order goes across comparisons: a table for people shows them as one."""
 
 
-def parse_sort(option: str, text: str) -> list[Key]:
+def parse_sort(option: str, text: str, known: Sequence[str] = (*COLUMNS, *_MADE)) -> list[Key]:
     """Read columns with commas between, a minus before one that descends. Raises UsageError.
 
     >>> parse_sort("--sort", "block,-latency_us")
@@ -36,8 +37,7 @@ def parse_sort(option: str, text: str) -> list[Key]:
         for name in (part.strip() for part in text.split(","))
     ]
     for column, _ in keys:
-        if column not in (*COLUMNS, *_MADE):
-            known = (*COLUMNS, *_MADE)
+        if column not in known:
             raise UsageError(f"{option} {column!r} is no column: {suggestion(column, known)}")
     return keys
 
@@ -46,15 +46,10 @@ def ordered(rows: Iterable[Row], keys: Sequence[Key]) -> Ordered:
     """Sort rows by the first key, those alike in it by the next; what is missing comes last."""
     found = Ordered(rows)
     for column, descending in reversed(keys):
-        if column in _MADE:
-            sides = _MADE[column]
-            found.sort(key=lambda row: [row[side] for side in sides], reverse=descending)
-            continue
-        found.sort(key=lambda row: _sortable(row[column], KINDS[column]), reverse=descending)
+        read = itemgetter(*_MADE.get(column, (column,)))
+        known = sorted(
+            (row for row in found if read(row) is not None), key=read, reverse=descending
+        )
         # last, whichever way the others go
-        found.sort(key=lambda row: row[column] is None)
+        found[:] = [*known, *(row for row in found if read(row) is None)]
     return found
-
-
-def _sortable(cell: Any, kind: type) -> Any:
-    return cell if cell is not None else kind()

@@ -1,79 +1,58 @@
-"""The paper's tables for people: printed cells beside derived ones, as text and as Markdown."""
+"""The paper's tables: printed cells beside derived ones."""
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
-from gcbench.formats.csv import lines_of
 from gcbench.formats.detail import Detail, told
+from gcbench.formats.document import Document, Layout, Lines, Section
 from gcbench.formats.notes import in_words, lines, of_flags
-from gcbench.formats.terminal import plain
 from gcbench.units import interval_text, latency_text, number_text
 
-_WHERE = ["timed_height", "timed_width", "device", "device_name"]
+if TYPE_CHECKING:
+    import pandas as pd
 
-Lines = list[dict[str, str]]
+_WHERE = ("timed_height", "timed_width", "device", "device_name")
 
-
-def render(table: pd.DataFrame, detail: Detail = Detail.CAUSES) -> str:
-    """Write the tables as plain text of any width."""
-    return plain(renderable(table, detail))
+Row = Mapping[str, Any]
 
 
-def renderable(table: pd.DataFrame, detail: Detail) -> RenderableType:
-    """Lay the tables out for a rich console, one below the other."""
-    parts: list[RenderableType] = []
-    for _, rows in table.groupby("table", sort=False):
-        body = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        lines = _lines(rows)
-        for name in lines[0]:
-            body.add_column(name, justify="left" if name == "row" else "right", no_wrap=True)
-        for line in lines:
-            body.add_row(*line.values())
-        parts += [Text(_title(rows), style="bold"), body, *map(Text, _sentences(rows)), Text("")]
-    return Group(*parts, *map(Text, _notes(table, detail)))
-
-
-def markdown(table: pd.DataFrame, detail: Detail = Detail.CELLS) -> str:
-    """Write the tables as Markdown."""
-    parts = []
-    for _, rows in table.groupby("table", sort=False):
-        lines = _lines(rows)
-        sides = " | ".join(":--" if name == "row" else "--:" for name in lines[0])
-        body = [f"| {' | '.join(line.values())} |" for line in lines]
-        said = [f"- {sentence}" for sentence in _sentences(rows)]
-        head = [f"### {_title(rows)}", "", f"| {' | '.join(lines[0])} |", f"| {sides} |"]
-        parts.append("\n".join([*head, *body, *([""] if said else []), *said]))
-    return "\n\n".join([*parts, *_notes(table, detail)]) + "\n"
-
-
-def csv(table: pd.DataFrame, detail: Detail = Detail.NONE) -> str:
-    """Write the tables as comma-separated values: every column, empty where nothing is."""
+def document(table: "pd.DataFrame") -> Document:
+    """A table for each of the paper's, and a row for each of its rows."""
     cells = table.astype(object).where(table.notna(), None)
-    rows = [dict(zip(cells.columns, line, strict=True)) for line in cells.itertuples(index=False)]
-    return "".join(lines_of(rows, tuple(cells.columns)))
+    columns = tuple(map(str, cells.columns))
+    rows = [dict(zip(columns, line, strict=True)) for line in cells.itertuples(index=False)]
+    return Document(
+        title="the GCNet paper's tables",
+        sections=lambda detail: _sections(rows, detail),
+        rows=lambda: rows,
+        columns=columns,
+    )
 
 
-def _title(rows: pd.DataFrame) -> str:
-    first = rows.iloc[0]
-    return f"{first['table']}: {first['summary']}"
+def _sections(rows: Sequence[Row], detail: Detail) -> Iterator[Section]:
+    for _, group in groupby(rows, lambda row: row["table"]):
+        yield _layout(list(group))
+    if notes := _notes(rows, detail):
+        yield Lines(notes)
 
 
-def _lines(rows: pd.DataFrame) -> Lines:
+def _layout(rows: Sequence[Row]) -> Layout:
     """Each row's cells by their heading; a heading under which no row has anything is left out."""
-    lines = [_cells(row) for _, row in rows.iterrows()]
-    kept = [name for name in lines[0] if any(line[name] for line in lines)]
-    return [{name: line[name] for name in kept} for line in lines]
+    cells = [_cells(row) for row in rows]
+    kept = [name for name in cells[0] if any(line[name] for line in cells)]
+    return Layout(
+        heading=[f"{rows[0]['table']}: {rows[0]['summary']}"],
+        header=kept,
+        labels=1,
+        lines=[[line[name] for name in kept] for line in cells],
+        notes=[f"{row['row']}: {row['why']}" for row in rows if row["why"] is not None],
+    )
 
 
-def _cells(row: "pd.Series[Any]") -> dict[str, str]:
-    known = {name: cell for name, cell in row.items() if not pd.isna(cell)}
+def _cells(row: Row) -> dict[str, str]:
+    known = {name: cell for name, cell in row.items() if cell is not None}
     adds = "insert" in known
     return {
         "row": str(row["row"]),
@@ -92,15 +71,15 @@ def _cells(row: "pd.Series[Any]") -> dict[str, str]:
     }
 
 
-def _printed(known: dict[Any, Any], column: str, unit: str) -> str:
+def _printed(known: Row, column: str, unit: str) -> str:
     return f"{known[column]}{unit}" if column in known else ""
 
 
-def _difference(known: dict[Any, Any], column: str, scale: float, unit: str) -> str:
+def _difference(known: Row, column: str, scale: float, unit: str) -> str:
     return f"{known[column] / scale:+.3f}{unit}" if column in known else ""
 
 
-def _timed(known: dict[Any, Any]) -> dict[str, str]:
+def _timed(known: Row) -> dict[str, str]:
     cells = {"here": known.get("reason", "") if known.get("status", "ok") != "ok" else ""}
     cells |= dict.fromkeys(("relative, here", "95 % interval", "verdict"), "")
     if "latency_us" in known:
@@ -114,27 +93,22 @@ def _timed(known: dict[Any, Any]) -> dict[str, str]:
     return cells
 
 
-def _estimate(known: dict[Any, Any], name: str) -> tuple[float, float, float]:
+def _estimate(known: Row, name: str) -> tuple[float, float, float]:
     lo, hi = known.get(f"{name}_lo", -math.inf), known.get(f"{name}_hi", math.inf)
     return known[name], lo, hi
 
 
-def _sentences(rows: pd.DataFrame) -> Iterator[str]:
-    for _, row in rows[rows["why"].notna()].iterrows():
-        yield f"{row['row']}: {row['why']}"
-
-
-def _notes(table: pd.DataFrame, detail: Detail) -> list[str]:
+def _notes(rows: Sequence[Row], detail: Detail) -> list[str]:
     """What is said below all tables: each sentence of theirs once."""
-    said = [
-        "Δ is derived less printed.",
-        *table["note"].unique(),
-        *table["remark"].dropna().unique(),
-    ]
-    for _, row in table[table["device"].notna()].drop_duplicates(_WHERE).iterrows():
-        size = f"{row['timed_height']}x{row['timed_width']}"
-        said.append(f"Timed here: one {size} image on {row['device']}, {row['device_name']}.")
-    flags = [text.split() for text in table["flags"].dropna()]
+    said = ["Δ is derived less printed."]
+    said += dict.fromkeys(row["note"] for row in rows)
+    said += dict.fromkeys(row["remark"] for row in rows if row["remark"] is not None)
+    timed = [row for row in rows if row["device"] is not None]
+    for height, width, device, name in dict.fromkeys(
+        tuple(row[each] for each in _WHERE) for row in timed
+    ):
+        said.append(f"Timed here: one {height}x{width} image on {device}, {name}.")
+    flags = [row["flags"].split() for row in rows if row["flags"] is not None]
     return told(
         detail,
         cells=said,

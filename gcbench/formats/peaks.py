@@ -1,79 +1,119 @@
-"""What `gcbench peaks` measured, for people and as JSON."""
+"""What `gcbench peaks` measured."""
 
 from collections.abc import Iterator
-
-import msgspec
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from typing import Any
 
 from gcbench.disturbance import FLAG_WORDS
+from gcbench.formats.document import Document, Layout, Lines, Section
 from gcbench.records import Peaks
 from gcbench.roofline import levels
 from gcbench.units import count_text, factor_text, size_text
 
 # what could not be measured
 _NONE = "-"
+_CELLS = (
+    *("dtype", "flops_per_s", "holds_bytes", "touched_bytes", "bytes_per_s", "latency_us"),
+    "reason",
+)
 
 
-def to_json(peaks: Peaks) -> str:
-    """Write everything as indented JSON: FLOP/s, bytes, bytes a second, microseconds."""
-    return msgspec.json.format(msgspec.json.encode(peaks), indent=2).decode()
-
-
-def renderable(peaks: Peaks, where: str) -> RenderableType:
-    """Lay ceilings out: the fastest road to a product, bandwidths, and the cost of a call.
+def document(peaks: Peaks, where: str) -> Document:
+    """Ceilings: the fastest road to a product, bandwidths, the cost of a call; a row for each.
 
     `?` marks what was measured while the machine was busy, `-` what could not be measured.
     """
-    return Group(
-        Text(where, style="bold"),
-        _products(peaks),
-        _levels(peaks),
-        _copies(peaks),
-        Text(f"one operator on one number: {factor_text(peaks.launch_us)} µs"),
-        *(Text(f"left out: {words}") for words in _left_out(peaks)),
-        *(Text(words, style="yellow") for words in _doubts(peaks)),
-        Text(f"kept as {peaks.name}: bench holds its rows against it (floor, bound)"),
+    return Document(
+        title=peaks.name,
+        sections=lambda detail: _sections(peaks, where),
+        rows=lambda: _rows(peaks),
+        columns=(),
+        whole=peaks,
     )
 
 
-def _products(peaks: Peaks) -> Table:
-    table = _table("dtype", "best", "by", "matrix products", "kept up", "1x1 convolutions")
-    table.columns[2].justify = "left"
+def _sections(peaks: Peaks, where: str) -> Iterator[Section]:
+    yield _products(peaks, where)
+    yield _levels(peaks)
+    yield _copies(peaks)
+    yield Lines(
+        [
+            f"one operator on one number: {factor_text(peaks.launch_us)} µs",
+            *(f"left out: {words}" for words in _left_out(peaks)),
+        ]
+    )
+    if doubts := list(_doubts(peaks)):
+        yield Lines(doubts, tone="doubt")
+    yield Lines([f"kept as {peaks.name}: bench holds its rows against it (floor, bound)"])
+
+
+def _rows(peaks: Peaks) -> Iterator[dict[str, Any]]:
+    """Every ceiling: FLOP/s of products, bytes a second of copies, microseconds of a call."""
+    kinds = {
+        "product": peaks.product_flops_per_s,
+        "sustained": peaks.sustained_flops_per_s,
+        "convolution": peaks.convolution_flops_per_s,
+    }
+    for kind, rates in kinds.items():
+        for dtype, rate in rates.items():
+            yield _row(peaks, kind, dtype=dtype, flops_per_s=rate)
+    for road in peaks.roads:
+        cells = {"dtype": road.dtype, "flops_per_s": road.flops_per_s, "reason": road.reason}
+        yield _row(peaks, "road", road.road, **cells)
+    for name, size in peaks.caches:
+        yield _row(peaks, "cache", name, holds_bytes=size)
+    for touched, rate in peaks.copies:
+        yield _row(peaks, "copy", touched_bytes=touched, bytes_per_s=rate)
+    yield _row(peaks, "launch", latency_us=peaks.launch_us)
+
+
+def _row(peaks: Peaks, kind: str, name: str | None = None, **cells: Any) -> dict[str, Any]:
+    busy = peaks.busy.get("copies" if kind == "copy" else cells.get("dtype", ""), ())
+    of = {"peaks": peaks.name, "device": peaks.device, "device_name": peaks.device_name}
+    known = {"threads": peaks.threads, "kind": kind, "name": name}
+    rest = {column: cells.get(column) for column in _CELLS}
+    return {**of, **known, **rest, "flags": " ".join(busy) or None}
+
+
+def _products(peaks: Peaks, where: str) -> Layout:
+    lines = []
     for dtype in dict.fromkeys((*(rate.dtype for rate in peaks.roads), *peaks.product_flops_per_s)):
         best, doubt = peaks.best(dtype), " ?" if dtype in peaks.busy else ""
-        table.add_row(
-            dtype,
-            _rate(best.flops_per_s if best else None, "FLOP/s") + doubt,
-            best.road if best else "",
-            *(
-                _rate(rates.get(dtype), "FLOP/s")
-                for rates in (
-                    peaks.product_flops_per_s,
-                    peaks.sustained_flops_per_s,
-                    peaks.convolution_flops_per_s,
-                )
-            ),
+        rates = (
+            peaks.product_flops_per_s,
+            peaks.sustained_flops_per_s,
+            peaks.convolution_flops_per_s,
         )
-    return table
+        lines.append(
+            [
+                dtype,
+                _rate(best.flops_per_s if best else None, "FLOP/s") + doubt,
+                best.road if best else "",
+                *(_rate(each.get(dtype), "FLOP/s") for each in rates),
+            ]
+        )
+    header = ("dtype", "best", "by", "matrix products", "kept up", "1x1 convolutions")
+    return Layout([where], header, 1, lines, left=("by",))
 
 
-def _levels(peaks: Peaks) -> Table:
-    table = _table("level", "holds", "copies move")
+def _levels(peaks: Peaks) -> Layout:
     doubt = " ?" if "copies" in peaks.busy else ""
-    for level in levels(peaks):
-        holds = "" if level.holds_bytes is None else size_text(level.holds_bytes)
-        table.add_row(level.name, holds, _rate(level.bytes_per_s, "B/s") + doubt)
-    return table
+    lines = [
+        [
+            level.name,
+            "" if level.holds_bytes is None else size_text(level.holds_bytes),
+            _rate(level.bytes_per_s, "B/s") + doubt,
+        ]
+        for level in levels(peaks)
+    ]
+    return Layout((), ("level", "holds", "copies move"), 1, lines)
 
 
-def _copies(peaks: Peaks) -> Table:
-    table = _table("a copy of", "touches", "moves")
-    for touched, rate in peaks.copies:
-        table.add_row(size_text(touched // 2), size_text(touched), _rate(rate, "B/s"))
-    return table
+def _copies(peaks: Peaks) -> Layout:
+    lines = [
+        [size_text(touched // 2), size_text(touched), _rate(rate, "B/s")]
+        for touched, rate in peaks.copies
+    ]
+    return Layout((), ("a copy of", "touches", "moves"), 1, lines)
 
 
 def _left_out(peaks: Peaks) -> Iterator[str]:
@@ -97,13 +137,6 @@ def _doubts(peaks: Peaks) -> Iterator[str]:
         yield f"? all of a busy moment ({', '.join(peaks.flags)})"
     if peaks.flags:
         yield FLAG_WORDS["peaks_busy"]
-
-
-def _table(*names: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in names:
-        table.add_column(name, justify="left" if name == names[0] else "right")
-    return table
 
 
 def _rate(rate: float | None, unit: str) -> str:

@@ -2,19 +2,22 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from gcbench.columns import COLUMNS
 from gcbench.disturbance import BUSY
 from gcbench.errors import UsageError
 from gcbench.formats.below import failures, of_blocks
 from gcbench.formats.cells import shown
 from gcbench.formats.detail import Detail, told
-from gcbench.formats.layout import DISTURBED_MARK, Layout
+from gcbench.formats.document import Layout
+from gcbench.formats.layout import DISTURBED_MARK
 from gcbench.formats.notes import busy_line, in_words
 from gcbench.formats.provenance import baselines, carried, devices, floor_text, made_with
 from gcbench.labels import AXES, axes_text, axis_word, label, label_without_ratio, shared
 from gcbench.records import Cell
 from gcbench.registry import suggestion
-from gcbench.tables import COLUMNS, Row
+from gcbench.tables import Row
 
 # names that are no column
 _MADE = ("size", "shape", "N")
@@ -29,37 +32,6 @@ _MARK_WORDS = {
     "a core",
 }
 NO_CASE = "-"
-# columns whose name is short or has a unit, which cells for people have scaled; others are a title
-_TITLES = {
-    "latency_us": "latency, median",
-    "latency_us_lo": "latency, low end of the 95 % interval",
-    "latency_us_hi": "latency, high end of the 95 % interval",
-    "latency_us_min": "latency, least sample",
-    "latency_us_p50": "latency, median of the samples",
-    "latency_us_p90": "latency, 90th percentile of the samples",
-    "latency_us_p99": "latency, 99th percentile of the samples",
-    "compile_ms": "first call less the second, to compile",
-    "event_pair_us": "a pair of events around nothing",
-    "host_us": "time that the host needs for a call",
-    "graph_us": "latency replayed from a graph",
-    "floor_us": "least possible time",
-    "floor_fraction": "share of the least possible time in the latency",
-    "params": "parameters",
-    "macs": "MACs of one forward pass",
-    "flops": "FLOPs of one forward pass",
-    "call_macs": "MACs of one call",
-    "call_conv_macs": "MACs of one call in convolutions",
-    "min_bytes": "bytes that any implementation must move",
-    "traffic_bytes": "bytes that the operators of a call read and write",
-    "peak_memory_bytes": "peak memory",
-    "activation_memory_bytes": "memory of activations",
-    "saved_memory_bytes": "memory saved for the backward pass",
-    "reserved_memory_bytes": "memory that the allocator takes",
-    "images_per_s": "images per second",
-    "copies": "latency over that of a copy of the input",
-    "minor_faults": "minor page faults of a call",
-    "waited_fraction": "share of the samples in which threads waited for a core",
-}
 
 
 @dataclass(frozen=True)
@@ -90,7 +62,7 @@ class Pivot:
     flags: tuple[str, ...]
     carried: Mapping[str, Cell]
 
-    def layout(self, detail: Detail = Detail.CAUSES) -> Layout:
+    def layout(self, detail: Detail) -> Layout:
         """Lay it out as a table for people: its notes are what cells say, the rest its flags."""
         return Layout(
             heading=self.heading,
@@ -99,6 +71,12 @@ class Pivot:
             lines=[(*labels, *(place.text for place in cells)) for labels, cells in self.lines],
             notes=told(detail, cells=self.notes, rest=in_words(self.flags)),
         )
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Its lines with all digits: the labels by name, and the values by column."""
+        for labels, cells in self.lines:
+            values = dict(zip(self.columns, (cell.value for cell in cells), strict=True))
+            yield {**dict(zip(self.row_names, labels, strict=True)), self.value: values}
 
 
 def parse_name(option: str, name: str) -> str:
@@ -252,7 +230,7 @@ def _heading(rows: Sequence[Row], value: str) -> Iterator[str]:
 
 def _title(rows: Sequence[Row], value: str) -> str:
     if value != "relative":
-        return _TITLES.get(value, value)
+        return COLUMNS[value].heading if value in COLUMNS else value
     return f"latency relative to {baselines(rows)}; below 1 is faster"
 
 

@@ -8,25 +8,19 @@ with its interval are in `extra_info`.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from gcbench.findings import Watch
-from gcbench.formats.detail import Detail
+from gcbench.formats.document import Document, Row
 from gcbench.records import Manifest
-from gcbench.tables import Row
 
 _EXTRA = ("status", "verdict", "relative", "relative_lo", "relative_hi", "params", "macs", "flags")
 
 
-def render(
-    rows: Iterable[Row],
-    manifest: Manifest,
-    watch: Watch | None = None,
-    detail: Detail = Detail.NONE,
-) -> Iterator[str]:
-    """Write the measured rows as pytest-benchmark's JSON, with a final newline."""
-    rows = list(rows)
+def write(document: Document) -> Iterator[str]:
+    """Write the rows that were measured as pytest-benchmark's JSON, with a final newline."""
+    rows, manifest = list(document.rows()), document.manifest
+    assert manifest
     saved = {
         "machine_info": _machine(manifest),
         "commit_info": {"id": "unknown", "time": None, "dirty": False, "branch": "(unknown)"},

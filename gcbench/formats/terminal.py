@@ -1,20 +1,16 @@
-"""The table that a person sees first: one for each comparison, with what it rests on."""
+"""What a person sees first: tables with what they rest on, plain or in a terminal's colours."""
 
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.text import Text
 
-from gcbench.findings import Watch
 from gcbench.formats.detail import Detail
-from gcbench.formats.layout import Layout, banks, chosen, comparisons, widths_of
-from gcbench.formats.pivot import Pivot
+from gcbench.formats.document import Document, Layout, Lines, Section, Tone
+from gcbench.formats.fitting import banks, chosen, widths_of
 from gcbench.formats.text import printable
-from gcbench.records import Manifest
-from gcbench.tables import Row
 
 GAP = "   "
 _COLOURS = {
@@ -25,89 +21,38 @@ _COLOURS = {
     **dict.fromkeys(("missing", "failed"), "red"),
     **dict.fromkeys(("oom", "timeout", "error", "crashed", "skipped"), "red"),
 }
-# the order in which columns are left out of a narrow terminal, last first
-_OPTIONAL = (
-    *("params", "MACs", "+params", "+MACs", "x copy", "images/s"),
-    *("peak memory", "bound", "floor", "saved", "compile"),
-    *("A", "B", "others", "of its cells"),
-)
+_TONES: dict[Tone, str] = {"": "", "good": "green", "bad": "bold red", "doubt": "yellow"}
 
 
-def render(
-    rows: Iterable[Row],
-    manifest: Manifest,
-    watch: Watch | None = None,
-    detail: Detail = Detail.CAUSES,
-) -> Iterator[str]:
-    """Write a table for each comparison as plain text, as wide as it is."""
-    yield from written(comparisons(rows, manifest, detail))
-    yield _plain(_findings(watch))
+def write(document: Document) -> Iterator[str]:
+    """Write section below section as plain text, as wide as it is."""
+    for number, section in enumerate(document.told(Detail.CAUSES)):
+        lines = "".join(f"{line.plain.rstrip()}\n" for line in _lines(section))
+        yield "\n" * bool(number) + lines
 
 
-def pivoted(
-    pivot: Pivot, manifest: Manifest, watch: Watch | None = None, detail: Detail = Detail.CAUSES
-) -> Iterator[str]:
-    """Write a pivot as plain text, as wide as it is."""
-    yield from written([pivot.layout(detail)])
-    yield _plain(_findings(watch))
+def write_in_colour(document: Document) -> Iterator[str]:
+    """Write section below section in the colours of the terminal that is stdout.
 
-
-def written(layouts: Iterable[Layout]) -> Iterator[str]:
-    """Write tables one below the other as plain text, as wide as they are."""
-    for number, each in enumerate(layouts):
-        yield "\n" * bool(number) + _plain(_lines(each))
-
-
-def coloured(
-    rows: Iterable[Row],
-    manifest: Manifest,
-    width: int,
-    watch: Watch | None = None,
-    detail: Detail = Detail.CAUSES,
-) -> Iterator[Text]:
-    """Write the tables in colour for a terminal of so many columns.
-
-    Where the width does not hold all columns, the last ones are left out, and that is said; what
-    it does not hold even then goes on below. Numbers are never cut.
+    Where its width does not hold all columns, those that may be are left out, and that is said;
+    what it does not hold even then goes on below. Numbers are never cut.
     """
-    yield from coloured_layouts(comparisons(rows, manifest, detail), width, detail)
-    yield from _findings(watch)
+    console = Console(highlight=False)
+    for line in coloured(document, console.width):
+        with console.capture() as captured:
+            console.print(line)
+        yield captured.get()
 
 
-def coloured_layouts(
-    layouts: Iterable[Layout], width: int, detail: Detail = Detail.CAUSES
-) -> Iterator[Text]:
-    """Write tables one below the other, as `coloured` does."""
-    for number, each in enumerate(layouts):
+def coloured(document: Document, width: int) -> Iterator[Text]:
+    """The lines of a document in colour, for a terminal of so many columns."""
+    said = document.detail is None or document.detail >= Detail.CAUSES
+    for number, section in enumerate(document.told(Detail.CAUSES)):
         yield from [Text()] * bool(number)
-        yield from _shared_out(_narrowed(each, width, detail), width)
-
-
-def coloured_pivot(
-    pivot: Pivot, width: int, watch: Watch | None = None, detail: Detail = Detail.CAUSES
-) -> Iterator[Text]:
-    """Write a pivot for a terminal: columns that its width does not hold stand below the others."""
-    yield from _shared_out(pivot.layout(detail), width)
-    yield from _findings(watch)
-
-
-def plain(laid_out: RenderableType) -> str:
-    """Write what rich lays out as plain text of any width, without trailing spaces."""
-    out = io.StringIO()
-    console = Console(file=out, width=200, color_system=None)
-    console.print(laid_out)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
-
-
-def _plain(lines: Iterable[Text]) -> str:
-    return "".join(f"{line.plain.rstrip()}\n" for line in lines)
-
-
-def _findings(watch: Watch | None) -> Iterator[Text]:
-    """What the rows show that have gone by, below a line left free."""
-    told = watch.findings.sentences() if watch else []
-    yield from [Text()] * bool(told)
-    yield from (Text(printable(sentence)) for sentence in told)
+        if isinstance(section, Layout):
+            yield from _shared_out(_narrowed(section, width, said), width)
+        else:
+            yield from _lines(section)
 
 
 def _shared_out(layout: Layout, width: int) -> Iterator[Text]:
@@ -119,17 +64,25 @@ def _shared_out(layout: Layout, width: int) -> Iterator[Text]:
         yield from _lines(replace(piece, heading=heading, notes=notes))
 
 
-def _lines(layout: Layout) -> Iterator[Text]:
-    for number, above in enumerate(layout.heading):
+def _lines(section: Section) -> Iterator[Text]:
+    if isinstance(section, Lines):
+        yield from (Text(printable(line), style=_TONES[section.tone]) for line in section.lines)
+        return
+    for number, above in enumerate(section.heading):
         yield Text(printable(above), style="" if number else "bold")
-    if layout.header:
-        widths = widths_of(layout)
+    if section.header:
+        yield from _table(section)
+    for note in section.notes:
+        yield Text(printable(note))
+
+
+def _table(layout: Layout) -> Iterator[Text]:
+    widths = widths_of(layout)
+    if not layout.bare:
         yield _line(layout, layout.header, widths, "bold")
         yield Text("─" * (sum(widths) + len(GAP) * (len(widths) - 1)))
-        for line in layout.lines:
-            yield _line(layout, line, widths)
-    for note in layout.notes:
-        yield Text(printable(note))
+    for line in layout.lines:
+        yield _line(layout, line, widths)
 
 
 def _line(layout: Layout, cells: Sequence[str], widths: Sequence[int], style: str = "") -> Text:
@@ -144,18 +97,17 @@ def _line(layout: Layout, cells: Sequence[str], widths: Sequence[int], style: st
     return text
 
 
-def _narrowed(layout: Layout, width: int, detail: Detail) -> Layout:
+def _narrowed(layout: Layout, width: int, said: bool) -> Layout:
     """Leave columns out until the rest is no wider than so many letters."""
-    widths = dict(zip(layout.header, widths_of(layout), strict=True))
+    widths = dict(enumerate(widths_of(layout)))
     left_out: list[str] = []
-    for name in reversed(_OPTIONAL):
+    for name in reversed(layout.optional):
         if sum(widths.values()) + len(GAP) * (len(widths) - 1) <= width:
             break
-        if widths.pop(name, None) is not None:
+        if name in layout.header and widths.pop(layout.header.index(name), None) is not None:
             left_out.append(name)
     if not left_out:
         return layout
-    kept = [i for i, name in enumerate(layout.header) if name in widths]
-    hid = [f"terminal too narrow: hid {', '.join(left_out)}"] if detail >= Detail.CAUSES else []
-    narrower = chosen(layout, kept)
+    hid = [f"terminal too narrow: hid {', '.join(left_out)}"] if said else []
+    narrower = chosen(layout, list(widths))
     return replace(narrower, notes=[*narrower.notes, *hid])

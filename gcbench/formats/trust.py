@@ -1,36 +1,44 @@
-"""What `gcbench check` found, for people and as JSON."""
+"""What `gcbench check` found."""
 
+import math
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from gcbench.disturbance import FLAG_WORDS
+from gcbench.formats.document import Document, Layout, Lines
 from gcbench.trust import COARSEST, Finding, Report, Share, by_trial, resolved
 from gcbench.units import latency_text, percent_text
 
 WANTED = 0.01
 
 
-def to_json(report: Report) -> str:
-    """Write everything as indented JSON, with the verdict on the machine first."""
-    fields = {"trustworthy": report.trustworthy, **msgspec.to_builtins(report)}
-    fields["coarsest"] = dict(zip(("trial", "difference"), report.coarsest, strict=True))
-    for each in fields["findings"]:
+def document(report: Report, where: str) -> Document:
+    """What it rests on, which `where` says, each trial, the sums, and advice; a row a trial."""
+    found = msgspec.to_builtins(report.findings)
+    for each in found:
         # the names of the CSV
         each["relative"], each["relative_lo"], each["relative_hi"] = each["relative"]
-    return msgspec.json.format(msgspec.json.encode(fields), indent=2).decode()
+    coarsest = dict(zip(("trial", "difference"), report.coarsest, strict=True))
+    everything = {"trustworthy": report.trustworthy, **msgspec.to_builtins(report)}
+    return Document(
+        title="check",
+        sections=lambda detail: [_trials(report, where), _sums(report), *_words(report)],
+        rows=lambda: map(_row_of, found),
+        columns=(),
+        whole={**everything, "coarsest": coarsest, "findings": found},
+    )
 
 
-def renderable(report: Report, where: str) -> RenderableType:
-    """Lay a report out: what it rests on, each trial, the sums, and advice; `where` heads it."""
-    return Group(Text(where, style="bold"), _trials(report), _sums(report), *_words(report))
+def _row_of(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A finding as cells: what is not known is empty."""
+    return {
+        name: None if isinstance(cell, float) and not math.isfinite(cell) else cell
+        for name, cell in {**found, "flags": " ".join(found["flags"]) or None}.items()
+    }
 
 
 def advice(report: Report) -> str:
@@ -63,17 +71,17 @@ def _time(seconds: float) -> str:
     return f"--max-time {seconds:.0f}s" if seconds < 120 else f"--max-time {seconds / 60:.0f}m"
 
 
-def _trials(report: Report) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in ("trials of", "truth", "latency", "estimates", "held", "resolves", "verdicts"):
-        side: Literal["left", "right"] = "left" if name in ("trials of", "verdicts") else "right"
-        table.add_column(name, justify=side)
-    for trial, findings in by_trial(report.findings).items():
-        table.add_row(*_row(trial, findings))
-    return table
+def _trials(report: Report, where: str) -> Layout:
+    return Layout(
+        heading=[where],
+        header=("trials of", "truth", "latency", "estimates", "held", "resolves", "verdicts"),
+        labels=1,
+        lines=[_line(trial, each) for trial, each in by_trial(report.findings).items()],
+        left=("verdicts",),
+    )
 
 
-def _row(trial: str, findings: Sequence[Finding]) -> tuple[str | Text, ...]:
+def _line(trial: str, findings: Sequence[Finding]) -> tuple[str, ...]:
     us = statistics.median(each.baseline_ns for each in findings) / 1e3
     mids = [each.relative.mid for each in findings]
     verdicts = Counter(f"false {f.verdict}" if f.false else f.verdict for f in findings)
@@ -85,7 +93,7 @@ def _row(trial: str, findings: Sequence[Finding]) -> tuple[str | Text, ...]:
         f"{min(mids):.3f} to {max(mids):.3f}",
         _held(findings),
         _difference(resolved(findings)),
-        Text(tally, style="bold red" if any(each.false for each in findings) else ""),
+        tally,
     )
 
 
@@ -100,9 +108,8 @@ def _difference(share: float) -> str:
     return percent_text(share) if share < 1 else "nothing"
 
 
-def _sums(report: Report) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name, found, expected in (
+def _sums(report: Report) -> Layout:
+    lines = (
         ("two copies of one block: intervals that hold 1", _share(report.coverage), "95 % or more"),
         (
             "more calls of one work: intervals that hold the truth",
@@ -129,19 +136,22 @@ def _sums(report: Report) -> Table:
             f"({report.coarsest[0]})",
             f"half of the trials under {percent_text(COARSEST)}",
         ),
-    ):
-        table.add_row(name, found, Text(expected, style="dim"))
-    return table
+    )
+    return Layout((), ("of all trials", "found", "expected"), 3, lines, bare=True)
 
 
 def _share(share: Share) -> str:
     return f"{share.hits} of {share.trials} ({percent_text(share.lo)} to {percent_text(share.hi)})"
 
 
-def _words(report: Report) -> Iterator[Text]:
+def _words(report: Report) -> Iterator[Lines]:
     flags = dict.fromkeys(flag for each in report.findings for flag in each.flags)
-    for flag in flags:
-        trials = sum(flag in each.flags for each in report.findings)
-        yield Text(f"in {trials} of {len(report.findings)} trials: {FLAG_WORDS.get(flag, flag)}")
-    style = "green" if report.trustworthy else "bold red"
-    yield Text(advice(report), style=style)
+    met = {flag: sum(flag in each.flags for each in report.findings) for flag in flags}
+    if met:
+        yield Lines(
+            [
+                f"in {trials} of {len(report.findings)} trials: {FLAG_WORDS.get(flag, flag)}"
+                for flag, trials in met.items()
+            ]
+        )
+    yield Lines([advice(report)], tone="good" if report.trustworthy else "bad")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from gcbench.findings.within import Setting
-from gcbench.formats.layout import Layout
+from gcbench.formats.document import Layout
 from gcbench.units import count_text, counted, percent_text
 
 

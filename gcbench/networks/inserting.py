@@ -4,7 +4,7 @@ A module is replaced by one that calls it and then the block; nothing of the net
 written anew.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -54,12 +54,9 @@ def insert(
     """
     paths = find(model, places)
     sites = probed(model, paths, shape, around or whole_of(shape), training)
-    made = [
-        _fitting(model, path, spec, sites[path], ratio, seed + number)
-        for number, path in enumerate(paths)
-    ]
+    made = _fitting(model, spec, paths, sites, ratio, seed)
     done = [Put(named(model, path), last=sites[path].last) for path in paths]
-    for path, block in _inner_first(paths, made):
+    for path, block in made:
         _put(model, path, block)
     return done
 
@@ -83,13 +80,10 @@ def replace(
     sites = probed(model, paths, shape, around or whole_of(shape), training)
     for path in paths:
         _require_block_there(model, path, sites[path])
-    made = [
-        _fitting(model, path, spec, sites[path], ratio, seed + number)
-        for number, path in enumerate(paths)
-    ]
+    made = _fitting(model, spec, paths, sites, ratio, seed)
     went = {path: type(model.get_submodule(path)).__name__ for path in paths}
     done = [Put(named(model, path), went[path], sites[path].last) for path in paths]
-    for path, block in _inner_first(paths, made):
+    for path, block in made:
         model.set_submodule(path, WithBlock(nn.Identity(), block).train(model.training))
     return done
 
@@ -141,6 +135,25 @@ def _require_block_there(model: nn.Module, path: str, site: Site) -> None:
 
 
 def _fitting(
+    model: nn.Module,
+    spec: str,
+    paths: Sequence[str],
+    sites: Mapping[str, Site],
+    ratio: int | None,
+    seed: int,
+) -> list[tuple[str, nn.Module]]:
+    """Build a block for each path; in the order in which they go in.
+
+    What lies within another place first: its path is another once that is replaced.
+    """
+    made = [
+        (path, _fitting_at(model, path, spec, sites[path], ratio, seed + number))
+        for number, path in enumerate(paths)
+    ]
+    return sorted(made, key=lambda put: -put[0].count("."))
+
+
+def _fitting_at(
     model: nn.Module, path: str, spec: str, site: Site, ratio: int | None, seed: int
 ) -> nn.Module:
     """Build a block as it goes to the module at a path, which gives what the site says."""
@@ -184,11 +197,6 @@ def _naming(path: str) -> Iterator[None]:
         yield
     except UsageError as error:
         raise UsageError(f"at {path}: {error}") from error
-
-
-def _inner_first(paths: list[str], made: list[nn.Module]) -> list[tuple[str, nn.Module]]:
-    """What lies within another place first: its path is another once that is replaced."""
-    return sorted(zip(paths, made, strict=True), key=lambda put: -put[0].count("."))
 
 
 def _put(model: nn.Module, path: str, block: nn.Module) -> None:

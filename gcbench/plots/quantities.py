@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from gcbench.column import Unit
+from gcbench.columns import COLUMNS
 from gcbench.disturbance import BUSY
 from gcbench.errors import UsageError
 from gcbench.tables import Row
@@ -22,9 +24,13 @@ DOUBTS: dict[Doubt, str] = {
 }
 
 
+_ROUND: dict[Unit, Callable[[float], str]] = {"us": round_time_text, "B": round_size_text}
+
+
 @dataclass(frozen=True)
 class Quantity:
-    """One column as charts show it. `title` begins sentences; `base` is that of round numbers.
+    """One column as charts show it.
+
     What is `about_one` is a ratio, to which 1 belongs; what is not `of_time` was counted.
     `intervals` ends the sentence that says what they are, `absent` says that a case that ran has
     no value.
@@ -33,14 +39,27 @@ class Quantity:
     """
 
     column: str
-    title: str
-    text: Callable[[float], str]
     doubt: Callable[[Row], Doubt | None]
     absent: str
-    base: int = 10
     about_one: bool = False
     of_time: bool = True
     intervals: str = ""
+
+    @property
+    def title(self) -> str:
+        """What it is called, as the beginning of sentences."""
+        return COLUMNS[self.column].noun
+
+    @property
+    def text(self) -> Callable[[float], str]:
+        """How a round number of it is written."""
+        unit = COLUMNS[self.column].unit
+        return _ROUND.get(unit, round_count_text) if unit else round_count_text
+
+    @property
+    def base(self) -> int:
+        """The base of its round numbers."""
+        return 2 if COLUMNS[self.column].unit == "B" else 10
 
     def known(self, row: Row) -> bool:
         """Whether a row has a value that a logarithm takes. What did not run may be counted."""
@@ -88,13 +107,9 @@ def _never(row: Row) -> Doubt | None:
     return None
 
 
-LATENCY = Quantity(
-    "latency_us", "latency", round_time_text, _of_time, "not timed", intervals=" of the median"
-)
+LATENCY = Quantity("latency_us", _of_time, "not timed", intervals=" of the median")
 RELATIVE = Quantity(
     "relative",
-    "relative latency",
-    round_count_text,
     _of_relative,
     "not timed",
     about_one=True,
@@ -102,14 +117,11 @@ RELATIVE = Quantity(
 )
 MEMORY = Quantity(
     "peak_memory_bytes",
-    "peak memory",
-    round_size_text,
     _of_memory,
     "not measured",
-    base=2,
     of_time=False,
 )
-MACS = Quantity("macs", "MACs", round_count_text, _never, "not counted", of_time=False)
+MACS = Quantity("macs", _never, "not counted", of_time=False)
 
 
 def require_known(rows: Iterable[Row], quantity: Quantity) -> None:

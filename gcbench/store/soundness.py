@@ -3,22 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 
+from gcbench.column import MOST
+from gcbench.columns import COLUMNS
 from gcbench.records import ComparisonRecord, Measurement, Peaks, Replicate, Timing
-
-# no number of a run is larger, whatever shapes are counted on paper
-MOST = 1e60
-# cells of a measurement that are numbers; what else there is, a metric of the user's own may say
-_NUMBERS = (
-    *("params", "macs", "min_bytes", "call_macs", "call_conv_macs", "traffic_bytes", "inserted"),
-    *("macs_fvcore", "macs_torch"),
-    *("peak_memory_bytes", "activation_memory_bytes", "saved_memory_bytes"),
-    "reserved_memory_bytes",
-    *("compile_ms", "host_us", "graph_us"),
-)
-_WORDS = (
-    *("macs_counter", "uncounted_ops", "uncounted_products", "memory_source"),
-    *("inserted_at", "replaced"),
-)
 
 
 def is_sound(record: ComparisonRecord) -> bool:
@@ -58,20 +45,14 @@ def _has_end(*numbers: float) -> bool:
 
 
 def _counts(measurement: Measurement) -> bool:
-    """Whether what was counted are numbers, none below zero, and words are words."""
+    """Whether cells are what their columns take; one that is not known may say what it will."""
     cells = measurement.metrics
-    numbers, words = (
-        [cell for name in names if (cell := cells.get(name)) is not None]
-        for names in (_NUMBERS, _WORDS)
-    )
-    return (
-        all(not isinstance(number, str) and number >= 0 for number in numbers)
-        and all(
-            isinstance(cell, str) or cell is None or abs(cell) < MOST for cell in cells.values()
-        )
-        and all(isinstance(word, str) for word in words)
-        and (not cells.get("inserted") or bool(cells.get("inserted_at")))
-    )
+    return all(
+        COLUMNS[name].takes(cell)
+        if name in COLUMNS
+        else cell is None or isinstance(cell, str) or abs(cell) < MOST
+        for name, cell in cells.items()
+    ) and (not cells.get("inserted") or bool(cells.get("inserted_at")))
 
 
 def _has_copies(timing: Timing, record: ComparisonRecord) -> bool:

@@ -8,13 +8,12 @@ from pathlib import Path
 from types import TracebackType
 
 from gcbench.errors import RunError, cause
-from gcbench.files import beside
+from gcbench.files import new_file, unfinished
 from gcbench.records import SCHEMA, ComparisonRecord, Manifest, Run
 from gcbench.store.lines import Tell, encoded, outline_of
 from gcbench.store.reading import manifest as read_manifest
 
 LOCKS = Path("/proc/locks")
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND
 
 
 class RunFile:
@@ -68,11 +67,10 @@ def create(path: Path, manifest: Manifest) -> RunFile:
     The file appears under its name with its manifest on the disk, or not at all. Raises RunError
     where something stands there already or nothing can be written.
     """
-    part = beside(path)
-    with _told(path):
+    with _told(path), unfinished(path) as part:
         if path.is_dir():
             raise RunError(f"cannot write the run {path}: that is a folder; give a file in it")
-        descriptor = os.open(part, _NEW, 0o666)
+        descriptor = new_file(part, os.O_RDWR | os.O_APPEND)
         try:
             with suppress(OSError):
                 # nobody else knows the file yet
@@ -83,8 +81,6 @@ def create(path: Path, manifest: Manifest) -> RunFile:
         except BaseException:
             os.close(descriptor)
             raise
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def resume(path: Path, tell: Tell) -> RunFile:
