@@ -1,6 +1,7 @@
 """impl=fast is the block: the same function, weights and gradients, wherever it is called."""
 
 import copy
+import importlib
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,6 +15,7 @@ from torch.nn.utils import parametrizations, prune
 
 from gcbench.blocks import build, build_case, resolve
 from gcbench.blocks.fast import nl, pooling
+from gcbench.cli.describe import describe
 from gcbench.counting import count
 from gcbench.counting.account import watched
 from gcbench.counting.memory import memory
@@ -368,3 +370,17 @@ def test_the_fast_ways_hold_and_multiply_less_where_they_are_said_to():
         (macs, held), (more, most) = (found[spec, impl] for impl in ("fast", "reference"))
         assert 0.9 * of_macs * more <= macs <= of_macs * more, (spec, macs / more)
         assert held <= of_memory * most, (spec, held / most)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_description_tells_the_fast_way_where_it_is_asked_for(name):
+    page = importlib.import_module(f"gcbench.blocks.fast.{name}").__doc__
+    first = page.splitlines()[0]
+    assert first in shown(f"{name}:impl=fast")
+    assert first not in shown(name)
+    assert "impl=reference|fast (default reference)" in shown(name)
+
+
+def shown(spec):
+    [section] = describe(spec).sections("")
+    return "\n".join(section.lines)

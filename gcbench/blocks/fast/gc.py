@@ -8,7 +8,7 @@
 
 In training the pooling has a gradient of its own from `pooling.TRAINED_ELEMENTS` elements of x on;
 smaller ones take the block's own way. What is traced, compiled or exported takes the same products
-batch by batch.
+batch by batch. On CUDA, inference takes three kernels: see `gpu.py`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gcbench.blocks.fast import gpu
 from gcbench.blocks.fast.calling import is_eager, is_plain, weights
 from gcbench.blocks.fast.pooling import TRAINED_ELEMENTS, pooled, pooled_to_train
 
@@ -31,7 +32,10 @@ def forward(block: "GlobalContext", x: Tensor) -> Tensor:
     pool = parts["conv_mask"] if block.pooling == "att" else parts["avgpool"]
     if not is_plain(x, pool, *scaling, *adding):
         return block.reference(x)
-    if block.pooling == "avg":
+    attends = block.pooling == "att"
+    if not torch.is_grad_enabled() and gpu.takes_kernels(x, scaling, adding):
+        return gpu.forward(x, weights(pool)[0] if attends else None, scaling, adding)
+    if not attends:
         return _fused(x, x.mean((2, 3), keepdim=True), scaling, adding)
     if not torch.is_grad_enabled():
         return _fused(x, pooled(x, weights(pool)[0]), scaling, adding)

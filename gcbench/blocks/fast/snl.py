@@ -2,7 +2,7 @@
 
 The weights a_j of the map sum to 1, so sum_j a_j (W_v x_j + b) = W_v (sum_j a_j x_j) + b: equation
 2 is equation 3, and W_v takes C^2 MACs instead of C^2 N. The pooling is that of `pooling.py`, in
-training too.
+training too. On CUDA, inference takes kernels: see `gpu.py`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gcbench.blocks.fast import gpu
 from gcbench.blocks.fast.calling import is_eager, is_plain, weights
 from gcbench.blocks.fast.pooling import TRAINED_ELEMENTS, pooled, pooled_to_train
 
@@ -25,6 +26,8 @@ def forward(block: "SimplifiedNonLocal", x: Tensor) -> Tensor:
     if not is_plain(x, key, value):
         return block.reference(x)
     if not torch.is_grad_enabled():
+        if gpu.takes_kernels(x):
+            return gpu.forward(x, weights(key)[0], (), (value,))
         return x + F.conv2d(pooled(x, weights(key)[0]), *weights(value))
     if not is_eager(x) or x.numel() < TRAINED_ELEMENTS:
         return block.reference(x)
