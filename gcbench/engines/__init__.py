@@ -210,7 +210,11 @@ def run(
         standings=standings,
         allow_nondeterministic=allow_nondeterministic,
     )
-    events = Events(tell, on_progress, on_manifest=found.append)
+
+    def warn(news: str) -> None:
+        on_progress(Progress(0.0, effort.max_time_s, news=news))
+
+    events = Events(tell, on_progress, on_manifest=found.append, warn=warn)
     with ExitStack() as held:
         if engine is None or not isinstance(engine, Isolated):
             apart = effort.processes > 1 or any(_may_break(c) or is_apart(c) for c in comparisons)

@@ -77,13 +77,15 @@ class Plan:
 class Events:
     """Who hears what on the way: sentences, how far a comparison is, and which one begins.
 
-    First of all it is heard under which manifest that is.
+    First of all it is heard under which manifest that is. What may spoil the result is told as
+    well, unless it is to `warn`.
     """
 
     tell: Tell = lambda text: None
     on_progress: Callable[[Progress], None] = lambda progress: None
     on_comparison: Callable[[Comparison], None] = lambda comparison: None
     on_manifest: Callable[[Manifest], None] = lambda manifest: None
+    warn: Tell | None = None
 
     def doing(self, what: str) -> None:
         """Say what is being done beside timing."""
@@ -283,7 +285,7 @@ class _Road:
         """Tell of cores that are not free for more threads than those that ran until now."""
         threads = spec.most_threads([comparison], self._manifest.threads)
         if self._engine.times and comparison.device == "cpu" and threads > most:
-            tell_of_busy_cores(threads, self._events.tell)
+            tell_of_busy_cores(threads, self._events.warn or self._events.tell)
         return max(threads, most)
 
     def _profiled(self, made: Sequence[tuple[ComparisonRecord, Job]]) -> Iterator[ComparisonRecord]:
