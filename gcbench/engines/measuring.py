@@ -198,7 +198,14 @@ def not_run(comparison: Comparison, effort: Effort, budget_s: float) -> Comparis
 def here(call: Caller, engine: str, run: str, seed: int) -> Manifest:
     """Describe this machine, an engine on it, and what was asked of it; `call` asks torch."""
     found = call(environment.manifest, run, seed)
-    return replace(found, command=tuple(sys.argv), engine=engine)
+    return replace(found, command=tuple(sys.argv), engine=engine, runtimes=call(deployed_by))
+
+
+def deployed_by() -> dict[str, dict[str, str]]:
+    """Versions and settings of the runtimes here that are not torch's own."""
+    from gcbench import runtimes
+
+    return runtimes.described()
 
 
 def stamp() -> str:

@@ -42,6 +42,7 @@ from gcbench.options.readers import (
     whether,
 )
 from gcbench.records import QUICK, RIGOROUS, Effort
+from gcbench.runtime import NAMES as RUNTIMES
 from gcbench.sweep import EngineName, OnOom, Retriable, Stages
 from gcbench.units import parse_seconds, parse_share, parse_size_bytes
 
@@ -236,7 +237,11 @@ OPTIONS: tuple[Option, ...] = (
         metavar=words(spec.Mode, ","),
     ),
     _axis(
-        "runtime", GRIDS, "How it runs.", choices(spec.Runtime), metavar=words(spec.Runtime, ",")
+        "runtime",
+        GRIDS,
+        "How it runs.",
+        choices(RUNTIMES),
+        metavar=words(RUNTIMES, ","),
     ),
     _axis(
         "cache",
