@@ -97,6 +97,26 @@ class Machine:
         manifest = environment.manifest("peaks", seed=0)
         return measuring.measure(manifest, self.device, None, ["bfloat16"])
 
+    def fast_error(self, spec: str, shape: tuple[int, int, int, int]) -> float:
+        """How far a block with impl=fast is from the reference in float64, of its largest output.
+
+        In both layouts, without TF32.
+        """
+        import gcbench
+
+        fast = gcbench.build(f"{spec}:impl=fast", channels=shape[1]).to(self.device).eval()
+        plain = gcbench.build(spec, channels=shape[1]).to(self.device).double().eval()
+        plain.load_state_dict(fast.state_dict())
+        x = torch.randn(shape, device=self.device)
+        worst = 0.0
+        with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=False):
+            expected = plain(x.double())
+            for layout in (torch.contiguous_format, torch.channels_last):
+                found = fast(x.contiguous(memory_format=layout)).double()
+                error = (found - expected).abs().max() / expected.abs().max()
+                worst = max(worst, float(error))
+        return worst
+
     def do_bench_us(self, spec: str, shape: tuple[int, int, int, int]) -> float:
         """The median time of a block by Triton, which empties the cache before each call."""
         from triton.testing import do_bench

@@ -40,6 +40,12 @@ AT_MOST_ONE_IS_OTHER = (
     "mode == 'infer' and dtype == 'float32' or mode == 'infer' and layout == 'contiguous' "
     "or dtype == 'float32' and layout == 'contiguous'"
 )
+# the fast blocks, one of each way through their kernels
+FAST_BLOCKS = (
+    *("gc", "gc:fusion=both", "gc:pooling=avg", "gc:bottleneck=false", "se", "snl", "nl"),
+)
+# several parts an image, and the last of them cut short
+FAST_SHAPE, FAST_ERROR = (2, 200, 47, 53), 1e-4
 # nl at this shape takes more than a millisecond
 LONG_SHAPE = (8, 256, 56, 56)
 
@@ -301,6 +307,20 @@ def variants(setting: Setting) -> Read:
     rows = setting.rows(setting.kept("sweep-variants"), *words)
     for axis, value in (("mode", "train"), ("dtype", "bfloat16"), ("layout", "channels_last")):
         yield f"gc_{value}_us", _row(rows, block="gc", **{axis: value})["latency_us"]
+
+
+def fast(setting: Setting) -> Read:
+    """The fast ways on CUDA against the references: outputs first, then times."""
+    machine = setting.machine()
+    worst = {spec: machine.fast_error(spec, FAST_SHAPE) for spec in FAST_BLOCKS}
+    for spec, error in worst.items():
+        print(f"  {spec}: {error:.2e} of the largest output beside the reference in float64")
+    yield "kernels_are_equal", "yes" if max(worst.values()) < FAST_ERROR else "no"
+    specs = [spec for block in ("gc", "se", "snl") for spec in (block, f"{block}:impl=fast")]
+    rows = setting.rows(setting.kept("fast"), "bench", *specs, "--quick")
+    for block in ("gc", "se", "snl"):
+        plain, quick = (_row(rows, spec=spec) for spec in (block, f"{block}:impl=fast"))
+        yield f"{block}_fast_by_reference", quick["latency_us"] / plain["latency_us"]
 
 
 def sustained(setting: Setting) -> Read:

@@ -41,16 +41,18 @@ STEPS = (
     Step("tests", 75, {"tests_failed": (0, 0)}),
     Step("peaks", 35, CEILINGS),
     Step("flush", 12),
-    Step("table", 40, GC_AT_1X256X56X56),
+    Step("table", 38, GC_AT_1X256X56X56),
     Step("cold", 30, {"floor_us": (0, 17.5), "cold_us": (60, 90), "warm_us": (60, 90)}),
     Step("check", 30, {"trusted": "yes"}),
     Step("twice", 28, {"first_aa": (0.99, 1.01), "second_aa": (0.99, 1.01)}),
-    Step("compiled", 40, {"second_by_first_compile": (0.5, 1.5)}),
-    Step("variants", 40),
+    Step("compiled", 34, {"second_by_first_compile": (0.5, 1.5)}),
+    Step("variants", 34),
+    # no GPU has run these kernels yet, so that nothing is expected of their times
+    Step("fast", 22, {"kernels_are_equal": "yes"}),
     Step("sustained", 22, {"nl_sustained_by_burst": (0.95, 1.5)}),
     Step("capture", 20, {"capture": "refused", **CEILINGS}),
     Step("do_bench", 18, {"by_do_bench": (0.98, 1.02)}),
-    Step("networks", 40, {"cases_that_sync": (0, 0)}),
+    Step("networks", 34, {"cases_that_sync": (0, 0)}),
 )
 CARDS: Mapping[str, Ranges] = {
     "H100": {},

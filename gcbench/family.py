@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from gcbench import blocks, environment, roofline, spec, sweep
+from gcbench.blocks.catalog import BLOCKS
 from gcbench.engines.jobs import Job
 from gcbench.engines.static import Static
 from gcbench.peaks import kept
@@ -52,7 +53,7 @@ def costs(names: Iterable[str], axes: Axes, ratios: Sequence[int]) -> Iterator[R
 def _counted(engine: Static, case: Case) -> Measurement:
     comparison = spec.Comparison((case,), (0,))
     # every block of the table has a closed form of its MACs
-    formed = spec.parse_block(case.spec).target in blocks.BLOCKS
+    formed = spec.parse_block(case.spec).target in BLOCKS
     counter: spec.CounterName = "formula" if formed else "auto"
     [found] = engine.measure(Job(comparison, QUICK, counter=counter)).measurements
     return found

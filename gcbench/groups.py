@@ -6,7 +6,7 @@ tables of libraries. Importing this imports neither torch nor a library.
 
 from collections.abc import Iterable
 
-from gcbench.blocks import BLOCKS
+from gcbench.blocks.catalog import BLOCKS
 from gcbench.errors import UsageError
 from gcbench.peers import LIBRARIES
 from gcbench.registry import suggestion

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from gcbench import blocks, networks
+from gcbench.blocks.forms import flags as flags_of
 from gcbench.spec import Case
 
 if TYPE_CHECKING:
@@ -41,5 +42,5 @@ def flags(module: "nn.Module") -> tuple[str, ...]:
     """What a block, or a block inside a network, finds special about its configuration."""
     from gcbench.networks.with_block import inserted
 
-    found = [*blocks.flags(module), *(f for _, b in inserted(module) for f in blocks.flags(b))]
+    found = [*flags_of(module), *(f for _, b in inserted(module) for f in flags_of(b))]
     return tuple(dict.fromkeys(found))

@@ -48,6 +48,16 @@ def pytest_unconfigure(config):
         os._exit(config.stash[ENDED])
 
 
+@pytest.fixture
+def foreign_code_here(monkeypatch):
+    """Run the code of others in this process, where a test can get at it and nothing is started.
+
+    What commands make of it in a worker, as they do, is in `test_foreign.py`.
+    """
+    for where in ("engines.sweeps", "cli.network_options", "cli.count"):
+        monkeypatch.setattr(f"gcbench.{where}.is_foreign", lambda *named: False)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def own_temporary_folder(tmp_path_factory):
     """Neither wait for a gcbench that measures beside the tests, nor make one wait."""

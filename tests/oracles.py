@@ -22,9 +22,9 @@ from gcbench.blocks import (
     build_meta,
     factory_of,
     options_at,
-    options_of,
     resolve,
 )
+from gcbench.blocks.constructors import options_of
 from gcbench.counting import Subject
 from gcbench.errors import UsageError
 from gcbench.spec import BlockSpec, axes_at, compare, parse_block
@@ -532,7 +532,9 @@ def _gc_cost(options, C, H, W, ratio):
 
 def _snl_cost(options, C, H, W, ratio):
     N = H * W
-    return (C + 1) + (C * C + C), 2 * C * N + C * C * (1 if options["hoist"] else N)
+    return (C + 1) + (C * C + C), 2 * C * N + C * C * (
+        1 if options["hoist"] or options["impl"] == "fast" else N
+    )
 
 
 def _se_cost(options, C, H, W, ratio):
@@ -556,6 +558,12 @@ def _nl_cost(options, C, H, W, ratio):
             2 * C * d * N + 2 * C * d * M + d * (N + K) + N * K * d,
         ),
     }[options["similarity"]]
+    if options["impl"] == "fast" and options["similarity"] == "dot_product":
+        macs = 2 * C * d * M + min(
+            2 * C * d * N + 2 * N * K * d,  # theta, z and the map
+            2 * C * d * N + (N + K) * d * d,  # theta, z and a matrix d x d
+            C * C * N + K * d * d + C * d * d + C * C * d + C * d,  # one matrix C x C
+        )
     return params + (2 * C if options["norm"] == "batch" else 0), macs
 
 

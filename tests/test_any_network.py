@@ -35,6 +35,9 @@ QUICK = ["--precision", "50%", "--max-time", "50ms", "--threads", "1"]
 GC = {"params": 65 + (64 * 4 + 4) + 2 * 4 + (4 * 64 + 64), "macs": 2 * 64 * 256 + 2 * 64 * 4}
 
 
+pytestmark = pytest.mark.usefixtures("foreign_code_here")
+
+
 def rows_of(capsys, *arguments, code=0):
     done, out, err = ran("network", *arguments, "--format", "csv", capsys=capsys)
     assert done == code, err

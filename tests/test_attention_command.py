@@ -15,6 +15,7 @@ from gcbench.attention import analysis, running, verdict
 from gcbench.attention.asked import Asked
 from gcbench.attention.images import Photo, fitted, gather, normalised
 from gcbench.attention.queries import parse
+from gcbench.cli import network_options
 from gcbench.cli.progress import counting_bar
 from gcbench.errors import UsageError
 from gcbench.formats import attention as words
@@ -81,7 +82,7 @@ INSERT = ["--insert", "nl@+1", "--insert", "nl:similarity=dot_product:subsample=
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
+def own(tmp_path, monkeypatch, foreign_code_here):
     """Networks of the user's, and two pictures, in the working directory."""
     (tmp_path / "own_attending.py").write_text(OWN)
     (tmp_path / "pictures").mkdir()
@@ -154,6 +155,17 @@ def test_other_formats_have_the_block(own, capsys, format):
 def test_the_same_command_prints_the_same(own, capsys):
     once, again = (analysed(f"{own}:small", *INSERT, capsys=capsys)[1] for _ in range(2))
     assert once == again != ""
+
+
+@pytest.mark.slow
+def test_in_a_worker_the_same_is_found_and_drawn(own, capfd, monkeypatch):
+    found = []
+    for foreign in (False, True):
+        monkeypatch.setattr(network_options, "is_foreign", lambda *named, it=foreign: it)
+        files = ["--csv", "a.csv", "-o", "a.png"]
+        code, out, _ = analysed(f"{own}:small", *INSERT, *files, capsys=capfd)
+        found.append((code, out, rows_of(Path("a.csv")), Path("a.png").read_bytes()))
+    assert found[0] == found[1]
 
 
 def test_a_block_that_no_picture_reaches_is_told(own, capsys):

@@ -7,7 +7,8 @@ import torch
 from oracles import choices, defaults, divisors, refusal, subject_at
 from torch import nn
 
-from gcbench.blocks import BLOCKS, build, build_meta, closed_form, resolve
+from gcbench.blocks import BLOCKS, build, build_meta, resolve
+from gcbench.blocks.forms import closed_form
 from gcbench.counting import count
 from gcbench.errors import UsageError
 from gcbench.spec import Axes, BlockSpec, compare, value_text

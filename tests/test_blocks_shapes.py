@@ -17,7 +17,8 @@ from oracles import (
 )
 from torch import nn
 
-from gcbench.blocks import BLOCKS, build, build_case, flags, resolve
+from gcbench.blocks import BLOCKS, build, build_case, resolve
+from gcbench.blocks.forms import flags
 from gcbench.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("single_thread")

@@ -20,7 +20,7 @@ SHAPE = "2x16x6x5"
 
 
 @pytest.fixture
-def gcbench(capsys, monkeypatch):
+def gcbench(capsys, monkeypatch, foreign_code_here):
     """The command: exit code, stdout, and the last line of stderr."""
     monkeypatch.chdir(Path(__file__).parent)
 

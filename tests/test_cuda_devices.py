@@ -11,7 +11,6 @@ import pytest
 from test_cuda_engine_fake import gpu  # noqa: F401
 
 from gcbench import comparing, engines, environment, store
-from gcbench.cli import network_options
 from gcbench.cli.app import main
 from gcbench.engines import alone, measuring, sweeps
 from gcbench.sweep import Sweep
@@ -36,7 +35,7 @@ def small():
 
 
 @pytest.fixture
-def devices(gpu, monkeypatch):  # noqa: F811
+def devices(gpu, monkeypatch, foreign_code_here):  # noqa: F811
     """Two devices; what is done with their locks, in order."""
     held = []
     for module in (environment, alone):
@@ -58,8 +57,6 @@ def devices(gpu, monkeypatch):  # noqa: F811
 
     for module in (engines, measuring):
         monkeypatch.setattr(module, "alone_on", noted)
-    # they exist in this process alone
-    monkeypatch.setattr(network_options, "is_foreign", lambda *named: False)
     return held
 
 

@@ -236,7 +236,7 @@ def test_what_a_gpu_is_needs_no_nvml(cuda, monkeypatch, tmp_path, refuses):
 
 
 def test_a_manifest_of_before_names_no_gpus(cuda):
-    old = json.loads(store.to_json(environment.manifest("old", seed=0)))
+    old = json.loads(store.encoded(environment.manifest("old", seed=0)))
     del old["gpus"]
     read = msgspec.convert(old, Manifest)
     assert read.gpus == {}

@@ -4,8 +4,11 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 
 import pytest
 from conftest import PEAKS
@@ -43,7 +46,8 @@ from gcbench.formats.pivot import pivot
 from gcbench.records import Rate, Run
 from gcbench.statistics import Interval
 
-TEXTS = st.sampled_from(HOSTILE) | st.text(min_size=1, max_size=12).filter(str.strip)
+# the last is in the name of a file that is no text
+TEXTS = st.sampled_from((*HOSTILE, "\udcff")) | st.text(min_size=1, max_size=12).filter(str.strip)
 
 
 def run_of(text):
@@ -201,7 +205,9 @@ def test_json_has_every_name_as_it_is(kind, text):
         elif isinstance(value, str):
             yield value
 
-    assert text in set(strings(json.loads(made(kind, "json", text))))
+    # what is no text becomes its number
+    shown = text.encode(errors="backslashreplace").decode()
+    assert shown in set(strings(json.loads(made(kind, "json", text))))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -243,3 +249,34 @@ def test_a_document_can_be_written_again(kind):
     for name in NAMES:
         write = formats.GENERAL[name].load()
         assert "".join(write(document)) == "".join(write(document)) != ""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_document_is_written_as_its_rows_come(name):
+    read = []
+
+    def rows():
+        for size in range(7, 12):
+            read.append(size)
+            yield from tables.rows(Run(manifest(), (comparison(GC, SE, size=(size, size)),)))
+
+    # each stands for a comparison of its own
+    numbered = (row | {"comparison": row["height"]} for row in rows())
+    pieces = formats.GENERAL[name].load()(document_of(numbered, manifest()))
+    assert "7" in "".join(islice(pieces, 3))
+    assert len(read) <= 4
+    assert "11" in "".join(pieces)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex")
+def test_what_any_document_is_in_latex_compiles(tmp_path):
+    parts = [made(kind, "latex", text) for kind in KINDS for text in (*HOSTILE, "\u2588 \u2583")]
+    head = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n"
+    text = head + "\n".join(parts) + "\\end{document}\n"
+    (tmp_path / "a.tex").write_text(text, encoding="ascii")
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "a.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    if "booktabs.sty' not found" in done.stdout:
+        pytest.skip("there is no booktabs")
+    assert done.returncode == 0, done.stdout[-2000:]

@@ -229,9 +229,9 @@ from gcbench.engines.fresh import Worker
 
 loaded, start = [], Worker._start
 
-def begun(self):
+def begun(self, *given):
     loaded.append({"torch", "pandas"} & set(sys.modules))
-    start(self)
+    start(self, *given)
 
 Worker._start = begun
 from gcbench.cli.app import main

@@ -297,6 +297,22 @@ def test_threads_that_a_constructor_sets_are_set_back_and_said(folder):
     assert (gc.status, gc.flags) == ("ok", ())
 
 
+def test_threads_that_gcbench_sets_are_not_said_of_a_block(folder):
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        # the first case of its process, which had two threads until then
+        record = Inline().measure(Job(engines.compare(["hard_blocks:Plain"], SMALL), BRIEF))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    [plain] = record.measurements
+    assert SMALL.threads == 1
+    assert (plain.status, plain.flags, plain.reason) == ("ok", (), None)
+
+
 def test_an_output_of_nan_is_flagged(folder):
     record = Inline().measure(Job(engines.compare(["gc", "hard_blocks:Nan"], SMALL), BRIEF))
     assert [m.flags for m in record.measurements] == [(), ("not_finite",)]

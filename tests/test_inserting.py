@@ -11,7 +11,8 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 import gcbench
-from gcbench.blocks import BLOCKS, options_of
+from gcbench.blocks import BLOCKS
+from gcbench.blocks.constructors import options_of
 from gcbench.errors import UsageError
 from gcbench.networks import NETWORKS, make_meta
 from gcbench.networks.inserting import outputs_at

@@ -22,7 +22,7 @@ def small(classes=5):
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
+def own(tmp_path, monkeypatch, foreign_code_here):
     """A small network of the user's, by the name that the command takes."""
     (tmp_path / "own_small.py").write_text(OWN)
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -330,3 +330,71 @@ def test_a_network_is_counted_at_every_point_of_its_axes(capsys):
     assert [row["spec"] for row in rows] == ["plain", "gc@c5.last"] * 4
     macs = [int(row["macs"]) for row in rows[::2]]
     assert macs[2] == 2 * macs[0]
+
+
+def test_count_takes_a_module_apart_at_every_point_of_its_axes(capsys):
+    import csv
+    import json
+
+    asked = ["--ratio", "2,4", "--dtype", "float32,float64", "--depth", "0"]
+    shapes = ["--shape", "1x16x5x5", "--shape", "2x8x3x4"]
+    code, out, err = ran("count", "gc", *asked, *shapes, "--format", "csv", capsys=capsys)
+    assert code == 0, err
+    rows = list(csv.DictReader(out.splitlines()))
+    assert [(row["target"], row["shape"], row["dtype"]) for row in rows] == [
+        (f"gc r{ratio}", shape, dtype)
+        for shape in ("1x16x5x5", "2x8x3x4")
+        for dtype in ("float32", "float64")
+        for ratio in (2, 4)
+    ]
+    alone = {}
+    for row in rows:
+        shape = ["--shape", row["shape"], "--ratio", row["target"][-1], "--dtype", row["dtype"]]
+        _, out, _ = ran("count", "gc", *shape, "--depth", "0", "--format", "csv", capsys=capsys)
+        [alone] = csv.DictReader(out.splitlines())
+        assert alone.items() <= row.items()
+    _, out, _ = ran("count", "nl", *asked, "--format", "json", capsys=capsys)
+    # nl has no ratio
+    assert [(each["target"], each["dtype"]) for each in json.loads(out)] == [
+        ("nl", "float32"),
+        ("nl", "float64"),
+    ]
+
+
+def test_check_asks_the_machine_at_every_number_of_threads(capsys, monkeypatch):
+    import json
+
+    from gcbench.engines import trials
+    from gcbench.statistics import Interval
+    from gcbench.trust import Finding
+
+    truth = Finding("calls", 1.05, Interval(1.05, 1.04, 1.06), "slower", 1e6, 0.02)
+    lie = Finding("gc", 1.0, Interval(1.5, 1.4, 1.6), "slower", 1e6, 0.02)
+    found = {1: [truth] * 5, 2: [lie] * 5}
+    monkeypatch.setattr(trials, "run", lambda axes, *_, **__: found[axes.threads])
+    code, out, _ = ran("check", "--threads", "1,2", "--json", capsys=capsys)
+    assert code == 5
+    told = [(each["threads"], each["trustworthy"]) for each in json.loads(out)]
+    assert told == [(1, True), (2, False)]
+    code, out, _ = ran("check", "--threads", "1,2", capsys=capsys)
+    assert code == 5
+    assert out.index("can be believed") < out.index("Not trustworthy")
+    code, out, _ = ran("check", "--threads", "1", "--json", capsys=capsys)
+    assert (code, json.loads(out)["trustworthy"]) == (0, True)
+
+
+def test_ceilings_are_measured_at_every_number_of_threads(capsys, monkeypatch):
+    import json
+    from dataclasses import replace
+
+    from conftest import PEAKS
+
+    from gcbench import engines, environment
+
+    def measured(axes, *_, **__):
+        return replace(PEAKS, threads=axes.threads), environment.manifest("peaks", 0)
+
+    monkeypatch.setattr(engines, "measure_peaks", measured)
+    code, out, err = ran("peaks", "--threads", "1,2", "--format", "json", capsys=capsys)
+    assert code == 0, err
+    assert [each["threads"] for each in json.loads(out)] == [1, 2]

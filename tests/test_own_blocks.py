@@ -12,7 +12,7 @@ from gcbench import blocks, engines
 from gcbench.cli.app import main
 from gcbench.engines.fresh import Worker
 from gcbench.engines.isolated import Isolated
-from gcbench.engines.jobs import Job
+from gcbench.engines.jobs import Job, call_here
 from gcbench.errors import UsageError
 from gcbench.records import Effort
 from gcbench.spec import Axes
@@ -263,7 +263,7 @@ def line_of(text, below=0):
 
 
 @pytest.fixture
-def own_blocks(tmp_path, monkeypatch):
+def own_blocks(tmp_path, monkeypatch, foreign_code_here):
     """Files with blocks in the working directory, forgotten afterwards."""
     (tmp_path / "own_blocks.py").write_text(SOURCE)
     (tmp_path / "own_forms.py").write_text(FORMS)
@@ -278,17 +278,17 @@ def own_blocks(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-def ran(*arguments, capfd):
+def ran(*arguments, capsys):
     with pytest.raises(SystemExit) as exit_info:
         main(["bench", *arguments, *SMALL])
-    out, err = capfd.readouterr()
+    out, err = capsys.readouterr()
     return exit_info.value.code, out, err
 
 
 @pytest.mark.parametrize("spec", UNBUILT)
-def test_what_cannot_be_built_is_exit_2_and_one_sentence_with_its_line(spec, own_blocks, capfd):
+def test_what_cannot_be_built_is_exit_2_and_one_sentence_with_its_line(spec, own_blocks, capsys):
     words, text, below = UNBUILT[spec]
-    code, out, err = ran("gc", spec, capfd=capfd)
+    code, out, err = ran("gc", spec, capsys=capsys)
     said = err.splitlines()[-1]
     assert (code, out) == (2, "")
     assert words in said
@@ -296,21 +296,32 @@ def test_what_cannot_be_built_is_exit_2_and_one_sentence_with_its_line(spec, own
         place = text if below is None else f"own_blocks.py:{line_of(text, below)}"
         assert f"({place})" in said
     assert "Traceback" not in err
-    _, _, err = ran("gc", spec, "--traceback", capfd=capfd)
+    _, _, err = ran("gc", spec, "--traceback", capsys=capsys)
     assert "Traceback" in err
 
 
+def test_a_worker_says_the_same_of_what_cannot_be_built(own_blocks):
+    with Isolated(60.0) as apart:
+        for spec in UNBUILT:
+            said = []
+            for call in (call_here, apart.call):
+                with pytest.raises(UsageError) as raised:
+                    engines.compare([spec], Axes(channels=16, size=(6, 5)), call=call)
+                said.append(str(raised.value))
+            assert said[0] == said[1]
+
+
 @pytest.mark.parametrize("spec", FAILING)
-def test_what_fails_when_called_is_a_row_and_one_sentence_with_its_line(spec, own_blocks, capfd):
+def test_what_fails_when_called_is_a_row_and_one_sentence_with_its_line(spec, own_blocks, capsys):
     words, text = FAILING[spec]
-    code, out, err = ran("gc", spec, "--format", "csv", capfd=capfd)
+    code, out, err = ran("gc", spec, "--format", "csv", capsys=capsys)
     assert code == 3
     [row] = [line for line in out.splitlines() if spec in line.split(",")[1]]
     assert words in row
     assert f"(own_blocks.py:{line_of(text)})" in row
     assert ",error," in row
     assert "Traceback" not in err
-    _, _, err = ran("gc", spec, "--traceback", capfd=capfd)
+    _, _, err = ran("gc", spec, "--traceback", capsys=capsys)
     assert "Traceback" in err
     assert words in err
 
@@ -328,25 +339,25 @@ def test_a_case_that_another_process_tried_is_told_alike(level, own_blocks, capf
 
 
 @pytest.mark.parametrize("mode", ["infer", "train"])
-def test_what_is_random_in_training_alone_is_measured(mode, own_blocks, capfd):
-    code, _, err = ran("own_blocks:Drops", "--mode", mode, capfd=capfd)
+def test_what_is_random_in_training_alone_is_measured(mode, own_blocks, capsys):
+    code, _, err = ran("own_blocks:Drops", "--mode", mode, capsys=capsys)
     assert (code, "Traceback" in err) == (0, False)
 
 
-def test_what_is_random_in_eval_is_found_in_training_too(own_blocks, capfd):
-    code, out, _ = ran("own_blocks:Noisy", "--mode", "train", capfd=capfd)
+def test_what_is_random_in_eval_is_found_in_training_too(own_blocks, capsys):
+    code, out, _ = ran("own_blocks:Noisy", "--mode", "train", capsys=capsys)
     assert code == 4
     assert "not deterministic in eval" in out
 
 
-def test_a_constructor_that_looks_at_numbers_is_built_and_measured(own_blocks, capfd):
-    code, out, _ = ran("own_blocks:Looks", "--format", "csv", capfd=capfd)
+def test_a_constructor_that_looks_at_numbers_is_built_and_measured(own_blocks, capsys):
+    code, out, _ = ran("own_blocks:Looks", "--format", "csv", capsys=capsys)
     assert code == 0
     assert ",ok," in out
 
 
-def test_the_table_says_which_counter_spoke_of_a_block_without_closed_form(own_blocks, capfd):
-    code, out, _ = ran("own_blocks:Good", "-v", capfd=capfd)
+def test_the_table_says_which_counter_spoke_of_a_block_without_closed_form(own_blocks, capsys):
+    code, out, _ = ran("own_blocks:Good", "-v", capsys=capsys)
     assert code == 0
     assert "MACs by gcbench" in out
 

@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -85,9 +86,7 @@ class Checkout:
 
 def appended(source, table, line):
     """The source of a module with one more line at the end of a table that it assigns."""
-    [entry] = ast.parse(f"({line.strip()})").body
-    assert isinstance(entry.value, ast.Tuple)
-    assert len(entry.value.elts) == 1
+    ast.parse(line, mode="eval")
     [value] = [
         node.value
         for node in ast.parse(source).body
@@ -97,7 +96,8 @@ def appended(source, table, line):
     lines = source.splitlines(keepends=True)
     # behind the line on which the last entry ends, with its comma
     end = entries.elts[-1].end_lineno
-    return "".join([*lines[:end], line, *lines[end:]])
+    added = textwrap.indent(line.rstrip(), " " * entries.elts[-1].col_offset) + ",\n"
+    return "".join([*lines[:end], added, *lines[end:]])
 
 
 @pytest.fixture
@@ -170,3 +170,49 @@ def test_a_metric_is_one_file_and_one_line(checkout):
     checkout.tests(
         "tests/test_counting_meta.py", "tests/test_runs.py", "tests/test_registry.py", least=40
     )
+
+
+# the commands that leave a document
+TELLING = (
+    *("bench", "sweep", "network", "report", "compare", "count", "attention", "paper"),
+    *("blocks", "check", "peaks", "env"),
+)
+
+
+def test_a_format_is_one_file_and_one_line(checkout):
+    checkout.follow("Add a format")
+    # help shows it in a column whose lines others stand beside
+    shown = checkout.python(
+        "from gcbench.cli.commands import COMMANDS, loaded\n"
+        "for each in COMMANDS:\n"
+        "    for option in loaded(each.name).params:\n"
+        "        if option.name == 'format':\n"
+        "            print(each.name, *option.metavar.split('|'))\n"
+    )
+    named = {command: names for command, *names in map(str.split, shown.splitlines())}
+    assert named.keys() == set(TELLING)
+    assert all("org" in names for names in named.values())
+
+    run = str(DATA / "run-schema3.jsonl")
+    told = checkout.gcbench("report", run, "--format", "org")
+    rows = checkout.rows("report", run, "--format", "csv")
+    assert len(re.findall(r"^\| (?:gc|se|snl|nl)\b", told, re.MULTILINE)) == len(rows) > 1
+    for command in (
+        ("report", run, "--rows", "size"),
+        ("compare", run, run),
+        ("blocks",),
+        ("blocks", "gc"),
+        ("blocks", "--shape", "1x16x7x7"),
+        ("count", "gc", "--shape", "1x16x7x7"),
+        ("bench", "gc", "-C", "16", "-s", "7", "--static"),
+        ("sweep", "gc", "-C", "16", "-s", "7", "--static", "-o", "run"),
+        ("paper", "--table", "stages"),
+        ("env",),
+    ):
+        lines = checkout.gcbench(*command, "--format", "org").splitlines()
+        assert all(line.startswith(("| ", ": ")) for line in lines), command
+        assert lines
+    checkout.gcbench("report", run, "--format", "org", "-o", "a.txt")
+    assert (checkout.folder / "a.txt").read_text() == told
+    tests = ("documents", "formats", "cli_report", "notes")
+    checkout.tests(*(f"tests/test_{name}.py" for name in tests), "-k", "org", least=20)

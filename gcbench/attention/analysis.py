@@ -9,7 +9,6 @@ from gcbench import environment, networks
 from gcbench.attention import rows, running, verdict
 from gcbench.attention.asked import Asked, Report
 from gcbench.attention.images import Photo, fitted
-from gcbench.formats.text import printable
 from gcbench.records import Manifest
 from gcbench.units import percent_text
 
@@ -125,9 +124,7 @@ def _given(asked: Asked, untrained: bool) -> rows.Row:
     made = "untrained, drawn from" if untrained else "as the network makes them,"
     return {
         "state": UNTRAINED if untrained else None,
-        "weights": f"{made} seed {asked.seed}"
-        if asked.weights is None
-        else printable(asked.weights.name),
+        "weights": f"{made} seed {asked.seed}" if asked.weights is None else asked.weights.name,
         "image_names": _names(asked.photos),
         "image_height": asked.size[0],
         "image_width": asked.size[1],

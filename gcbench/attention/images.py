@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gcbench.errors import UsageError, cause
-from gcbench.formats.text import printable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,7 +48,7 @@ def gather(paths: Sequence[Path]) -> list[Photo]:
     for file in files:
         with _opened(file) as picture:
             _require_range(file, picture)
-    return [Photo(printable(file.name), partial(_load, file), file) for file in files]
+    return [Photo(file.name, partial(_load, file), file) for file in files]
 
 
 def samples() -> list[Photo]:

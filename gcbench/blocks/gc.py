@@ -14,6 +14,8 @@ Cao, Xu, Lin, Wei, Hu: "GCNet: Non-local Networks Meet Squeeze-Excitation Networ
 The three choices span the paper's framework: pooling=avg, fusion=scale, norm=none is
 Squeeze-Excitation (arXiv 1709.01507).
 
+impl=fast computes the same from the same weights by other operators: see `fast/gc.py`.
+
 Reference code consulted: the authors' `ContextBlock` (also in mmcv), whose names of weights are
 kept so that its checkpoints load. Differences: the ratio here is the divisor 16, there the factor
 1/16; the last convolution starts at zero only with zero_init=true, there always.
@@ -24,9 +26,12 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from gcbench.blocks.fast import gc as fast
+
 Pooling = Literal["att", "avg"]
 Fusion = Literal["add", "scale", "both"]
 Norm = Literal["layer", None]
+Impl = Literal["reference", "fast"]
 
 
 class GlobalContext(nn.Module):
@@ -48,6 +53,7 @@ class GlobalContext(nn.Module):
         norm: Norm = "layer",
         relu: bool = True,
         zero_init: bool = False,
+        impl: Impl = "reference",
     ) -> None:
         """Make the block for `channels` = C; its hidden width is p = C // ratio.
 
@@ -58,6 +64,7 @@ class GlobalContext(nn.Module):
             ("pooling", pooling, Pooling),
             ("fusion", fusion, Fusion),
             ("norm", norm, Norm),
+            ("impl", impl, Impl),
         ):
             if value not in get_args(choices):
                 allowed = ", ".join(str(choice).lower() for choice in get_args(choices))
@@ -71,7 +78,7 @@ class GlobalContext(nn.Module):
             raise ValueError("bottleneck=false has no hidden layer, so norm and relu have no place")
         self.channels = channels
         self.hidden = channels // ratio if bottleneck else 0
-        self.pooling, self.fusion, self.norm = pooling, fusion, norm
+        self.pooling, self.fusion, self.norm, self.impl = pooling, fusion, norm, impl
 
         def transform() -> nn.Sequential:
             if not bottleneck:
@@ -97,6 +104,10 @@ class GlobalContext(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
+        return fast.forward(self, x) if self.impl == "fast" else self.reference(x)
+
+    def reference(self, x: Tensor) -> Tensor:
+        """Compute the equation as it is written: (B, C, H, W) -> (B, C, H, W)."""
         context = self.context(x)
         out = x
         if self.channel_mul_conv is not None:
@@ -144,10 +155,12 @@ class GlobalContext(nn.Module):
 
         In the softmax: logits and map. In the normalisation: context, hidden layer before and
         after, and two statistics (of 4 bytes at least). When z is written: context, transform and
-        z; for fusion=both also what was scaled.
+        z; for fusion=both also what was scaled. impl=fast adds into that, so its second hidden
+        layer is the most beside it.
         """
         scaled = C * N if self.fusion == "both" else 0
-        moments = [e * B * (2 * C + C * N + scaled)]
+        beside = min(scaled, p) if self.impl == "fast" else scaled
+        moments = [e * B * (2 * C + C * N + beside)]
         if self.pooling == "att":
             moments.append(e * B * 2 * N)
         if p and self.norm == "layer":

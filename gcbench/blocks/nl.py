@@ -13,6 +13,9 @@ over K keys, with theta, phi and g 1x1 convolutions to d = C // reduction channe
 takes a 2x2 maximum over the keys and values: before their convolutions, as the Caffe2 original and
 SlowFast do, or after them, as mmcv and AlexHex7's repository do.
 
+impl=fast computes the same from the same weights in other orders and by other operators: see
+`fast/nl.py`.
+
 Reference code consulted: mmcv's `NonLocal2d`. Differences: 1/sqrt(d) and 1/K multiply theta (d x N)
 and, for concatenation, the two halves of w . [theta, phi], instead of the N x K map, which is the
 same function up to rounding and spares one pass over the map; with norm=batch, z keeps its bias
@@ -24,9 +27,12 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from gcbench.blocks.fast import nl as fast
+
 Similarity = Literal["embedded_gaussian", "gaussian", "dot_product", "concatenation"]
 Subsample = Literal[None, "before", "after"]
 Norm = Literal[None, "batch"]
+Impl = Literal["reference", "fast"]
 
 
 class NonLocal(nn.Module):
@@ -36,6 +42,7 @@ class NonLocal(nn.Module):
         "d": "inner width C // reduction",
         "K": "keys",
         "M": "positions at which phi and g act",
+        "P": "MACs of the sums over keys, in the order taken here",
     }
 
     def __init__(
@@ -48,6 +55,7 @@ class NonLocal(nn.Module):
         subsample: Subsample = None,
         norm: Norm = None,
         zero_init: bool = False,
+        impl: Impl = "reference",
     ) -> None:
         """Make the block for `channels` = C; its inner width is d = C // reduction.
 
@@ -58,6 +66,7 @@ class NonLocal(nn.Module):
             ("similarity", similarity, Similarity),
             ("subsample", subsample, Subsample),
             ("norm", norm, Norm),
+            ("impl", impl, Impl),
         ):
             if value not in get_args(choices):
                 allowed = ", ".join(str(choice).lower() for choice in get_args(choices))
@@ -69,6 +78,7 @@ class NonLocal(nn.Module):
             )
         self.inner = channels // reduction
         self.similarity, self.subsample, self.norm, self.scale = similarity, subsample, norm, scale
+        self.impl = impl
         embedded = similarity != "gaussian"
         self.theta = nn.Conv2d(channels, self.inner, 1) if embedded else nn.Identity()
         self.phi = nn.Conv2d(channels, self.inner, 1) if embedded else nn.Identity()
@@ -86,8 +96,12 @@ class NonLocal(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W). Raises ValueError where it is too small to sub-sample."""
+        self._require_room(*x.shape[-2:])
+        return fast.forward(self, x) if self.impl == "fast" else self.reference(x)
+
+    def reference(self, x: Tensor) -> Tensor:
+        """Compute the equations as they are written: (B, C, H, W) -> (B, C, H, W)."""
         B, _, H, W = x.shape
-        self._require_room(H, W)
         source = self.pool(x) if self.subsample == "before" else x
         theta, phi, g = self.theta(x), self.phi(source), self.g(source)
         if self.subsample == "after":
@@ -125,7 +139,7 @@ class NonLocal(nn.Module):
         self._require_room(H, W)
         N = H * W
         K = N if self.subsample is None else (H // 2) * (W // 2)
-        return {
+        letters = {
             "B": B,
             "C": C,
             "d": self.inner,
@@ -133,12 +147,18 @@ class NonLocal(nn.Module):
             "K": K,
             "M": K if self.subsample == "before" else N,
         }
+        if self.impl == "fast" and self.similarity in ("dot_product", "concatenation"):
+            letters["P"] = fast.macs_of_pairs(self, **letters)
+        return letters
 
-    def closed_form(self, B: int, C: int, d: int, N: int, K: int, M: int) -> dict[str, int]:
+    def closed_form(
+        self, B: int, C: int, d: int, N: int, K: int, M: int, P: int = 0
+    ) -> dict[str, int]:
         """Parameters, MACs of a forward pass, and elements that must move.
 
         theta and z act at N positions, phi and g at M; the logits take NKd MACs (NKC for gaussian,
         d(N + K) for concatenation, which adds instead of multiplying) and the weighted sum NKd.
+        With impl=fast, dot_product and concatenation take P instead, beside phi and g, or g and z.
         Every output depends on all of x, so x is read twice and z written once: 3 BCN elements.
         """
         g_and_z = 2 * C * d + d + C
@@ -152,18 +172,25 @@ class NonLocal(nn.Module):
         }.get(self.similarity, (g_and_z + theta_and_phi, 2 * C * d * (N + M) + 2 * N * K * d))
         if self.norm == "batch":
             params += 2 * C
-        return {"params": params, "macs": B * macs, "min_elements": 3 * B * C * N + params}
+        macs *= B
+        if self.impl == "fast" and self.similarity == "dot_product":
+            macs = B * 2 * C * d * M + P
+        elif self.impl == "fast" and self.similarity == "concatenation":
+            macs = B * C * d * (N + M) + P
+        return {"params": params, "macs": macs, "min_elements": 3 * B * C * N + params}
 
     def alive_bytes(
-        self, B: int, C: int, d: int, N: int, K: int, M: int, e: int
+        self, B: int, C: int, d: int, N: int, K: int, M: int, e: int, P: int = 0
     ) -> tuple[int, ...]:
         """Bytes of e-byte elements that a forward pass holds, at each moment that may be its peak.
 
         While keys are pooled: the result, and an index of 8 bytes for each. While the map is made:
         what it is made of, and a second map where there is a softmax. When z is written: z and what
         is added to x, beside y and the map (in norm=batch also two statistics, of 4 bytes at
-        least). With them all, what the convolutions made.
+        least). With them all, what the convolutions made. impl=fast has moments of its own.
         """
+        if self.impl == "fast" and fast.differs(self, C, d, N, K, M):
+            return fast.alive_bytes(self, B, C, d, N, K, M, e)
         moments = []
         pooled = C * K if self.subsample == "before" else 0
         theta, phi = (0, 0) if self.similarity == "gaussian" else (d * N, d * M)

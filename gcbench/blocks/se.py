@@ -4,13 +4,20 @@ Hu, Shen, Sun: "Squeeze-and-Excitation Networks", 2018, arXiv 1709.01507, equati
 
     z = x * sigmoid(W_2 relu(W_1 mean_j x_j)),   p = C // ratio
 
+impl=fast computes the same from the same weights by other operators: see `fast/se.py`.
+
 Reference code consulted: torchvision's `SqueezeExcitation`, whose names of weights are kept so that
 its checkpoints load; there the hidden width is given instead of the ratio.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
+import torch
 from torch import Tensor, nn
+
+from gcbench.blocks.fast import se as fast
+
+Impl = Literal["reference", "fast"]
 
 
 class SqueezeExcitation(nn.Module):
@@ -18,17 +25,19 @@ class SqueezeExcitation(nn.Module):
 
     LETTERS: ClassVar = {"p": "hidden width C // ratio"}
 
-    def __init__(self, channels: int, ratio: int = 16) -> None:
+    def __init__(self, channels: int, ratio: int = 16, *, impl: Impl = "reference") -> None:
         """Make the block for `channels` = C; its hidden width is p = C // ratio.
 
-        Raises ValueError where the ratio leaves no channel.
+        Raises ValueError where the ratio leaves no channel, or there is no such `impl`.
         """
         super().__init__()
+        if impl not in get_args(Impl):
+            raise ValueError(f"impl={str(impl).lower()} is not one of {', '.join(get_args(Impl))}")
         if not 1 <= ratio <= channels:
             raise ValueError(
                 f"ratio={ratio} leaves no channel of {channels}: it must be 1 to {channels}"
             )
-        self.hidden = channels // ratio
+        self.hidden, self.impl = channels // ratio, impl
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc1 = nn.Conv2d(channels, self.hidden, 1)
         self.activation = nn.ReLU()
@@ -37,6 +46,12 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
+        if not torch.jit.is_scripting() and self.impl == "fast":  # type: ignore[attr-defined]
+            return fast.forward(self, x)
+        return self.reference(x)
+
+    def reference(self, x: Tensor) -> Tensor:
+        """Compute the equations as they are written: (B, C, H, W) -> (B, C, H, W)."""
         hidden = self.activation(self.fc1(self.avgpool(x)))  # (B, p, 1, 1)
         return x * self.scale_activation(self.fc2(hidden))
 

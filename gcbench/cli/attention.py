@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from gcbench.units import counted
 
 if TYPE_CHECKING:
     from gcbench.attention.asked import Report
+    from gcbench.attention.rows import Row
 
 QUERIES = "3"
 
@@ -131,7 +133,7 @@ def attention(
     shown = GENERAL[format]
     detail = options.read_detail(verbose, quiet)
     plan = said.plan()
-    axes, drawn_from = plans.places(plan)[0], plan.seed
+    places = plans.places(plan)
     chosen = _read_queries(queries, output)
     require_writable("--csv", csv)
     _require_picture(output)
@@ -139,7 +141,9 @@ def attention(
     require_apart({"--csv": csv, "--output": output, "--write": write})
     if demo:
         _require_alone(said)
-        report = _demonstrated(queries, axes, drawn_from, not no_latency, not no_wait)
+        reports = [
+            _demonstrated(queries, axes, plan.seed, not no_latency, not no_wait) for axes in places
+        ]
     else:
         net = _read_model(model, insert)
         state = inside.read_weights(weights)
@@ -150,15 +154,20 @@ def attention(
             photos=pictures.gather(images) if images else pictures.samples(),
             weights=None if state is None else Path(state),
             size=size,
-            axes=axes,
-            seed=drawn_from,
+            axes=places[0],
+            seed=plan.seed,
             queries=chosen,
         )
         _require_inputs_kept(asked, {"--csv": csv, "--output": output, "--write": write})
         foreign = inside.is_foreign(net, [(each, "after_1x1") for each in insert or ()], None)
-        report = _analysed(asked, foreign, plan.timeout_s, not no_latency, not no_wait)
-    _leave(report, shown, write, csv, output, detail)
-    _end(report, timed=not no_latency)
+        reports = []
+        for axes in places:
+            here = replace(asked, axes=axes)
+            reports.append(_analysed(here, foreign, plan.timeout_s, not no_latency, not no_wait))
+            if reports[-1].stopped:
+                break
+    _leave(reports, shown, write, csv, output, detail)
+    _end(reports, timed=not no_latency)
 
 
 def _read_queries(text: str, output: Path | None) -> Chooser | None:
@@ -282,7 +291,7 @@ class Screen:
 
 
 def _leave(
-    report: "Report",
+    reports: "Sequence[Report]",
     shown: Format,
     write: Path | None,
     csv: Path | None,
@@ -292,11 +301,13 @@ def _leave(
     """Write the CSV and the pictures, and leave the result whatever becomes of those."""
     from gcbench.attention.rows import COLUMNS
     from gcbench.formats.attention import document
+    from gcbench.formats.document import joined
 
-    for words in report.shared:
+    for words in dict.fromkeys(words for report in reports for words in report.shared):
         faults.say(f"not measured: {words}")
-    told = document(report.rows, COLUMNS, report.manifest)
-    files = [(csv, rows_of(told)), (output, lambda path: _draw(report, path))]
+    # rows say on which device they were priced, at how many threads
+    told = joined([({}, document(each.rows, COLUMNS, each.manifest)) for each in reports])
+    files = [(csv, rows_of(told)), (output, lambda path: _draw(reports[0], path))]
     leave(told, shown, write, files, detail=detail)
 
 
@@ -309,17 +320,17 @@ def _draw(report: "Report", output: Path) -> None:
         faults.say(f"--output {output}: there are no maps to draw")
 
 
-def _end(report: "Report", *, timed: bool) -> NoReturn:
+def _end(reports: "Sequence[Report]", *, timed: bool) -> NoReturn:
     """End as it went: with what may spoil the latencies, and an exit code."""
     if timed:
-        faults.warn(report.manifest.warnings)
-    if report.stopped:
+        faults.warn(reports[0].manifest.warnings)
+    if any(report.stopped for report in reports):
         raise StoppedError("interrupted: readings are kept; what was not yet timed has no latency")
-    raise typer.Exit(_code(report))
+    raise typer.Exit(_code([row for report in reports for row in report.rows]))
 
 
-def _code(report: "Report") -> int:
+def _code(rows: "Sequence[Row]") -> int:
     """Say by an exit code what became of the blocks: what cannot be priced counts as failed."""
-    counts = Counter(row["status"] for row in report.rows)
-    unpriced = any(row["price_reason"] for row in report.rows)
+    counts = Counter(row["status"] for row in rows)
+    unpriced = any(row["price_reason"] for row in rows)
     return faults.code_of_statuses(counts) or (faults.SOME_FAILED if unpriced else 0)

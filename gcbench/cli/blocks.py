@@ -98,7 +98,7 @@ def blocks(
 def _list() -> "Document":
     """The family by its place in the framework, the libraries and the groups."""
     from gcbench import groups
-    from gcbench.blocks import catalogue
+    from gcbench.blocks.catalog import catalogue
     from gcbench.formats import family
     from gcbench.peers import LIBRARIES
 

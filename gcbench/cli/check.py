@@ -42,22 +42,29 @@ def check(
     shown = options.read_format(format, json)
     require_writable("--output", output)
     asked = said.plan()
-    axes = plans.places(asked)[0]
     options.settle_heap(asked.heap)
     faults.say("loading torch")
 
     from gcbench.cli.progress import counting_bar
     from gcbench.engines import trials
+    from gcbench.formats.document import joined
     from gcbench.formats.trust import document
     from gcbench.trust import report
 
-    findings = []
-    with counting_bar("checking", trials.number(repeat)) as move:
-        for found in trials.run(
-            axes, repeat, max_time, asked.seed, wait=not no_wait, tell=faults.say
-        ):
-            findings.append(found)
-            move(found.trial)
-    told = report(findings, max_time, trials.PRECISION)
-    leave(document(told, trials.where(axes)), shown, output)
-    raise typer.Exit(0 if told.trustworthy else faults.UNTRUSTED)
+    places = plans.places(asked)
+    told = []
+    with counting_bar("checking", len(places) * trials.number(repeat)) as move:
+        for axes in places:
+            findings = []
+            for found in trials.run(
+                axes, repeat, max_time, asked.seed, wait=not no_wait, tell=faults.say
+            ):
+                findings.append(found)
+                move(found.trial)
+            told.append(report(findings, max_time, trials.PRECISION))
+    parts = [
+        (plans.cells(axes), document(each, trials.where(axes)))
+        for axes, each in zip(places, told, strict=True)
+    ]
+    leave(joined(parts), shown, output)
+    raise typer.Exit(0 if all(each.trustworthy for each in told) else faults.UNTRUSTED)

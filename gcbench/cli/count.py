@@ -1,12 +1,14 @@
 """`gcbench count`: what each part of a module costs on paper."""
 
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
+from itertools import product
 from pathlib import Path
 
 from gcbench import blocks, spec
 from gcbench.anatomy import By
-from gcbench.blocks import BLOCKS
+from gcbench.blocks.catalog import BLOCKS
 from gcbench.cli import faults
 from gcbench.cli.taking import takes
 from gcbench.defaults import Said
@@ -14,9 +16,18 @@ from gcbench.errors import UsageError
 from gcbench.formats import GENERAL
 from gcbench.networks import NETWORKS
 from gcbench.options import AXES, Option, words
-from gcbench.options.readers import choice, one
+from gcbench.options.readers import choice, each, one
 from gcbench.options.table import completed, format_of
 from gcbench.registry import nearest
+
+
+def read_shape(place: str, text: str) -> tuple[int, ...]:
+    """Read a shape of two sides or more, `2x197x768`. Raises UsageError."""
+    sides = text.split("x")
+    if len(sides) < 2:
+        raise UsageError(f"{place} {text!r}: takes a batch and more, as in 2x197x768")
+    return tuple(spec.parse_count(place, side) for side in sides)
+
 
 TARGET = Option(
     "target",
@@ -29,9 +40,11 @@ TARGET = Option(
 )
 SHAPE = Option(
     "shape",
-    "Input of any rank, as in 2x197x768. Default: 1x256x56x56, or 1x3x224x224.",
+    "Input of any rank, as in 2x197x768; repeatable. Default: 1x256x56x56, or 1x3x224x224.",
+    kind="texts",
     metavar="NxCx...",
     panel=AXES,
+    read=each(read_shape),
 )
 CHANNELS = Option(
     "channels",
@@ -58,7 +71,7 @@ PER = Option("by", "What a row is.", metavar=words(By), read=one(choice(By)), us
 def count(
     said: Said,
     target: str,
-    shape: str | None,
+    shape: Sequence[tuple[int, ...]] | None,
     channels: int | None,
     depth: int | None,
     by: By,
@@ -69,9 +82,7 @@ def count(
     from gcbench.cli.output import leave, require_stdout, require_writable
 
     require_known(target)
-    sides = None if shape is None else read_shape(shape)
     asked = said.plan()
-    divisor, kind, drawn_from = asked.ratio[0], asked.dtype[0], asked.seed
     shown = GENERAL[format]
     require_writable("--output", output)
     if output is None:
@@ -80,12 +91,22 @@ def count(
 
     from gcbench import engines
     from gcbench.formats.anatomy import document
+    from gcbench.formats.document import Document, joined
 
     foreign, limit_s = is_foreign(target), asked.timeout_s
     # stdout is the result alone, whatever a module of the user's own prints
+    parts: dict[tuple[str, ...], tuple[dict[str, str], Document]] = {}
     with redirect_stdout(sys.stderr), engines.opened(foreign, limit_s) as engine:
-        found = engines.take_apart(target, sides, channels, divisor, kind, drawn_from, engine.call)
-    leave(document(found, by, depth), shown, output)
+        shapes: Sequence[tuple[int, ...] | None] = shape or [None]
+        for sides, dtype, ratio in product(shapes, asked.dtype, asked.ratio):
+            found = engines.take_apart(
+                target, sides, channels, ratio, dtype, asked.seed, engine.call
+            )
+            size = "x".join(map(str, found.shape))
+            cells = {"target": found.target, "shape": size, "dtype": dtype}
+            # what has no ratio is the same at each
+            parts.setdefault(tuple(cells.values()), (cells, document(found, by, depth)))
+    leave(joined(list(parts.values())), shown, output)
 
 
 def require_known(target: str) -> None:
@@ -106,11 +127,3 @@ def require_known(target: str) -> None:
 def is_foreign(target: str) -> bool:
     """Whether a target is code of others."""
     return spec.parse_block(target).target not in NETWORKS and not blocks.is_ours(target)
-
-
-def read_shape(text: str) -> tuple[int, ...]:
-    """Read a shape of two sides or more, `2x197x768`. Raises UsageError."""
-    sides = text.split("x")
-    if len(sides) < 2:
-        raise UsageError(f"--shape {text!r}: takes a batch and more, as in 2x197x768")
-    return tuple(spec.parse_count("--shape", side) for side in sides)

@@ -1,20 +1,13 @@
 """One block in words: what it is, its options with what they may be, and its closed forms."""
 
+import importlib
 import inspect
 from typing import Any, Literal, get_args, get_origin
 
-from gcbench.blocks import (
-    KIND_WORDS,
-    SIDE_NAMES,
-    SIZE_NAMES,
-    build_at,
-    catalogue,
-    factory_of,
-    formed,
-    has_closed_form,
-    options_of,
-    resolve,
-)
+from gcbench.blocks import build_at, factory_of, resolve
+from gcbench.blocks.catalog import BLOCKS, catalogue
+from gcbench.blocks.constructors import KIND_WORDS, SIDE_NAMES, SIZE_NAMES, options_of
+from gcbench.blocks.forms import formed, has_closed_form
 from gcbench.errors import worded
 from gcbench.formats.document import Document, Lines
 from gcbench.spec import parse_block, value_text
@@ -52,6 +45,9 @@ def describe(text: str) -> Document:
     # its own words only: a class without any would inherit those of nn.Module
     own = inspect.getmodule(factory) if "/" not in spec.target else None
     page = inspect.cleandoc(getattr(own, "__doc__", None) or factory.__doc__ or "")
+    if spec.target in BLOCKS and dict(spec.options).get("impl") == "fast":
+        fast = importlib.import_module(f"gcbench.blocks.fast.{spec.target}")
+        page += f"\n\n{inspect.cleandoc(fast.__doc__ or '')}"
     options = {name: _option(each) for name, each in options_of(factory).items()}
     forms, below = _forms(text)
     lines = [block.spec, *(f"{name}: {words}" for name, words in places.items())]

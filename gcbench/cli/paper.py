@@ -1,12 +1,14 @@
 """`gcbench paper`: the GCNet paper's tables beside what gcbench derives."""
 
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import typer
 
-from gcbench import spec
 from gcbench.cli import faults, options, plans
 from gcbench.cli.network_options import MAX_TIME
 from gcbench.cli.taking import takes
@@ -14,9 +16,11 @@ from gcbench.defaults import Said
 from gcbench.errors import UsageError
 from gcbench.formats import GENERAL
 from gcbench.options import EFFORT, Option
-from gcbench.options.readers import one, whether
+from gcbench.options.readers import many, one, parse_sizes, whether
 from gcbench.options.table import format_of
-from gcbench.paper.printed import TABLES
+from gcbench.paper.printed import TABLES, PaperTable
+from gcbench.spec import Axes
+from gcbench.sweep import Sweep
 
 # the table whose rows have published latencies
 PUBLISHED = "backbones"
@@ -39,9 +43,9 @@ SIZE = Option(
     "size",
     "Images to time, where the table's own are too large. Counts stay the table's.",
     short="-s",
-    metavar="H[xW]",
+    metavar="LIST",
     panel=EFFORT,
-    read=one(spec.parse_size),
+    read=many(parse_sizes),
 )
 
 
@@ -54,7 +58,7 @@ def paper(
     said: Said,
     table: list[str] | None,
     latency: bool,
-    size: tuple[int, int] | None,
+    size: Sequence[tuple[int, int]] | None,
     no_wait: bool,
     csv: Path | None,
     output: Path | None,
@@ -64,9 +68,9 @@ def paper(
 ) -> None:
     """Show the GCNet paper's tables, every printed cell beside what is derived now."""
     from gcbench.cli.output import leave, require_apart, require_writable, rows_of
+    from gcbench.formats.document import joined
     from gcbench.formats.paper import document
     from gcbench.paper import frame, table_of
-    from gcbench.records import NETWORK_EFFORT
 
     names = table or ([PUBLISHED] if latency else [each.name for each in TABLES])
     wanted = [table_of("--table", name) for name in dict.fromkeys(names)]
@@ -75,7 +79,6 @@ def paper(
             "--size goes with --latency: counts are at the sizes of the paper's tables"
         )
     asked = said.plan()
-    axes = plans.places(asked)[0]
     shown = GENERAL[format]
     detail = options.read_detail(verbose, quiet)
     require_writable("--csv", csv)
@@ -83,20 +86,36 @@ def paper(
     require_apart({"--csv": csv, "--output": output})
     faults.say(f"counting {', '.join(each.name for each in wanted)}; loading torch")
 
-    timed = None
-    if latency:
-        from gcbench import engines
-        from gcbench.cli.progress import timing_bar
-        from gcbench.paper import timing
-
-        compared = timing.comparisons(wanted, axes, size)
-        budget = asked.effort(compared[0].device, NETWORK_EFFORT)
-        faults.say(f"timing, {budget.max_time_s:g} s for each of {len(compared)} comparisons")
-        with redirect_stdout(sys.stderr), timing_bar() as move:
-            run = engines.run(compared, budget, on_progress=move, wait=not no_wait, tell=faults.say)
-        faults.warn(run.manifest.warnings)
-        timed = timing.in_order(wanted, run)
-    found = frame(wanted, timed)
-    told = document(found)
+    parts = []
+    rows: list[dict[str, Any]] = []
+    sides: Sequence[tuple[int, int] | None] = size or (None,)
+    for axes, side in product(plans.places(asked), sides) if latency else ():
+        timed = _timed(wanted, axes, side, asked, wait=not no_wait)
+        rows += timed
+        parts.append(({"threads": axes.threads}, document(frame(wanted, timed))))
+    told = joined(parts or [({}, document(frame(wanted, None)))])
     leave(told, shown, output, [(csv, rows_of(told))], detail=detail)
-    raise typer.Exit(faults.code_of(found.to_dict("records"), strict=False) if latency else 0)
+    raise typer.Exit(faults.code_of(rows, strict=False) if latency else 0)
+
+
+def _timed(
+    wanted: Sequence[PaperTable],
+    axes: Axes,
+    size: tuple[int, int] | None,
+    asked: Sweep,
+    *,
+    wait: bool,
+) -> list[dict[str, Any]]:
+    """Time the rows of tables in one place, at one size."""
+    from gcbench import engines
+    from gcbench.cli.progress import timing_bar
+    from gcbench.paper import timing
+    from gcbench.records import NETWORK_EFFORT
+
+    compared = timing.comparisons(wanted, axes, size)
+    budget = asked.effort(compared[0].device, NETWORK_EFFORT)
+    faults.say(f"timing, {budget.max_time_s:g} s for each of {len(compared)} comparisons")
+    with redirect_stdout(sys.stderr), timing_bar() as move:
+        run = engines.run(compared, budget, on_progress=move, wait=wait, tell=faults.say)
+    faults.warn(run.manifest.warnings)
+    return timing.in_order(wanted, run)

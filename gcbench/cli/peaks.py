@@ -20,22 +20,26 @@ def peaks(said: Said, no_wait: bool, output: Path | None, format: str, json: boo
     shown = options.read_format(format, json)
     require_writable("--output", output)
     asked = said.plan()
-    axes = plans.places(asked)[0]
     options.settle_heap(asked.heap)
     faults.say("loading torch")
 
     from gcbench import engines, environment
     from gcbench.cli.progress import counting_bar
+    from gcbench.formats.document import joined
     from gcbench.formats.notes import load_of
     from gcbench.formats.peaks import document
 
-    dtypes = get_args(spec.Dtype)
-    with environment.tf32(asked.tf32), counting_bar("measuring", 2 * len(dtypes) + 1) as move:
-        found, manifest = engines.measure_peaks(
-            axes, dtypes, move, wait=not no_wait, tell=faults.say
-        )
+    dtypes, places = get_args(spec.Dtype), plans.places(asked)
+    parts = []
+    steps = len(places) * (2 * len(dtypes) + 1)
+    with environment.tf32(asked.tf32), counting_bar("measuring", steps) as move:
+        for axes in places:
+            found, manifest = engines.measure_peaks(
+                axes, dtypes, move, wait=not no_wait, tell=faults.say
+            )
+            where = environment.where(manifest, found.device, found.threads)
+            parts.append((plans.cells(axes), document(found, where)))
     faults.warn(manifest.warnings)
     if load := load_of(manifest):
         faults.warn([f"machine busy ({load}): ceilings may be too low; close other programs"])
-    where = environment.where(manifest, found.device, found.threads)
-    leave(document(found, where), shown, output)
+    leave(joined(parts), shown, output)

@@ -10,7 +10,7 @@ from gcbench.cli.output import is_stdout, require_writable, write_whole
 from gcbench.defaults import Said
 from gcbench.errors import UsageError, quoted
 from gcbench.formats.text import pasted
-from gcbench.records import Run
+from gcbench.records import Cell, Run
 from gcbench.registry import is_file
 from gcbench.spec import Axes
 from gcbench.sweep import Sweep
@@ -33,6 +33,11 @@ def places(asked: Sweep) -> list[Axes]:
     return [
         Axes(device=device, threads=threads) for device, threads in product(devices, asked.threads)
     ]
+
+
+def cells(axes: Axes) -> dict[str, Cell]:
+    """What tells a place from others; None is what the machine has by itself."""
+    return {"device": axes.device, "threads": axes.threads}
 
 
 def dump(asked: Sweep, file: Path, command: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
-from gcbench.blocks import closed_form
+from gcbench.blocks.forms import closed_form
 from gcbench.errors import CountingError, quoted, told
 from gcbench.metrics import METRICS, Metric
 from gcbench.records import Cell

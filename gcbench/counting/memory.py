@@ -4,7 +4,7 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from gcbench.blocks import alive_bytes
+from gcbench.blocks.forms import alive_bytes
 from gcbench.records import Cell
 from gcbench.spec import ELEMENT_BYTES
 

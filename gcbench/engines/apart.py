@@ -21,7 +21,7 @@ from gcbench import heap
 from gcbench.engines.attempts import Trying
 from gcbench.engines.fresh import Worker, WorkerError
 from gcbench.engines.jobs import Job, Listener
-from gcbench.engines.orders import Deed, Done, Order
+from gcbench.engines.orders import Done, Order
 from gcbench.engines.timed import (
     SoFar,
     crowded_out,
@@ -100,7 +100,7 @@ class Apart:
             if record.interrupted:  # whatever was asked last may still be under way
                 self.end()
             for hand in self._hands.values():
-                hand.do("release")
+                hand.do(Order("release"))
         except BaseException:
             self.end()
             raise
@@ -153,12 +153,13 @@ class Apart:
             return None
 
         def once(effort: Effort, so_far: SoFar) -> Timing:
+            rng = random.Random(f"order {job.seed} {job.process}")
             return time_comparison(
-                self._make(comparison, working),
+                self._make(comparison, working, rng),
                 lineup_of(comparison.cases, working, comparison.baselines, _controls(comparison)),
                 effort,
                 TurnClock(),
-                random.Random(f"order {job.seed} {job.process}"),
+                rng,
                 so_far.heard,
                 usage=self._usage,
                 regime=comparison.cases[0].regime,
@@ -174,13 +175,15 @@ class Apart:
 
         return time_what_runs(working, job, listener.on_progress, once, failed)
 
-    def _make(self, comparison: Comparison, working: dict[int, Measurement]) -> Make:
+    def _make(
+        self, comparison: Comparison, working: dict[int, Measurement], rng: random.Random
+    ) -> Make:
         divided = _divided(comparison)
 
         def make(role: Role, case: int) -> FarWork:
             twin = role == "aa" and case in divided
             seat = _seat_of(comparison.cases[case])._replace(twins=twin)
-            return FarWork(self._hands[seat], role, case, working[case])
+            return FarWork(self._hands[seat], role, case, working[case], rng)
 
         return make
 
@@ -188,7 +191,7 @@ class Apart:
         """What the machine did, and what all workers together got of it."""
         usage = read_usage()
         for hand in self._hands.values():
-            theirs = hand.do("usage").usage
+            theirs = hand.do(Order("usage")).usage
             assert theirs
             usage = usage._replace(
                 cpu_ns=usage.cpu_ns + theirs.cpu_ns,
@@ -207,17 +210,9 @@ class Hand:
         self.dropped: list[int] = []
         self._timeout_s = timeout_s
 
-    def do(
-        self,
-        deed: Deed,
-        arm: int = 0,
-        role: Role = "case",
-        case: int = 0,
-        calls: int = 1,
-        before: int = 0,
-    ) -> Done:
+    def do(self, order: Order) -> Done:
         """Have an order done, and what was dropped let go of. Raises WorkerError."""
-        order = Order(deed, arm, role, case, calls, before, tuple(self.dropped))
+        order = replace(order, drop=tuple(self.dropped))
         self.dropped.clear()
         return self.worker.do(order, self._timeout_s)
 
@@ -229,11 +224,14 @@ class FarWork:
     ArmError.
     """
 
-    def __init__(self, hand: Hand, role: Role, case: int, known: Measurement) -> None:
+    def __init__(
+        self, hand: Hand, role: Role, case: int, known: Measurement, rng: random.Random
+    ) -> None:
         """Have the arm made; `known` is what was measured of its case."""
         self._hand, self._case, self._known = hand, case, known
         self._number = next(hand.numbers)
-        made = self._do("make", role=role, case=case).nature
+        place = rng.getrandbits(32)
+        made = self._do(Order("make", self._number, role, case, place)).nature
         assert made
         self.repeatable, self.cold, self.turns = made.repeatable, made.cold, made.turns
         self.queueing = made.queueing
@@ -249,17 +247,17 @@ class FarWork:
 
     def settle(self) -> None:
         """Call once, prepared."""
-        self._do("settle")
+        self._do(Order("settle", self._number))
 
     def sampled(self, calls: int, before: int) -> tuple[int, Met]:
         """Have one sample taken; see `gcbench.timing.turns.Far`."""
-        done = self._do("sample", calls=calls, before=before)
+        done = self._do(Order("sample", self._number, calls=calls, before=before))
         assert done.met
         return done.duration_ns, done.met
 
-    def _do(self, deed: Deed, role: Role = "case", case: int = 0, **sample: int) -> Done:
+    def _do(self, order: Order) -> Done:
         try:
-            done = self._hand.do(deed, self._number, role, case, **sample)
+            done = self._hand.do(order)
         except WorkerError as lost:
             trying = Trying(self._case, self._known)
             raise WorkerError(lost.status, f"{lost.reason}, while it was timed", trying) from lost

@@ -42,7 +42,6 @@ class Arms:
         """Hold attempts, by the positions of their cases; make no arm yet."""
         self._attempts = attempts
         self._setting = setting
-        self._rng = random.Random(f"places {setting.seed} {setting.process} {heap.now()}")
         first = job.comparison.cases[0]
         self._clock = clock_of(first.device, first.regime)
         self._copies: dict[int, Copy] = {}
@@ -93,7 +92,8 @@ class Arms:
         attempt = self._attempts[order.case]
         source = self._copy(order.case) if order.role == "copy" else attempt.work
         assert source
-        work = dressed(source.elsewhere(self._rng), attempt.measurement.case, self._rng)
+        rng = random.Random(order.place)
+        work = dressed(source.elsewhere(rng), attempt.measurement.case, rng)
         self._arms[order.arm] = work, order.case
         return Nature(work.repeatable, work.cold, work.queueing, work.turns)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gcbench import blocks, networks
 from gcbench.anatomy import Anatomy, Part
+from gcbench.blocks.constructors import CHANNEL_NAMES, Factory
 from gcbench.counting.dissecting import dissect
 from gcbench.engines.limits import memory_limited
 from gcbench.errors import CountingError, UsageError, told
@@ -59,13 +60,13 @@ def is_network(text: str) -> bool:
     return target in NETWORKS
 
 
-def _takes_channels(factory: blocks.Factory) -> bool:
+def _takes_channels(factory: Factory) -> bool:
     parameters = inspect.signature(factory).parameters
     needed = any(
         p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
         for p in parameters.values()
     )
-    return needed or any(name in parameters for name in blocks.CHANNEL_NAMES)
+    return needed or any(name in parameters for name in CHANNEL_NAMES)
 
 
 def block(text: str, channels: int, ratio: int, seed: int) -> Target:

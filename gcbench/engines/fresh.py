@@ -104,12 +104,13 @@ class NotBegunError(WorkerError):
     """A worker was lost before it tried anything: no case is to blame."""
 
 
-class CallError(WorkerError):
+class CallError(GcbenchError):
     """A worker did not finish a call. The reason is what that did: `ended its process ...`."""
 
     def __init__(self, status: Status, reason: str) -> None:
         """Say what became of it."""
-        super().__init__(status, reason, None)
+        super().__init__(f"what was called in a worker process {reason}")
+        self.status, self.reason = status, reason
 
 
 class Worker:

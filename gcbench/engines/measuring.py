@@ -77,7 +77,7 @@ class Plan:
 class Events:
     """Who hears what on the way: sentences, how far a comparison is, and which one begins.
 
-    The manifest of what was planned without one is heard when it is made.
+    First of all it is heard under which manifest that is.
     """
 
     tell: Tell = lambda text: None

@@ -14,15 +14,16 @@ Deed = Literal["make", "settle", "sample", "usage", "release"]
 class Order:
     """One thing to do with an arm, which goes by the number that it was made under.
 
-    To make one takes its role and the position of its case; to sample it takes so many timed calls,
-    `before` as for `gcbench.timing.clocks.Sample`. The arms in `drop` are let go of first. To
-    release is to let go of all.
+    To make one takes its role, the position of its case, and a seed that decides its `place` in
+    memory; to sample it takes so many timed calls, `before` as for `gcbench.timing.clocks.Sample`.
+    The arms in `drop` are let go of first. To release is to let go of all.
     """
 
     deed: Deed
     arm: int = 0
     role: Role = "case"
     case: int = 0
+    place: int = 0
     calls: int = 1
     before: int = 0
     drop: tuple[int, ...] = ()

@@ -10,6 +10,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from gcbench import blocks, modules, sweep
+from gcbench.blocks.forms import has_closed_form, has_closed_forms
 from gcbench.counting import Subject
 from gcbench.engines.counted import foretold, is_counted, measured, on_cpu, without_numbers
 from gcbench.engines.fresh import CallError
@@ -72,7 +73,7 @@ class Static:
         if case.network is not None or not modules.is_ours(case):
             return None
         module = self._built(case)
-        if not blocks.has_closed_form(module):
+        if not has_closed_form(module):
             return None
         return measured(
             Subject(
@@ -80,7 +81,7 @@ class Static:
                 module,
                 lambda: modules.build_case(case, seed),
                 "formula" if counter == "auto" else counter,
-                by_form=blocks.has_closed_forms(module),
+                by_form=has_closed_forms(module),
             )
         )
 

@@ -96,6 +96,8 @@ def try_case(
     shortage = setting.bounds.shortage(case, needed)
     if shortage:
         return Attempt(replace(counted, status="oom", reason=shortage))
+    # preparing a call sets them, which is no deed of the block's
+    torch.set_num_threads(case.threads or setting.threads)
     belongings = None if modules.is_known(case) else Belongings()
     try:
         attempt = _tried(counted, setting, graphless, belongings)

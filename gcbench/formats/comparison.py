@@ -2,10 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from gcbench.column import Unit
+from gcbench.columns import COLUMNS
 from gcbench.comparing import COUNTS, Compared, Pair, Side
 from gcbench.comparing.judging import Judgement
 from gcbench.formats.detail import Detail, told
@@ -358,21 +360,14 @@ def _failures(pairs: Sequence[Pair]) -> Iterator[str]:
 def _changes(pairs: Sequence[Pair]) -> Iterator[str]:
     for pair in pairs:
         for change in pair.changes:
-            name, text = _COUNT_WORDS[change.what]
-            before, after = text(change.before), text(change.after)
-            yield f"{_full(pair.case)}: {name} {before} in A, {after} in B"
+            column = COLUMNS[change.what]
+            before, after = (_exact(n, column.unit) for n in (change.before, change.after))
+            yield f"{_full(pair.case)}: {column.noun} {before} in A, {after} in B"
 
 
 def _full(case: Case) -> str:
     return f"{_label(case)} at {'x'.join(map(str, case.shape))}"
 
 
-def _exact(number: int) -> str:
-    return f"{number:,}"
-
-
-_COUNT_WORDS: Mapping[str, Any] = {
-    "params": ("parameters", _exact),
-    "macs": ("MACs", _exact),
-    "peak_memory_bytes": ("peak memory", lambda size: f"{size:,} bytes ({size_text(size)})"),
-}
+def _exact(number: int, unit: Unit | None) -> str:
+    return f"{number:,} bytes ({size_text(number)})" if unit == "B" else f"{number:,}"

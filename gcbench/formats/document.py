@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import msgspec
+
 from gcbench.formats.detail import Detail
 from gcbench.records import Cell, Manifest
 
@@ -107,3 +109,36 @@ class Document:
     def told(self, default: Detail) -> Iterable[Section]:
         """The sections with the detail that was asked for, or that of a format."""
         return self.sections(default if self.detail is None else self.detail)
+
+
+def joined(documents: Sequence[tuple[Mapping[str, Cell], Document]]) -> Document:
+    """One document of several, one below the other; a single one stays as it is.
+
+    Each comes with the cells that tell its rows, or its object, from those of the others.
+    """
+    if len(documents) == 1:
+        return documents[0][1]
+    first = documents[0][1]
+    return replace(
+        first,
+        sections=lambda detail: (each for _, one in documents for each in one.told(detail)),
+        rows=lambda: (
+            {**cells, **row, **one.shared} for cells, one in documents for row in one.rows()
+        ),
+        whole=[{**cells, **_object(one)} for cells, one in documents],
+        shared={},
+    )
+
+
+def _object(document: Document) -> Mapping[str, Any]:
+    """What a document is where it is one object among others."""
+    if document.whole is not None:
+        made: Mapping[str, Any] = msgspec.to_builtins(document.whole)
+        return made
+    return {
+        **({"manifest": document.manifest} if document.manifest else {}),
+        **({"about": document.shared} if document.shared else {}),
+        **document.about,
+        "rows": list(document.rows()),
+        **document.found(),
+    }

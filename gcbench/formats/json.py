@@ -4,6 +4,7 @@ What rows show is known when they have gone by, and so stands behind them.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -14,8 +15,7 @@ from gcbench.formats.document import Document
 def write(document: Document) -> Iterator[str]:
     """Write one object, a row a line; a document that is an object of its own is set in."""
     if document.whole is not None:
-        made = msgspec.json.encode(document.whole)
-        yield _printable(msgspec.json.format(made, indent=2).decode()) + "\n"
+        yield _printable(msgspec.json.format(_encoded(document.whole), indent=2)) + "\n"
         return
     head: Mapping[str, object] = {
         **({"manifest": document.manifest} if document.manifest else {}),
@@ -33,11 +33,21 @@ def write(document: Document) -> Iterator[str]:
 
 
 def _text(value: object) -> str:
-    return _printable(msgspec.json.encode(value).decode())
+    return _printable(_encoded(value))
+
+
+def _encoded(value: object) -> str:
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:  # the name of a file may be no text, and is written as it is shown
+        text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
+        return re.sub(r"[\ud800-\udfff]", lambda lone: f"\\\\u{ord(lone[0]):04x}", text)
 
 
 def _printable(text: str) -> str:
     """The same JSON without letters that would steer a terminal."""
+    if text.isprintable():
+        return text
     return "".join(
         each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text
     )

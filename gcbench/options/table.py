@@ -55,7 +55,7 @@ ON_DEVICES = (*TIMED, "attention", "check", "peaks")
 def completed(incomplete: str) -> list[tuple[str, str]]:
     """Complete the name of a block or a group, for a shell; each with what it is."""
     from gcbench import groups
-    from gcbench.blocks import catalogue
+    from gcbench.blocks.catalog import catalogue
     from gcbench.peers import LIBRARIES
 
     known = [(entry.name, entry.summary) for entry in catalogue()[0]]
@@ -375,7 +375,7 @@ OPTIONS: tuple[Option, ...] = (
     _plan(
         "timeout",
         ("bench", "sweep", "network", "count", "attention"),
-        "Time that trying one case may take.",
+        "Time that trying one case may take, in a worker process.",
         one(parse_seconds),
         written=seconds_written,
         field="timeout_s",

@@ -5,7 +5,7 @@ samples and all. Lines are only ever added. `docs/design.md` has the format and 
 """
 
 from gcbench.store.lines import Tell, encoded
-from gcbench.store.manifests import lines_of, mismatches, to_json
+from gcbench.store.manifests import lines_of, mismatches
 from gcbench.store.names import newest, path_in
 from gcbench.store.reading import Stored, load, manifest, open_run, records, shortages, statuses
 from gcbench.store.retries import chosen
@@ -30,5 +30,4 @@ __all__ = [
     "save",
     "shortages",
     "statuses",
-    "to_json",
 ]

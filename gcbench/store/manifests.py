@@ -10,7 +10,7 @@ from gcbench.units import size_text
 # what may differ between two sessions of one run; all else makes latencies incomparable
 _FREE = (
     *("run", "started", "command", "memory_bytes", "load_1min", "warnings", "sweep", "schema"),
-    "origins",
+    *("origins", "engine"),
 )
 # torch sets this one itself
 _FREE_VARIABLES = ("TORCHINDUCTOR_CACHE_DIR",)
@@ -20,11 +20,6 @@ _NAMED = {"versions": "", "devices": "device ", "flags": "flag ", "variables": "
 
 # of all that, what a cluster shares with the machine from which it is asked
 _EVERYWHERE = ("gcbench version", "torch", "seed")
-
-
-def to_json(record: Manifest) -> str:
-    """Write a manifest as indented JSON."""
-    return msgspec.json.format(msgspec.json.encode(record), indent=2).decode()
 
 
 def lines_of(record: Manifest) -> Iterator[tuple[str, str]]:
