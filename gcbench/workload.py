@@ -87,7 +87,7 @@ class Workload:
 
     def prepare_machine(self) -> None:
         """Set the threads, and do what was given to run last in every preparation."""
-        _set_threads(self._threads)
+        set_threads(self._threads)
         if self._before is not None:
             self._before()
 
@@ -192,7 +192,7 @@ class Copy:
 
     def prepare(self) -> None:
         """Bring the state to where the timed part begins. Leaves gradients off."""
-        _set_threads(self._threads)
+        set_threads(self._threads)
         torch.set_grad_enabled(False)
         if self._before is not None:
             self._before()
@@ -375,7 +375,8 @@ def _side_stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-def _set_threads(threads: int | None) -> None:
+def set_threads(threads: int | None) -> None:
+    """Have torch use so many CPU threads; None leaves them as they are."""
     if threads is not None and threads != torch.get_num_threads():
         torch.set_num_threads(threads)
 

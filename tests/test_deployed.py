@@ -77,24 +77,26 @@ def deployed(foreign):
 
 
 @torch.no_grad()
-def test_a_call_reads_its_input_and_writes_its_outputs_where_they_lie(deployed):
+def test_a_call_reads_its_input_and_writes_its_outputs_where_they_lie(deployed, foreign):
     work, module = deployed
-    [output] = work.outputs
-    place = output.data_ptr()
+    bound = [output.data_ptr() for output in work.outputs]
+    # what torch itself runs makes its outputs anew
+    assert bound or not RUNTIMES[foreign].needs
     for seed in (3, 4):
         work.x.copy_(torch.randn(work.x.shape, generator=torch.Generator().manual_seed(seed)))
         work.settle()
-        torch.testing.assert_close(output, module(work.x), rtol=1e-5, atol=1e-5)
-    assert work.outputs[0].data_ptr() == place
+        torch.testing.assert_close(work.outputs[0], module(work.x), rtol=1e-5, atol=1e-5)
+    assert not bound or [output.data_ptr() for output in work.outputs] == bound
 
 
 @torch.no_grad()
 def test_a_copy_elsewhere_computes_the_same_in_buffers_of_its_own(deployed):
     work, module = deployed
     moved = work.elsewhere(random.Random(0))
+    work.settle()
+    moved.settle()
     places = {each.data_ptr() for each in (work.x, moved.x, *work.outputs, *moved.outputs)}
     assert len(places) == 4
-    moved.settle()
     torch.testing.assert_close(moved.outputs[0], module(work.x), rtol=1e-5, atol=1e-5)
     assert (work.repeatable, work.cold, work.turns) == (True, False, 1)
     cold = Deployment(*work._given[:2], work.x, 1, before=lambda: None)
@@ -102,15 +104,15 @@ def test_a_copy_elsewhere_computes_the_same_in_buffers_of_its_own(deployed):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_are_those_that_were_asked_for(deployed, threads):
+def test_threads_are_those_that_were_asked_for(deployed, foreign, threads):
     work, _ = deployed
     own, artefact = work._given[:2]
     loaded = own.load(artefact, work.x, threads)
-    if hasattr(loaded, "compiled"):
+    if foreign == "openvino":
         assert loaded.compiled.get_property("INFERENCE_NUM_THREADS") == threads
         assert loaded.compiled.get_property("NUM_STREAMS") == 1
         assert loaded.compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
-    else:
+    if foreign == "onnxruntime":
         options = loaded._session.get_session_options()
         assert (options.intra_op_num_threads, options.inter_op_num_threads) == (threads, 1)
         assert options.get_session_config_entry("session.force_spinning_stop") == "1"
@@ -159,7 +161,7 @@ def test_what_fails_is_a_row_with_its_cause(modules, foreign):
     assert f"{foreign} differs from eager by up to" in otherwise.reason
     [row, *_] = tables.rows_of(record, manifest())
     assert row["latency_us"] > 0
-    assert row["bound"] is None
+    assert row.get("bound") is None
 
 
 def test_outputs_may_differ_by_what_a_dtype_allows_and_no_more():
@@ -241,7 +243,7 @@ def test_one_table_holds_them_all_with_controls_of_their_own():
     )
     rows = list(tables.rows_of(record, manifest()))
     assert all(row["relative"] > 0 for row in rows)
-    assert [row["export_s"] is None for row in rows] == [r["runtime"] == "eager" for r in rows]
+    assert ["export_s" not in row for row in rows] == [r["runtime"] == "eager" for r in rows]
     assert {row["macs"] for row in rows if row["spec"] == "nl"} == {rows[-1]["macs"]}
 
 

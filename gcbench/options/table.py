@@ -239,9 +239,8 @@ OPTIONS: tuple[Option, ...] = (
     _axis(
         "runtime",
         GRIDS,
-        "How it runs.",
+        f"How it runs: {', '.join(RUNTIMES)}.",
         choices(RUNTIMES),
-        metavar=words(RUNTIMES, ","),
     ),
     _axis(
         "cache",

@@ -15,13 +15,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
+import torch
 from torch import Tensor, nn
 
 from gcbench.errors import BlockError
 from gcbench.records import Queueing
 from gcbench.runtimes import Runtime
 from gcbench.spec import Case
-from gcbench.workload import Prepare, elsewhere, spacers
+from gcbench.workload import Prepare, elsewhere, set_threads, spacers
 
 # torch colours what it says of an export, and numbers the steps of it
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -30,7 +31,10 @@ _LEAST_CAUSE = 4
 
 
 class Loaded(Protocol):
-    """An artefact as its runtime has it, bound to an input and to outputs of its own."""
+    """An artefact as its runtime has it, bound to an input and to outputs of its own.
+
+    What is to be freed in some order is freed when nothing holds this any more.
+    """
 
     outputs: Sequence[Tensor]
 
@@ -105,7 +109,9 @@ class Deployment:
         return self._loaded.outputs
 
     def prepare(self) -> None:
-        """Do what was given to run last."""
+        """Set torch's threads, for a runtime that uses them, and do what was given to run last."""
+        torch.set_grad_enabled(False)
+        set_threads(self._given[2])
         if self._before is not None:
             self._before()
 
