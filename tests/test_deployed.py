@@ -8,18 +8,20 @@ from dataclasses import replace
 
 import pytest
 import torch
+from oracles import fitting
 from runs import manifest
 
-from gcbench import blocks, engines, runtime, runtimes, spec, tables
+from gcbench import blocks, engines, modules, runtime, runtimes, spec, tables
 from gcbench.cli.app import main
 from gcbench.engines import apart, deploying, inline
 from gcbench.engines.isolated import Isolated
 from gcbench.engines.jobs import Job
 from gcbench.errors import BlockError, UsageError
-from gcbench.records import Effort
+from gcbench.records import Effort, Measurement
 from gcbench.runtime import RUNTIMES
 from gcbench.runtimes.foreign import Deployment, cause_of, exported
 from gcbench.spec import Axes, parse_pair
+from gcbench.workload import make_workload
 
 FOREIGN = [entry.name for entry in RUNTIMES if entry.foreign]
 SMALL = Axes(device="cpu", channels=8, size=(4, 3), ratio=4, threads=1)
@@ -37,6 +39,14 @@ class Branching(Plain):
     def forward(self, x):
         return x * 2 if x.sum() > 0 else x
 
+class Attending(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(channels, 4, batch_first=True)
+    def forward(self, x):
+        rows = x.flatten(2).transpose(1, 2)
+        return x + self.attention(rows, rows, rows)[0].transpose(1, 2).reshape(x.shape)
+
 class Otherwise(Plain):
     # what an exporter sees is not what eager does
     def forward(self, x):
@@ -45,7 +55,7 @@ class Otherwise(Plain):
 
 
 @pytest.fixture
-def modules(tmp_path, monkeypatch):
+def own_blocks(tmp_path, monkeypatch):
     (tmp_path / "deployed_blocks.py").write_text(MODULES)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -145,7 +155,7 @@ def test_where_one_of_a_pair_cannot_be_run_it_is_a_skipped_row_and_the_other_is_
         engines.compare(["se"], replace(axes, mode="train"))
 
 
-def test_what_fails_is_a_row_with_its_cause(modules, foreign):
+def test_what_fails_is_a_row_with_its_cause(own_blocks, foreign):
     axes = replace(SMALL, runtime=foreign)
     names = ["se", "deployed_blocks:Branching", "deployed_blocks:Otherwise"]
     record = inline.measure(Job(engines.compare(names, axes), SHORT))
@@ -226,6 +236,30 @@ def test_each_foreign_runtime_has_a_worker_and_its_cases_second_copies_in_anothe
     ]
     assert [apart._seated(seat, comparison) for seat in seats] == [[0, 3], [1, 4], [2, 5]] * 2
     assert not apart.is_apart(spec.compare([blocks.resolve("se")], SMALL, "cpu"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(entry.name for entry in blocks.BLOCKS),
+        *("timm/cbam", "timm/eca", "timm/coord", "deployed_blocks:Attending"),
+    ],
+)
+@torch.no_grad()
+def test_every_block_is_exported_and_computes_what_eager_does(name, own_blocks, foreign):
+    if name.startswith("timm/"):
+        pytest.importorskip("timm")
+    case = case_of(name, channels=fitting(name, 16), size=(7, 7), runtime=foreign)
+    work = make_workload(modules.build_case(case, 0), case, "cpu")
+    for parameter in work.module.parameters():
+        # some begin at zero, and would hide what stands before them
+        parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.manual_seed(2)))
+    measured, deployment = deploying.deployed(
+        runtimes.of(case), work, Measurement(case), seed=0, threads=1, before=None
+    )
+    assert measured.metrics.keys() == {"export_s", "load_ms"}
+    deployment.settle()
 
 
 @pytest.mark.slow
