@@ -18,6 +18,7 @@ class RuntimeEntry(Entry):
     `verb` is what is told while it tries one. What `fuses` operators moves fewer bytes than they
     do one by one. `foreign` runtimes compute with libraries and threads of their own, so their arms
     live in processes of their own; they need the modules `needs`, which the extra installs.
+    What one is exported to is a file with the `suffix`.
     """
 
     verb: str = "trying"
@@ -25,6 +26,7 @@ class RuntimeEntry(Entry):
     foreign: bool = False
     needs: tuple[str, ...] = ()
     extra: str | None = None
+    suffix: str | None = None
 
     @property
     def missing(self) -> list[str]:
@@ -55,6 +57,7 @@ RUNTIMES: Registry[RuntimeEntry] = Registry(
             foreign=True,
             needs=("onnxruntime", "onnxscript"),
             extra="onnx",
+            suffix=".onnx",
         ),
         RuntimeEntry(
             "openvino",
@@ -65,6 +68,7 @@ RUNTIMES: Registry[RuntimeEntry] = Registry(
             foreign=True,
             needs=("openvino",),
             extra="openvino",
+            suffix=".xml",
         ),
     ),
 )

@@ -20,6 +20,7 @@ from gcbench.errors import BlockError, UsageError
 from gcbench.records import Effort, Measurement
 from gcbench.runtime import RUNTIMES
 from gcbench.runtimes.foreign import Deployment, cause_of, exported
+from gcbench.runtimes.openvino import silent
 from gcbench.spec import Axes, parse_pair
 from gcbench.workload import make_workload
 
@@ -224,6 +225,50 @@ def test_what_is_not_installed_is_told_with_what_installs_it(monkeypatch, capsys
             main(["bench", "se", "-C", "8", "-s", "4", "--device", "cpu", *arguments])
         assert ended.value.code == 2
         assert words in capsys.readouterr().err
+
+
+@torch.no_grad()
+def test_an_exported_file_holds_the_block_that_is_measured(foreign, capsys, tmp_path, monkeypatch):
+    suffix = RUNTIMES[foreign].suffix
+    if suffix is None:
+        pytest.skip("it has no files")
+    monkeypatch.chdir(tmp_path)
+    asked = ["--shape", "1x8x4x3", "--ratio", "4", "--seed", "5", "-o", f"nl{suffix}"]
+    with pytest.raises(SystemExit) as ended:
+        main(["export", "nl", *asked])
+    assert not ended.value.code
+    loading = capsys.readouterr().out
+    if foreign == "openvino":
+        silent()
+    found = {}
+    exec(loading, found)
+    x = torch.randn(1, 8, 4, 3, generator=torch.Generator().manual_seed(1))
+    if foreign == "onnxruntime":
+        session = found["session"]
+        [output] = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    else:
+        output = found["model"](x.numpy())[0]
+    module = blocks.build_case(case_of("nl"), 5).eval()
+    torch.testing.assert_close(torch.from_numpy(output), module(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("gc", "-o", "a.pt"), "--output takes a file that ends in .onnx, .xml, not 'a.pt'"),
+        (("gc",), "--output takes a file that ends in .onnx, .xml"),
+        (("gc", "-o", "a.onnx", "--dtype", "float64"), "onnxruntime cannot hold it: it computes"),
+        (("gc", "-o", "a.onnx", "--ratio", "4,8"), "--ratio takes one value in export"),
+        (("gcc", "-o", "a.onnx"), "did you mean 'gc'?"),
+        (("deployed_blocks:Branching", "-o", "a.xml", "--shape", "1x8x4x4"), "branches on values"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_sentence(arguments, words, own_blocks, capsys, tmp_path):
+    with pytest.raises(SystemExit) as ended:
+        main(["export", *arguments])
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+    assert not [path for path in tmp_path.iterdir() if path.suffix in (".onnx", ".xml", ".bin")]
 
 
 def test_each_foreign_runtime_has_a_worker_and_its_cases_second_copies_in_another():

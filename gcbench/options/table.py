@@ -160,7 +160,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _plan(
         "seed",
-        (*GRIDS, "attention", "check", "count"),
+        (*GRIDS, "attention", "check", "count", "export"),
         "Of weights, inputs and order.",
         one(lambda place, text: spec.parse_count(place, text, least=0)),
         metavar="N",
@@ -209,14 +209,14 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _axis(
         "ratio",
-        (*BLOCKS_COMMANDS, "count"),
+        (*BLOCKS_COMMANDS, "count", "export"),
         "Bottleneck reductions where a block has one: 4,8,16.",
         parse_counts,
         short="-r",
     ),
     _axis(
         "dtype",
-        (*GRIDS, "count"),
+        (*GRIDS, "count", "export"),
         "Element type.",
         choices(spec.Dtype),
         metavar=words(spec.Dtype, ","),
@@ -373,7 +373,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _plan(
         "timeout",
-        ("bench", "sweep", "network", "count", "attention"),
+        ("bench", "sweep", "network", "count", "export", "attention"),
         "Time that trying one case may take, in a worker process.",
         one(parse_seconds),
         written=seconds_written,
@@ -590,7 +590,7 @@ OPTIONS: tuple[Option, ...] = (
     _flag(
         "traceback",
         (
-            *(*ON_DEVICES, "count", "blocks", "env"),
+            *(*ON_DEVICES, "count", "export", "blocks", "env"),
             *("report", "compare", "plot"),
         ),
         "Show where an error came from.",

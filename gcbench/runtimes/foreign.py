@@ -46,7 +46,7 @@ class ForeignRuntime(Runtime):
     """What a runtime of others does beside `export` and `load`.
 
     `dtypes` are those that it computes in; `settings` say how its sessions are set, for the
-    manifest, `packages` are those that it consists of.
+    manifest; `packages` are those that it consists of.
     """
 
     dtypes: ClassVar[tuple[str, ...]] = ("float32",)
@@ -59,6 +59,14 @@ class ForeignRuntime(Runtime):
 
     def load(self, artefact: Any, x: Tensor, threads: int) -> Loaded:
         """Load what was exported, with so many threads, and bind it to `x` and to outputs."""
+        raise NotImplementedError
+
+    def files(self, artefact: Any) -> dict[str, bytes]:
+        """What was exported, as files: their bytes by their suffixes."""
+        raise NotImplementedError
+
+    def loading(self, file: str, dtype: str) -> str:
+        """A line of Python that loads a file of what was exported in a dtype, as it is measured."""
         raise NotImplementedError
 
     def why_not(self, case: Case) -> str | None:
@@ -102,6 +110,11 @@ class Deployment:
         self._before = before
         self._loaded = runtime.load(artefact, x, threads)
         self.call = self._loaded.call
+
+    @property
+    def artefact(self) -> Any:
+        """What was exported."""
+        return self._given[1]
 
     @property
     def outputs(self) -> Sequence[Tensor]:

@@ -33,6 +33,14 @@ class OnnxRuntime(ForeignRuntime):
         model: bytes = program.model_proto.SerializeToString()
         return model
 
+    def files(self, artefact: bytes) -> dict[str, bytes]:
+        """The model, with its weights inside."""
+        return {".onnx": artefact}
+
+    def loading(self, file: str, dtype: str) -> str:
+        """Make a session."""
+        return f"import onnxruntime; session = onnxruntime.InferenceSession({file!r})"
+
     def load(self, artefact: bytes, x: Tensor, threads: int) -> "Session":
         """Make a session of a model, bound to `x`."""
         import onnxruntime

@@ -1,8 +1,10 @@
 """OpenVINO, on its CPU plugin: a module as torch.export makes it, converted."""
 
 import sys
+import tempfile
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -35,6 +37,18 @@ class OpenVino(ForeignRuntime):
         if model.is_dynamic():
             raise ValueError("OpenVINO makes a model of it whose shapes are not fixed")
         return model
+
+    def files(self, artefact: Any) -> dict[str, bytes]:
+        """The model, and beside it its weights, as wide as they are."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.xml"
+            silent().save_model(artefact, str(path), compress_to_fp16=False)
+            return {suffix: path.with_suffix(suffix).read_bytes() for suffix in (".xml", ".bin")}
+
+    def loading(self, file: str, dtype: str) -> str:
+        """Compile a model; where nobody asks for a precision, some CPUs compute in bfloat16."""
+        hint = {"INFERENCE_PRECISION_HINT": _PRECISIONS[getattr(torch, dtype)]}
+        return f"import openvino; model = openvino.Core().compile_model({file!r}, 'CPU', {hint})"
 
     def load(self, artefact: Any, x: Tensor, threads: int) -> "Request":
         """Compile a model, and make a request bound to `x`."""
