@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Unit = Literal["us", "ms", "mJ", "B", "MACs", "FLOPs", "parameters", "images/s", "times", "share"]
+Unit = Literal[
+    "us", "ms", "s", "mJ", "B", "MACs", "FLOPs", "parameters", "images/s", "times", "share"
+]
 
 # no number of a run is larger, whatever shapes are counted on paper
 MOST = 1e60

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from gcbench.column import MOST, Column
 from gcbench.metrics import METRICS
+from gcbench.runtime import NAMES as RUNTIMES
 
 # quantiles of the samples, in percent, so that ranks are exact
 QUANTILES = (50, 90, 99)
@@ -30,7 +31,7 @@ _ORDER: tuple[Column | str, ...] = (
     Column("node", str, "the host"),
     Column("layout", str, "contiguous or channels_last", of_case=True),
     Column("mode", str, "infer, train or backward", of_case=True),
-    Column("runtime", str, "eager, compile or graph", of_case=True),
+    Column("runtime", str, f"how it ran: {', '.join(RUNTIMES)}", of_case=True),
     Column("cache", str, "warm or cold", of_case=True),
     Column("threads", int, "threads of the call", of_case=True),
     Column("seed", int, "the seed of weights, inputs and order"),
@@ -244,6 +245,20 @@ _ORDER: tuple[Column | str, ...] = (
         "the share of its samples in which threads waited for a core",
         unit="share",
         title="share of the samples in which threads waited for a core",
+    ),
+    Column(
+        "export_s",
+        float,
+        "seconds in which the module was exported, where the runtime is not torch's own",
+        unit="s",
+        title="time to export",
+    ),
+    Column(
+        "load_ms",
+        float,
+        "milliseconds in which the runtime first loaded what was exported",
+        unit="ms",
+        title="time to load what was exported",
     ),
 )
 

@@ -289,6 +289,8 @@ class Manifest:
     TOML. `heap` is how the C allocator treated freed memory; `engine` says where comparisons ran:
     `process` in processes of their own, `inline` in that of gcbench, `static` nowhere. `origins`
     say where each value came from that was asked for: an option, a variable, a path into a file.
+    `runtimes` has, of those that are not torch's own and could be had, the versions of their
+    packages and the settings of their sessions.
     """
 
     run: str
@@ -319,6 +321,7 @@ class Manifest:
     heap: Heap = "default"
     engine: str | None = None
     origins: dict[str, str] = field(default_factory=dict)
+    runtimes: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def device_name(self, device: str) -> str | None:
         """What a device calls itself; None where the machine had none of that name."""

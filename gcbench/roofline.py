@@ -7,6 +7,7 @@ Patterson, "Roofline", CACM 2009.
 from typing import Literal, NamedTuple
 
 from gcbench.records import Cell, Measurement, Peaks
+from gcbench.runtime import known
 from gcbench.spec import ELEMENT_BYTES, Case
 
 Bound = Literal["launch", "memory", "compute", "latency"]
@@ -44,7 +45,7 @@ def moved_column(runtime: str) -> str:
 
     What a compiler fuses does not move: there the bytes that must move stand for those that do.
     """
-    return "min_bytes" if runtime == "compile" else "traffic_bytes"
+    return "min_bytes" if known(runtime).fuses else "traffic_bytes"
 
 
 def judge(measurement: Measurement, latency_us: float, peaks: Peaks) -> Verdict:

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from gcbench.errors import UsageError, quoted
 from gcbench.registry import suggestion
+from gcbench.runtime import NAMES as RUNTIMES
 
 Dtype = Literal["float32", "float16", "bfloat16", "float64"]
 # what others call them
@@ -24,7 +25,6 @@ DTYPE_ALIASES = {
 }
 Layout = Literal["contiguous", "channels_last"]
 Mode = Literal["infer", "train", "backward"]
-Runtime = Literal["eager", "compile", "graph"]
 Cache = Literal["warm", "cold"]
 Regime = Literal["burst", "sustained"]
 CounterName = Literal["auto", "gcbench", "fvcore", "torch", "formula"]
@@ -35,7 +35,7 @@ CHOICES: dict[str, Any] = {
     "dtype": Dtype,
     "layout": Layout,
     "mode": Mode,
-    "runtime": Runtime,
+    "runtime": RUNTIMES,
     "cache": Cache,
     "regime": Regime,
     "heap": Heap,
@@ -150,7 +150,7 @@ class Case:
     device: str
     layout: Layout
     mode: Mode
-    runtime: Runtime
+    runtime: str
     cache: Cache
     threads: int | None
     copy: int = 1
@@ -245,7 +245,7 @@ class Axes:
     device: str | None = None
     layout: Layout = "contiguous"
     mode: Mode = "infer"
-    runtime: Runtime = "eager"
+    runtime: str = "eager"
     cache: Cache | None = None
     threads: int | None = None
     regime: Regime = "burst"
@@ -539,13 +539,18 @@ def parse_device(option: str, text: str) -> str:
     raise UsageError(f"{option} takes cpu, cuda or cuda:INDEX, not {quoted(text)}")
 
 
+def values_of(choices: Any) -> tuple[str, ...]:
+    """The values of a Literal, or of a tuple of them."""
+    return get_args(choices) or tuple(choices)
+
+
 def parse_choice(option: str, text: str, choices: Any) -> Any:
-    """Read one of a Literal's values. Raises UsageError with the nearest and all of them.
+    """Read one of a Literal's values, or of some. Raises UsageError with the nearest and all.
 
     >>> parse_choice("--mode", "infer", Mode), parse_choice("--dtype", "bf16", Dtype)
     ('infer', 'bfloat16')
     """
-    known = get_args(choices)
+    known = values_of(choices)
     word = text.strip()
     if choices is Dtype:
         word = DTYPE_ALIASES.get(word.removeprefix("torch."), word)

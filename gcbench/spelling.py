@@ -16,8 +16,9 @@ from gcbench.options import Option
 from gcbench.options.readers import Given
 from gcbench.options.table import KEYS
 from gcbench.registry import suggestion
+from gcbench.runtime import known
 from gcbench.spec import Axes
-from gcbench.sweep import Sweep, first_axes, pairs_heaps
+from gcbench.sweep import Sweep, first_axes, pairs_heaps, runtimes
 
 
 def make(named: Mapping[str, Sequence[Given]], options: Mapping[str, Option] = KEYS) -> Sweep:
@@ -45,6 +46,11 @@ def _require_engine(sweep: Sweep, named: Mapping[str, Sequence[Given]]) -> None:
     """What only a cluster, or another process, can do goes with the engine that has one."""
     if sweep.engine == "inline" and pairs_heaps(sweep):
         raise UsageError("--pair heap takes a process for each heap, and --engine inline has one")
+    foreign = [name for name in runtimes(sweep) if known(name).foreign]
+    if sweep.engine == "inline" and foreign:
+        raise UsageError(
+            f"--runtime {foreign[0]} takes processes of its own, and --engine inline has one"
+        )
     for name in ("per_device", "cpus_per_comparison"):
         if sweep.engine != "ray" and name in named:
             raise UsageError(f"{named[name][0][0]} goes with --engine ray")

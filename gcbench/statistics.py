@@ -541,11 +541,12 @@ def _case_ratios(timing: Timing, case: int, base: int) -> list[float]:
 
 
 def _aa_arms(timing: Timing, case: int, baseline: int) -> tuple[int, int]:
-    """The A/A arm that judges a case, and the arm that it copies."""
+    """The A/A arm that judges a case, and the arm that it copies: the case, or its baseline."""
     arms = case_arms(timing)
     group = timing.arms[arms[case]].group
     twins = [i for i, a in enumerate(timing.arms) if a.role == "aa" and a.group == group]
-    twin = next((i for i in twins if timing.arms[i].case == baseline), twins[0])
+    copied = {timing.arms[twin].case: twin for twin in reversed(twins)}
+    twin = copied.get(case, copied.get(baseline, twins[0]))
     return twin, arms[timing.arms[twin].case]
 
 

@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from gcbench import spec
 from gcbench.errors import UsageError
@@ -57,7 +57,7 @@ class Sweep:
     device: tuple[str, ...] = ()
     layout: tuple[spec.Layout, ...] = ("contiguous",)
     mode: tuple[spec.Mode, ...] = ("infer",)
-    runtime: tuple[spec.Runtime, ...] = ("eager",)
+    runtime: tuple[str, ...] = ("eager",)
     cache: tuple[spec.Cache, ...] = ()
     threads: tuple[int | None, ...] = (None,)
     regime: tuple[spec.Regime, ...] = ("burst",)
@@ -208,17 +208,23 @@ def _number_of_shapes(sweep: Sweep) -> int:
 
 def caches(sweep: Sweep, device: str) -> tuple[spec.Cache, ...]:
     """The values of the axis cache on a device, those of a pair too."""
-    if sweep.pair is not None:
-        pair = spec.parse_pair("--pair", sweep.pair, first_axes(sweep))
-        if pair.axis == "cache":
-            return pair.values
-    return sweep.cache or (spec.default_cache(device),)
+    return _paired(sweep, "cache") or sweep.cache or (spec.default_cache(device),)
+
+
+def runtimes(sweep: Sweep) -> tuple[str, ...]:
+    """The values of the axis runtime, those of a pair too."""
+    return _paired(sweep, "runtime") or sweep.runtime
 
 
 def pairs_heaps(sweep: Sweep) -> bool:
     """Whether cases of each heap stand side by side, which takes a process for each."""
+    return bool(_paired(sweep, "heap"))
+
+
+def _paired(sweep: Sweep, axis: str) -> tuple[Any, ...]:
+    """The values of an axis that stand side by side; none where its values do not."""
     pair = None if sweep.pair is None else spec.parse_pair("--pair", sweep.pair, first_axes(sweep))
-    return pair is not None and pair.axis == "heap"
+    return pair.values if pair is not None and pair.axis == axis else ()
 
 
 def first_axes(sweep: Sweep) -> Axes:

@@ -10,6 +10,7 @@ from gcbench.columns import QUANTILE_COLUMNS, QUANTILES
 from gcbench.distributions import quantile, samples
 from gcbench.disturbance import machine_flags, was_loaded
 from gcbench.records import Cell, ComparisonRecord, Manifest, Measurement, Run, StoppedBy
+from gcbench.runtime import known
 from gcbench.spec import Case
 from gcbench.statistics import Interval, Summary, summarise, widest
 from gcbench.store import Stored, chosen
@@ -244,7 +245,8 @@ def _limits(
 ) -> tuple[dict[str, Any], list[str]]:
     """What bounds a case that was timed, as cells, and the flags of that."""
     found = roofline.peaks_of(measurement.case, record.peaks, manifest.threads)
-    if not summary or not found:
+    # ceilings are what torch's own roads reach
+    if not summary or not found or known(measurement.case.runtime).foreign:
         return {}, []
     verdict = roofline.judge(measurement, summary.latency.mid / 1e3, found)
     flags = ["above_ceiling"] if verdict.above else []

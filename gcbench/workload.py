@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
-from typing import Self
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +87,7 @@ class Workload:
 
     def prepare_machine(self) -> None:
         """Set the threads, and do what was given to run last in every preparation."""
-        _set_threads(self._threads)
+        set_threads(self._threads)
         if self._before is not None:
             self._before()
 
@@ -122,14 +122,14 @@ class Workload:
     def elsewhere(self, rng: random.Random) -> Self:
         """Rebuild the module from the same weights and the input from the same values."""
         # without spacers, small weights would fall back into the hole that the last copy left
-        spacers = _spacers(self.x.device, rng)
+        kept = spacers(self.x.device, rng)
         module = copy.deepcopy(self.module)
         if self.x.is_cuda:
             # the caching allocator would give most weights the very block that they had
             for tensor in dense(module):
                 tensor.data = elsewhere(tensor, rng)
         moved = self._over(module, lambda x: elsewhere(x, rng))
-        moved._spacers = spacers
+        moved._spacers = kept
         return moved
 
     def warmed(self) -> Self:
@@ -192,7 +192,7 @@ class Copy:
 
     def prepare(self) -> None:
         """Bring the state to where the timed part begins. Leaves gradients off."""
-        _set_threads(self._threads)
+        set_threads(self._threads)
         torch.set_grad_enabled(False)
         if self._before is not None:
             self._before()
@@ -285,12 +285,36 @@ class Replayed:
         return type(self)(self._work.beside(rng))
 
 
+class Turned(Protocol):
+    """A work that can be made again at another place, and beside another input of its own."""
+
+    queueing: Queueing
+    turns: int
+    repeatable: bool
+    cold: bool
+
+    def prepare(self) -> None:
+        """Do what must not be timed."""
+
+    def call(self) -> object:
+        """Do what is timed."""
+
+    def settle(self) -> None:
+        """Do, untimed, what only the first call at a new place has to do."""
+
+    def elsewhere(self, rng: random.Random) -> Self:
+        """Make it again at a new place in memory."""
+
+    def beside(self, rng: random.Random) -> Self:
+        """The same with an input of its own."""
+
+
 class Rotated:
     """A work and another beside it, called in turn: no call finds its own input in the caches."""
 
     turns = 2
 
-    def __init__(self, work: "Turned", rng: random.Random) -> None:
+    def __init__(self, work: Turned, rng: random.Random) -> None:
         """Put another beside the work, with an input of its own."""
         self._next, self._other = work, work.beside(rng)
         self.repeatable, self.cold, self.queueing = work.repeatable, work.cold, work.queueing
@@ -308,9 +332,6 @@ class Rotated:
         """Settle both."""
         self._next.settle()
         self._other.settle()
-
-
-Turned = Workload | Copy | Repeated | Replayed
 
 
 def recorded(work: Workload) -> "tuple[torch.cuda.CUDAGraph, Tensor | None]":
@@ -354,7 +375,8 @@ def _side_stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-def _set_threads(threads: int | None) -> None:
+def set_threads(threads: int | None) -> None:
+    """Have torch use so many CPU threads; None leaves them as they are."""
     if threads is not None and threads != torch.get_num_threads():
         torch.set_num_threads(threads)
 
@@ -408,7 +430,7 @@ def elsewhere(x: Tensor, rng: random.Random) -> Tensor:
     return buffer.as_strided(x.shape, x.stride(), shift).copy_(x.detach())
 
 
-def _spacers(device: torch.device, rng: random.Random) -> tuple[Tensor, ...]:
+def spacers(device: torch.device, rng: random.Random) -> tuple[Tensor, ...]:
     """Take memory of random sizes, so that what is made behind it lies elsewhere: of each pool."""
     sizes = [rng.randrange(PAGES_BYTES if heap.now() == "steady" else _SHIFT_BYTES)]
     if device.type == "cuda":

@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 from gcbench import runtimes, workload
 from gcbench.engines import fresh, inline, trying
 from gcbench.peaks import measuring
+from gcbench.runtimes import compiled
 from gcbench.timing import gpu as timing_gpu
 from gcbench.timing import launch, replicates
 from gcbench.timing.clocks import CpuClock
@@ -180,7 +181,6 @@ def divert(patch, gpu, calls):
     def clock_of(device, regime="burst"):
         return CpuClock() if device == "cpu" else CudaClock(gpu, gpu.now, gpu.sleep, regime)
 
-    called = dict.fromkeys(("eager", "graph"), lambda: calls.called)
     patch(
         trying, "make_workload", lambda m, case, device, *more: make_workload(m, case, "cpu", *more)
     )
@@ -189,7 +189,7 @@ def divert(patch, gpu, calls):
     patch(inline, "make_input", lambda case, device, seed: make_input(case, "cpu", seed))
     patch(inline, "clock_of", clock_of)
     patch(inline, "Copy", Copy)
-    patch(runtimes, "APPLIES", {**runtimes.APPLIES, **called})
+    patch(runtimes.Runtime, "apply", lambda self: calls.called)
     patch(workload, "recorded", calls.recorded)
 
 
@@ -220,9 +220,9 @@ def install():
     workload.copy = SimpleNamespace(copy=copy.copy, deepcopy=lambda module: module)
     workload.elsewhere = lambda x, rng: x
     inline.load_all = lambda: None
-    runtimes.APPLIES["compile"] = simulation.compiling
+    compiled.Compiled.apply = lambda self: simulation.compiling()
     runtimes.session = runtimes.settled = lambda cases: nullcontext()
-    runtimes.graphs = lambda case: simulation.compiled
+    compiled._graphs = lambda: simulation.compiled
     timing_gpu.TorchGpu = lambda device: gpu
     fresh._START = fresh._START.replace(WORKER, INSTALLING + WORKER)
     return simulation

@@ -14,6 +14,7 @@ from gcbench.engines import inline, jobs, trying
 from gcbench.engines.limits import memory_limited
 from gcbench.peaks import measuring
 from gcbench.records import QUICK, Gpu, Manifest, Measurement
+from gcbench.runtimes import compiled
 from gcbench.spec import Axes
 
 REAL_PEAKS = measuring.measure
@@ -22,7 +23,7 @@ REAL_PEAKS = measuring.measure
 @pytest.fixture
 def cuda(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    runtimes._load_compiler.cache_clear()
+    compiled._load_compiler.cache_clear()
     return FakeCuda(monkeypatch)
 
 
@@ -137,7 +138,7 @@ def test_measuring_makes_the_device_of_the_cases_the_current_one(cuda, monkeypat
         raise KeyboardInterrupt
 
     comparison = engines.compare(["gc"], Axes(device="cuda:1", cache="warm"))
-    for name in ("_attempt", "workload"):
+    for name in ("attempted", "workload"):
         monkeypatch.setattr(inline, name, tried)
     monkeypatch.setattr(measuring, "_clock", tried)
     job = jobs.Job(comparison, QUICK)

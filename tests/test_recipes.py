@@ -179,6 +179,22 @@ TELLING = (
 )
 
 
+def test_a_runtime_is_one_file_and_one_line(checkout):
+    checkout.follow("Add a runtime")
+    small = ("-C", "8", "-s", "4", "-r", "4", "--threads", "1", *QUICK, "--format", "csv")
+    rows = checkout.rows("bench", "se", "--pair", "runtime=eager,exported", *small)
+    assert [row["runtime"] for row in rows] == ["eager", "exported"]
+    assert {row["status"] for row in rows} == {"ok"}
+    assert [bool(row["export_s"] and row["load_ms"]) for row in rows] == [False, True]
+    assert float(rows[1]["relative"]) > 0
+    refused = checkout.gcbench("bench", "se", "--runtime", "exported", "--mode", "train", code=2)
+    assert "--runtime exported: it only infers, and mode is train" in refused
+    unknown = checkout.gcbench("bench", "se", "--runtime", "export", code=2)
+    assert "did you mean 'exported'?" in unknown
+    checkout.tests("tests/test_deployed.py", "-k", "exported", least=6)
+    checkout.tests("tests/test_runtimes.py", "tests/test_spec.py", least=20)
+
+
 def test_a_format_is_one_file_and_one_line(checkout):
     checkout.follow("Add a format")
     # help shows it in a column whose lines others stand beside

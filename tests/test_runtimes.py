@@ -11,6 +11,7 @@ from gcbench.engines import inline
 from gcbench.engines.jobs import Job
 from gcbench.errors import UsageError
 from gcbench.records import Effort
+from gcbench.runtimes import compiled
 from gcbench.spec import Axes, parse_pair
 
 SHORT = Effort(precision=0.5, max_time_s=0.3)
@@ -100,7 +101,7 @@ def test_compiled_stands_beside_eager_and_its_compile_time_apart():
 def made(monkeypatch):
     """How many graphs were made for each compiled case; dynamic shapes are never asked for."""
     counts = []
-    compiler, flags = torch.compile, runtimes.compiled_flags
+    compiler, flags = torch.compile, compiled.flags_of
 
     def noting(function, **options):
         assert options["dynamic"] is False
@@ -111,7 +112,7 @@ def made(monkeypatch):
         return flags(graphs)
 
     monkeypatch.setattr(torch, "compile", noting)
-    monkeypatch.setattr(runtimes, "compiled_flags", counting)
+    monkeypatch.setattr(compiled, "flags_of", counting)
     return counts
 
 

@@ -222,6 +222,20 @@ def test_a_heavy_case_is_held_against_the_copies_of_both_groups_and_a_light_one_
     assert all(summary.noise.aa == aa[2] for summary in against_heavy.values())
 
 
+def test_a_case_that_has_a_copy_is_held_against_that_and_the_one_of_its_baseline():
+    arms = [Arm("case", case, 0, 1) for case in range(3)]
+    arms += [Arm("aa", 0, 0, 1), Arm("aa", 2, 0, 1), Arm("copy", 0, 0, 1)]
+    # the copy of the last case takes half as long again: something disturbs the one or the other
+    rows = [[[100], [200], [200], [101], [300 + n], [10]] for n in range(12)]
+    timing = timing_of(arms, *rows)
+    aa = aa_intervals([timing], ALL_BY_FIRST)
+    assert aa[0] == aa[1] == pytest.approx(median_interval([math.log(1.01)] * 12))
+    own = median_interval([math.log((300 + n) / 200) for n in range(12)])
+    assert aa[2] == pytest.approx(own)
+    found = summarise(record_of(timing, precision=0.05))
+    assert [found[case].verdict for case in range(3)] == ["baseline", "slower", "untrusted"]
+
+
 def test_each_of_several_baselines_is_held_against_its_own_copy():
     arms = [Arm("case", case, 0, 1) for case in range(4)]
     arms += [Arm("aa", 0, 0, 1), Arm("aa", 2, 0, 1), Arm("copy", 0, 0, 1)]

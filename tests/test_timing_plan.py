@@ -340,6 +340,14 @@ def test_every_baseline_has_an_aa_arm_in_its_group():
     assert [arm.case for arm in plan.arms if arm.role == "aa"] == [0, 2]
 
 
+def test_controls_have_aa_arms_beside_those_of_baselines_each_in_its_group():
+    costs = {0: Cost(LIGHT_NS), 1: Cost(LIGHT_NS), 2: Cost(100 * LIGHT_NS)}
+    plan = planning.make_plan(costs, {0: Cost(LIGHT_NS)}, (0, 0, 0), SECOND_NS, controls=(1, 2))
+    twins = [arm for arm in plan.arms if arm.role == "aa"]
+    assert [arm.case for arm in twins] == [0, 1, 2]
+    assert [arm.group for arm in twins] == [0, 0, 1]
+
+
 def test_every_kind_of_input_has_a_copy_arm():
     costs = dict.fromkeys(range(2), Cost(LIGHT_NS))
     plan = planning.make_plan(costs, {0: Cost(1), 1: Cost(2)}, (0, 0), SECOND_NS)

@@ -37,6 +37,7 @@ COMMANDS: Registry[Entry] = Registry(
             "count",
             "Count parameters, MACs and activations of each part of a module. Times nothing.",
         ),
+        _entry("export", "Export a block to a file for another runtime, as it is measured there."),
         _entry("network", "Measure a network with blocks inside against the plain one."),
         _entry(
             "attention",

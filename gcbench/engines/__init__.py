@@ -20,6 +20,7 @@ from gcbench.errors import UsageError
 from gcbench.networks.places import Position
 from gcbench.networks.variants import Insertion
 from gcbench.records import QUICK, Effort, Manifest, Peaks, Run
+from gcbench.runtime import known, require_installed
 from gcbench.spec import Axes, Block, Comparison, CounterName, Dtype, Network, Pair
 from gcbench.sweep import Sweep
 from gcbench.timing.replicates import Progress
@@ -75,11 +76,6 @@ def compare(
     if pair and pair.axis == "heap":
         spec.require_beside(pair, None, (axes.regime,))
         heap.require_both("--pair heap", device)
-        if given := [name for name in names if blocks.is_given(name)]:
-            raise UsageError(
-                f"--pair heap takes a process for each heap, and {given[0]} is a module of this "
-                "one: name it as module:Class"
-            )
     comparison = spec.compare(
         [looked_at(name, call) for name in names],
         replace(axes, device=device),
@@ -87,6 +83,12 @@ def compare(
         None if baseline is None else looked_at(baseline, call),
         pair,
     )
+    given = [name for name in names if blocks.is_given(name)]
+    if given and is_apart(comparison):
+        why = "--pair heap takes a process for each heap"
+        if any(known(case.runtime).foreign for case in comparison.cases):
+            why = "a runtime that is not torch's own takes processes of its own"
+        raise UsageError(f"{why}, and {given[0]} is a module of this one: name it as module:Class")
     return possible(comparison, call)
 
 
@@ -166,9 +168,11 @@ def require_possible(comparison: Comparison) -> None:
     for case in comparison.cases:
         if case.cache == "cold":
             environment.require_cache_bytes(case.device)
-        why_not = runtimes.why_not(case)
-        if why_not:
-            raise UsageError(f"--runtime {case.runtime}: {why_not}")
+        require_installed("--runtime", case.runtime)
+    reasons = [runtimes.why_not(case) for case in comparison.cases]
+    # one of several is a row that says so
+    if all(reasons):
+        raise UsageError(f"--runtime {comparison.cases[0].runtime}: {reasons[0]}")
     for case in comparison.cases:
         if modules.is_known(case):
             modules.build_meta(case)

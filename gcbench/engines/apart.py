@@ -1,4 +1,4 @@
-"""A comparison whose arms live in workers of their own: one for each heap that its cases name.
+"""A comparison whose arms live in workers of their own: one for each heap and foreign runtime.
 
 This process draws the orders of the rounds and asks the worker of an arm for one sample at a time;
 the others wait meanwhile for a line, with all their threads asleep. So arms of different processes
@@ -7,6 +7,7 @@ share rounds, and their ratios are paired as those of one process are.
 What two processes differ by though they do the same (where libraries and heaps lie, and what turns
 cost) must not pass for a difference of arms. So the second copy of each baseline, whose ratio to it
 is the A/A interval that verdicts are held against, lives in another worker with the same settings.
+Each case of a foreign runtime has such a copy too: a control of what its neighbours do to it.
 """
 
 import random
@@ -33,6 +34,7 @@ from gcbench.engines.timed import (
 from gcbench.environment import free_bytes
 from gcbench.errors import LimitError
 from gcbench.records import ComparisonRecord, Effort, Measurement, Role, Timing
+from gcbench.runtime import known
 from gcbench.spec import Case, Comparison, Heap
 from gcbench.timing.replicates import Make, Progress, time_comparison
 from gcbench.timing.turns import TurnClock
@@ -45,9 +47,13 @@ WORKER_BYTES = 400 * 2**20
 
 
 class Seat(NamedTuple):
-    """A worker of a comparison: how its heap is, and whether it has second copies alone."""
+    """A worker of a comparison: how its heap is, and whether it has second copies alone.
+
+    It has the cases of one `foreign` runtime; where that is None, those that torch runs.
+    """
 
     heap: Heap
+    foreign: str | None = None
     twins: bool = False
 
 
@@ -62,7 +68,7 @@ class ArmError(Exception):
 
 def is_apart(comparison: Comparison) -> bool:
     """Whether the arms of a comparison need workers of their own."""
-    return any(case.heap for case in comparison.cases)
+    return any(case.heap or known(case.runtime).foreign for case in comparison.cases)
 
 
 def workers_of(comparison: Comparison) -> int:
@@ -113,7 +119,7 @@ class Apart:
             # what second copies are is known, unless they fail
             rows |= {i: found[i] for i in untried if not seat.twins or found[i].status != "ok"}
         working = {i: row for i, row in rows.items() if i not in job.known and _runs(row)}
-        crowded = crowded_out(working, comparison.baselines, job.bounds, _heap_of)
+        crowded = crowded_out(working, comparison.baselines, job.bounds, _seat_of)
         working = {i: row for i, row in working.items() if i not in crowded}
         rows |= crowded
         ordered = [rows[position] for position in range(len(comparison.cases))]
@@ -150,7 +156,7 @@ class Apart:
             rng = random.Random(f"order {job.seed} {job.process}")
             return time_comparison(
                 self._make(comparison, working, rng),
-                lineup_of(comparison.cases, working, comparison.baselines),
+                lineup_of(comparison.cases, working, comparison.baselines, _controls(comparison)),
                 effort,
                 TurnClock(),
                 rng,
@@ -172,9 +178,11 @@ class Apart:
     def _make(
         self, comparison: Comparison, working: dict[int, Measurement], rng: random.Random
     ) -> Make:
+        divided = _divided(comparison)
+
         def make(role: Role, case: int) -> FarWork:
-            twin = role == "aa" and comparison.baselines[case] == case
-            seat = Seat(_heap_of(comparison.cases[case]), twin)
+            twin = role == "aa" and case in divided
+            seat = _seat_of(comparison.cases[case])._replace(twins=twin)
             return FarWork(self._hands[seat], role, case, working[case], rng)
 
         return make
@@ -259,24 +267,35 @@ class FarWork:
 
 
 def _seats(comparison: Comparison) -> list[Seat]:
-    """The workers that a comparison needs: one for each heap, and one for copies of baselines."""
-    heaps = dict.fromkeys(map(_heap_of, comparison.cases))
-    divided = dict.fromkeys(_heap_of(comparison.cases[i]) for i in comparison.baselines)
-    return [*map(Seat, heaps), *(Seat(each, twins=True) for each in divided)]
+    """The workers that a comparison needs: one for each heap and runtime, and for second copies."""
+    seats = dict.fromkeys(map(_seat_of, comparison.cases))
+    divided = dict.fromkeys(_seat_of(comparison.cases[i]) for i in _divided(comparison))
+    return [*seats, *(seat._replace(twins=True) for seat in divided)]
 
 
 def _seated(seat: Seat, comparison: Comparison) -> list[int]:
     """The cases of a worker, by their positions."""
+    divided = _divided(comparison)
     return [
         position
         for position, case in enumerate(comparison.cases)
-        if _heap_of(case) == seat.heap
-        and (not seat.twins or comparison.baselines[position] == position)
+        if _seat_of(case) == seat._replace(twins=False) and (not seat.twins or position in divided)
     ]
 
 
-def _heap_of(case: Case) -> Heap:
-    return case.heap or heap.now()
+def _seat_of(case: Case) -> Seat:
+    foreign = case.runtime if known(case.runtime).foreign else None
+    return Seat(case.heap or heap.now(), foreign)
+
+
+def _controls(comparison: Comparison) -> list[int]:
+    """The cases of foreign runtimes: whether a second copy, elsewhere, takes as long is seen."""
+    return [i for i, case in enumerate(comparison.cases) if known(case.runtime).foreign]
+
+
+def _divided(comparison: Comparison) -> set[int]:
+    """The cases of which there is a second copy, in a worker of such copies."""
+    return {*comparison.baselines, *_controls(comparison)}
 
 
 def _runs(row: Measurement | None) -> bool:

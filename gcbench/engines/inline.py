@@ -33,6 +33,7 @@ from gcbench.engines.trying import (
     workload,
 )
 from gcbench.records import ComparisonRecord, Effort, Measurement, Role, Timing
+from gcbench.runtime import RUNTIMES
 from gcbench.spec import Axes, Case, compare
 from gcbench.timing.clocks import Work
 from gcbench.timing.cuda import CudaClock
@@ -41,7 +42,6 @@ from gcbench.workload import (
     PAGES_BYTES,
     Copy,
     Repeated,
-    Replayed,
     Rotated,
     Turned,
     Workload,
@@ -148,7 +148,7 @@ def _time_what_runs(
 def _spent(attempt: Attempt, setting: Setting) -> Attempt:
     """Add what is looked at after the timing, where the device is one that tells of it."""
     case, rng = replace(attempt.measurement.case, cache="warm"), random.Random(setting.seed)
-    if attempt.work is None or case.device == "cpu":
+    if not isinstance(attempt.work, Workload) or case.device == "cpu":
         return attempt
     clock = clock_of(case.device)
     assert isinstance(clock, CudaClock)
@@ -208,7 +208,7 @@ def time_side_by_side(
 
 
 def _time(
-    works: Mapping[int, Workload | Repeated],
+    works: Mapping[int, Turned],
     cases: Sequence[Case],
     baselines: tuple[int, ...],
     effort: Effort,
@@ -234,8 +234,7 @@ def _time(
 
 def dressed(work: Turned, case: Case, rng: random.Random) -> Work:
     """A work as it is timed: replayed from a graph, and with inputs in turn on a warm GPU."""
-    if case.runtime == "graph" and isinstance(work, Workload):
-        work = Replayed(work)
+    work = runtimes.of(case).timed(work)
     return Rotated(work, rng) if rotates(case) else work
 
 
@@ -246,7 +245,7 @@ def copy_of(case: Case, setting: Setting) -> Copy:
 
 
 def _doing(case: Case) -> str:
-    return f"counting, and {'compiling' if case.runtime == 'compile' else 'trying'} {case.label}"
+    return f"counting, and {RUNTIMES[case.runtime].verb} {case.label}"
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from gcbench import runtimes
 from gcbench.engines.attempts import TaintedError
 from gcbench.errors import told
 from gcbench.records import Cell, Measurement
@@ -41,7 +42,7 @@ def launched(
     work.queueing = launch.queueing(clock, work)
     if work.queueing == "syncs":
         flags += ("syncs_inside",)
-    if case.runtime != "graph":
+    if not runtimes.of(case).replays:
         cells["host_us"] = host_us(clock, work)
     if graphless is not None:
         reason = "; ".join(filter(None, (reason, graphless)))
@@ -62,8 +63,8 @@ def _replayed(
         return Rotated(replayed, rng) if rotates else replayed
     except Exception as error:  # recording runs the block's own code, which may raise anything
         reason = f"no CUDA graph could be recorded: {told(error)}"
-        graph_only = measured.case.runtime == "graph"
-        row = replace(measured, status="error", reason=reason) if graph_only else None
+        lost = runtimes.of(measured.case).replays
+        row = replace(measured, status="error", reason=reason) if lost else None
         raise TaintedError(reason, row) from error
 
 

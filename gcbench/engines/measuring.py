@@ -21,6 +21,7 @@ from gcbench.engines.attempts import Bounds
 from gcbench.engines.jobs import Caller, Engine, Job, Listener, record_of
 from gcbench.peaks import Ceilings
 from gcbench.records import ComparisonRecord, Effort, Manifest, Measurement
+from gcbench.runtime import known
 from gcbench.spec import Comparison, CounterName
 from gcbench.sweep import OnOom
 from gcbench.timing.replicates import Progress
@@ -200,7 +201,14 @@ def not_run(comparison: Comparison, effort: Effort, budget_s: float) -> Comparis
 def here(call: Caller, engine: str, run: str, seed: int) -> Manifest:
     """Describe this machine, an engine on it, and what was asked of it; `call` asks torch."""
     found = call(environment.manifest, run, seed)
-    return replace(found, command=tuple(sys.argv), engine=engine)
+    return replace(found, command=tuple(sys.argv), engine=engine, runtimes=call(deployed_by))
+
+
+def deployed_by() -> dict[str, dict[str, str]]:
+    """Versions and settings of the runtimes here that are not torch's own."""
+    from gcbench import runtimes
+
+    return runtimes.described()
 
 
 def stamp() -> str:
@@ -218,9 +226,10 @@ class Held:
     def seen(self, record: ComparisonRecord) -> ComparisonRecord:
         """Add to a record the ceilings of what was timed, and whether others were there.
 
-        One that was broken off needs no ceilings.
+        One that was broken off needs no ceilings, nor what torch does not run: they are of torch.
         """
-        timed = [m.case for m in record.measurements if m.status == "ok" and record.timings]
+        ran = [m.case for m in record.measurements if m.status == "ok" and record.timings]
+        timed = [case for case in ran if not known(case.runtime).foreign]
         if timed and not record.interrupted:
             record = replace(record, peaks=self.ceilings.of(timed))
         return record if self.alone else record.flagged("not_alone")

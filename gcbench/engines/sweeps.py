@@ -11,6 +11,7 @@ from gcbench.engines.jobs import Caller, Engine, call_here
 from gcbench.engines.measuring import Plan
 from gcbench.errors import UsageError
 from gcbench.records import Status, identity
+from gcbench.runtime import require_installed
 from gcbench.spec import Comparison
 from gcbench.sweep import Place, Sweep
 
@@ -36,6 +37,8 @@ def place_on(asked: Sweep, devices: tuple[str, ...], call: Caller = call_here) -
     baseline = None if asked.baseline is None else known[asked.baseline]
     found = Place(asked, tuple(known[name] for name in asked.blocks), devices, baseline)
     sweep.require_bounded(found)
+    for name in sweep.runtimes(asked):
+        call(require_installed, "--runtime", name)
     if sweep.pairs_heaps(asked):
         for device in devices:
             heap.require_both("--pair heap", device)

@@ -117,12 +117,19 @@ def timed_record(
 
 
 def lineup_of(
-    cases: Sequence[Case], working: Collection[int], baselines: tuple[int, ...]
+    cases: Sequence[Case],
+    working: Collection[int],
+    baselines: tuple[int, ...],
+    controls: Collection[int] = (),
 ) -> Lineup:
-    """What stands in a comparison of which these cases work; one copy of each of their inputs."""
+    """What stands in a comparison of which these cases work; one copy of each of their inputs.
+
+    The `controls` have A/A arms of their own, as baselines do.
+    """
     # the last case of an input comes first here, so that the first one stays
     of_input = {cases[position].input: position for position in sorted(working, reverse=True)}
-    return Lineup(tuple(sorted(working)), baselines, tuple(sorted(of_input.values())))
+    copies = tuple(sorted(of_input.values()))
+    return Lineup(tuple(sorted(working)), baselines, copies, tuple(controls))
 
 
 def crowded_out(
@@ -169,22 +176,22 @@ def heap_bytes(measured: Sequence[Measurement], bounds: Bounds, shift_bytes: int
     room = bounds.room(device) if measured and device == "cpu" else None
     if room is None:
         return 0
-    wanted = sum(2 * (bytes_of(each, "peak_memory_bytes") + shift_bytes) for each in measured)
+    wanted = sum(2 * (peak_bytes(each) + shift_bytes) for each in measured)
     return min(wanted, room[0] // 4)
 
 
 def held_bytes(measured: Measurement) -> int:
     """What a case holds before and after every call."""
-    return bytes_of(measured, "peak_memory_bytes") - activation_bytes(measured)
+    return peak_bytes(measured) - activation_bytes(measured)
 
 
 def activation_bytes(measured: Measurement) -> int:
     """What a call takes beside that."""
-    return bytes_of(measured, "activation_memory_bytes")
+    cell = measured.metrics.get("activation_memory_bytes")
+    return cell if isinstance(cell, int) else 0
 
 
-def bytes_of(measured: Measurement, column: str) -> int:
-    """A number of bytes that a case which was tried has."""
-    cell = measured.metrics[column]
-    assert isinstance(cell, int)
-    return cell
+def peak_bytes(measured: Measurement) -> int:
+    """What a case takes that was tried; where that is not known, what it was predicted to."""
+    cell = measured.metrics.get("peak_memory_bytes")
+    return cell if isinstance(cell, int) else measured.needed_bytes or 0

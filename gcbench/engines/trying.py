@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,10 +15,12 @@ from gcbench.counting.allocations import allocations
 from gcbench.engines.attempts import UNBOUNDED, Bounds, TaintedError, rotates
 from gcbench.engines.belongings import Belongings
 from gcbench.engines.counted import as_called, foretold, is_counted
+from gcbench.engines.deploying import deployed, without_memory
 from gcbench.engines.jobs import Job
 from gcbench.engines.launching import launched
 from gcbench.errors import BlockError, UsageError, message_of, safely, told
 from gcbench.records import Measurement, Status
+from gcbench.runtimes.foreign import Deployment, ForeignRuntime
 from gcbench.spec import Case, CounterName, Regime
 from gcbench.timing.clocks import Clock, CpuClock
 from gcbench.timing.cuda import CudaClock
@@ -59,7 +62,7 @@ class Attempt:
     """What trying a case gave: a measurement, and work to time, never called, where that is ok."""
 
     measurement: Measurement
-    work: Workload | None = None
+    work: Workload | Deployment | None = None
 
 
 def try_case(
@@ -80,6 +83,8 @@ def try_case(
         counted = foretold(case, setting.seed, setting.counter, witnesses=True)
     except UsageError as error:
         return Attempt(Measurement(case, "error", str(error)))
+    if isinstance(runtimes.of(case), ForeignRuntime):
+        counted = without_memory(counted)
     why_not = runtimes.why_not(case) or heap.why_not(case.heap)
     if why_not:
         return Attempt(replace(counted, status="skipped", reason=why_not))
@@ -138,7 +143,21 @@ def _tried(
         belongings.set_back()
     if not (modules.is_known(counted.case) and is_counted(counted)):
         counted = _as_called(work, counted, setting)
+    runtime = runtimes.of(counted.case)
+    if isinstance(runtime, ForeignRuntime):
+        return _deployed(runtime, work, counted, setting)
     return Attempt(_called(work, counted, setting, graphless), work)
+
+
+def _deployed(
+    runtime: ForeignRuntime, pristine: Workload, counted: Measurement, setting: Setting
+) -> Attempt:
+    """Call a case as it is written, then have it exported and loaded; see `deployed`."""
+    case = counted.case
+    special = _special(pristine.elsewhere(random.Random(setting.seed)), case, setting)
+    known = replace(counted, flags=(*counted.flags, *special))
+    threads, before = case.threads or setting.threads, setting.before(case)
+    return Attempt(*deployed(runtime, pristine, known, setting.seed, threads, before))
 
 
 def _as_called(pristine: Workload, known: Measurement, setting: Setting) -> Measurement:
@@ -159,19 +178,12 @@ def _called(
     """
     case, rng = counted.case, random.Random(setting.seed)
     work = pristine.elsewhere(rng)
-    if case.network is None:
-        # eval() may fold weights for good, and training is not of what that leaves
-        tested = work if case.mode == "infer" else pristine.elsewhere(rng)
-        special = _require_block(tested, case, setting.allow_nondeterministic)
-    else:
-        special = _finite_flags(eagerly(work.module, work.x))
+    # eval() may fold weights for good, and training is not of what that leaves
+    alone = case.network is None and case.mode != "infer"
+    special = _special(pristine.elsewhere(rng) if alone else work, case, setting)
     cells, flags = dict(counted.metrics), (*counted.flags, *special)
-    graphs, first_ns = runtimes.graphs(case), _call_ns(work)
-    second_ns = _call_ns(work)
-    if case.runtime == "compile":
-        # one less than zero would say nothing, and a run that holds it is damaged
-        cells["compile_ms"] = (first_ns - second_ns) / 1e6 if first_ns > second_ns else None
-        flags += runtimes.compiled_flags(runtimes.graphs(case) - graphs)
+    begun = runtimes.of(case).begun(partial(_call_ns, work))
+    cells, flags = cells | begun.cells, flags + begun.flags
     cells |= allocations(work, pristine)
     # what a copy at another place does for the first time is done here too
     work = pristine.elsewhere(rng)
@@ -182,6 +194,13 @@ def _called(
         measured = launched(work, measured, clock, rng, rotates(case), graphless)
         pristine.queueing = work.queueing
     return measured
+
+
+def _special(work: Workload, case: Case, setting: Setting) -> tuple[str, ...]:
+    """Call a case as it is written; returns what is special about its outputs, as flags."""
+    if case.network is None:
+        return _require_block(work, case, setting.allow_nondeterministic)
+    return _finite_flags(eagerly(work.module, work.x))
 
 
 def _call_ns(work: Workload) -> int:
@@ -287,7 +306,7 @@ def workload(case: Case, setting: Setting) -> Workload:
         case.device,
         setting.seed,
         setting.before(case),
-        runtimes.apply_of(case),
+        runtimes.of(case).apply(),
         case.threads or setting.threads,
     )
 

@@ -102,6 +102,8 @@ def _rest(rows: Sequence[Row]) -> Iterator[str]:
         )
     if any(row["compile_ms"] is not None for row in rows):
         yield Legend(("compile", "compile is the first call less the second: it is in no latency"))
+    if any(row["export_s"] is not None for row in rows):
+        yield Legend(("export", "export, and load, are what is done once: they are in no latency"))
     if any(row["bound"] for row in rows):
         yield _bounds(rows)
     timed = [row for row in rows if row["stopped_by"]]

@@ -21,6 +21,7 @@ Text = Callable[[float, float, float], str]
 _TEXTS: dict[Unit, Text] = {
     "us": latency_text,
     "ms": lambda ms, lo, hi: duration_text(ms),
+    "s": lambda seconds, lo, hi: duration_text(1e3 * seconds),
     "B": lambda size, lo, hi: size_text(int(size)),
     **dict.fromkeys(("MACs", "FLOPs", "parameters"), lambda count, lo, hi: count_text(int(count))),
     **dict.fromkeys(("images/s", "times"), lambda factor, lo, hi: factor_text(factor)),

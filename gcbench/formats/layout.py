@@ -30,7 +30,7 @@ DISTURBED_MARK = " ~"
 # what a narrow terminal leaves out, the last first
 _OPTIONAL = (
     *("params", "MACs", "+params", "+MACs", "x copy", "images/s"),
-    *("peak memory", "bound", "floor", "saved", "compile"),
+    *("peak memory", "bound", "floor", "saved", "compile", "export", "load"),
 )
 _OF_TIME = ("latency", "relative", "95 % interval", "verdict")
 
@@ -181,4 +181,6 @@ def _cells(row: Row, pair: str | None) -> dict[str, str]:
         "peak memory": shown(row, "peak_memory_bytes"),
         "saved": shown(row, "saved_memory_bytes"),
         "compile": shown(row, "compile_ms"),
+        "export": shown(row, "export_s"),
+        "load": shown(row, "load_ms"),
     }

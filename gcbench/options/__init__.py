@@ -7,9 +7,10 @@ may be said again when a run is gone on with (`said`).
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from gcbench.options.readers import Given
+from gcbench.spec import values_of
 
 # what a command line gives: one text, several, a flag without a value, files
 Kind = Literal["text", "texts", "flag", "path", "paths"]
@@ -95,9 +96,9 @@ class Option:
         return ",".join(map(str, written)) if isinstance(written, list) else str(written)
 
 
-def words(choices: object, between: str = "|") -> str:
+def words(choices: Any, between: str = "|") -> str:
     """What an option's value may be, as help shows it."""
-    return between.join(get_args(choices))
+    return between.join(values_of(choices))
 
 
 def named(options: Iterable[Option]) -> dict[str, Option]:

@@ -42,6 +42,7 @@ from gcbench.options.readers import (
     whether,
 )
 from gcbench.records import QUICK, RIGOROUS, Effort
+from gcbench.runtime import NAMES as RUNTIMES
 from gcbench.sweep import EngineName, OnOom, Retriable, Stages
 from gcbench.units import parse_seconds, parse_share, parse_size_bytes
 
@@ -159,7 +160,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _plan(
         "seed",
-        (*GRIDS, "attention", "check", "count"),
+        (*GRIDS, "attention", "check", "count", "export"),
         "Of weights, inputs and order.",
         one(lambda place, text: spec.parse_count(place, text, least=0)),
         metavar="N",
@@ -208,14 +209,14 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _axis(
         "ratio",
-        (*BLOCKS_COMMANDS, "count"),
+        (*BLOCKS_COMMANDS, "count", "export"),
         "Bottleneck reductions where a block has one: 4,8,16.",
         parse_counts,
         short="-r",
     ),
     _axis(
         "dtype",
-        (*GRIDS, "count"),
+        (*GRIDS, "count", "export"),
         "Element type.",
         choices(spec.Dtype),
         metavar=words(spec.Dtype, ","),
@@ -236,7 +237,10 @@ OPTIONS: tuple[Option, ...] = (
         metavar=words(spec.Mode, ","),
     ),
     _axis(
-        "runtime", GRIDS, "How it runs.", choices(spec.Runtime), metavar=words(spec.Runtime, ",")
+        "runtime",
+        GRIDS,
+        f"How it runs: {', '.join(RUNTIMES)}.",
+        choices(RUNTIMES),
     ),
     _axis(
         "cache",
@@ -369,7 +373,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _plan(
         "timeout",
-        ("bench", "sweep", "network", "count", "attention"),
+        ("bench", "sweep", "network", "count", "export", "attention"),
         "Time that trying one case may take, in a worker process.",
         one(parse_seconds),
         written=seconds_written,
@@ -586,7 +590,7 @@ OPTIONS: tuple[Option, ...] = (
     _flag(
         "traceback",
         (
-            *(*ON_DEVICES, "count", "blocks", "env"),
+            *(*ON_DEVICES, "count", "export", "blocks", "env"),
             *("report", "compare", "plot"),
         ),
         "Show where an error came from.",

@@ -107,21 +107,23 @@ def make_plan(
     copies: Mapping[int, Cost],
     baselines: Sequence[int],
     budget_ns: int,
+    controls: Sequence[int] = (),
 ) -> Plan:
     """Share `budget_ns` out among cases of known cost, by their position.
 
-    Every group has A/A arms: another copy of each of the `baselines` in it, or, where none is, of
-    its lightest case. The arms that clone the input of a case, `copies`, ride with the
-    lightest group. Samples hold one call where one of the works is not `repeatable`, and nothing
-    comes before that of a `cold` one. What is not timed is paid out of the same budget: preparing
-    a sample may take longer than the sample.
+    Every group has A/A arms: another copy of each of the `baselines` and `controls` in it, or,
+    where none is, of its lightest case. The arms that clone the input of a case, `copies`, ride
+    with the lightest group. Samples hold one call where one of the works is not `repeatable`, and
+    nothing comes before that of a `cold` one. What is not timed is paid out of the same budget:
+    preparing a sample may take longer than the sample.
     """
     # what one arm of a comparison cannot do is not done with the others either
     repeatable = all(cost.repeatable for cost in (*costs.values(), *copies.values()))
+    copied = dict.fromkeys((*baselines, *controls))
     arms: list[Arm] = []
     groups: list[GroupCost] = []
     for number, cluster in enumerate(cost_groups({c: cost.call_ns for c, cost in costs.items()})):
-        twins = [case for case in dict.fromkeys(baselines) if case in cluster] or [cluster[0]]
+        twins = [case for case in copied if case in cluster] or [cluster[0]]
         lightest_ns = max(costs[cluster[0]].call_ns, 1)
         calls = math.ceil(MIN_SAMPLE_NS / lightest_ns) if repeatable else 1
         own = [(Arm("case", case, number, calls), costs[case]) for case in cluster]

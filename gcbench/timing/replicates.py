@@ -66,12 +66,14 @@ class Lineup:
     """What stands in a comparison, by the positions of its cases.
 
     `baselines` says for each position what it is divided by, whether it is timed or not; `copies`
-    are the cases whose inputs are cloned as a unit of memory traffic.
+    are the cases whose inputs are cloned as a unit of memory traffic; `controls` those that have an
+    A/A arm though nothing is divided by them.
     """
 
     cases: tuple[int, ...]
     baselines: tuple[int, ...]
     copies: tuple[int, ...]
+    controls: tuple[int, ...] = ()
 
 
 @dataclass
@@ -196,7 +198,7 @@ def _calibrated(
             cold=work.cold,
         )
     left_ns = max(0, budget_ns - (clock.now() - start_ns))
-    return make_plan(costs["case"], costs["copy"], lineup.baselines, left_ns)
+    return make_plan(costs["case"], costs["copy"], lineup.baselines, left_ns, lineup.controls)
 
 
 def _made(make: Make, role: Role, case: int) -> Work:
