@@ -21,10 +21,9 @@ from torch.utils.benchmark import Timer
 from gcbench import blocks, engines
 from gcbench.engines.inline import measure, time_side_by_side
 from gcbench.engines.jobs import Job
-from gcbench.records import Effort
-from gcbench.spec import Axes
-from gcbench.statistics import Summary, summarise
-from gcbench.workload import make_input
+from gcbench.measure.workload import make_input
+from gcbench.spec.cases import Axes, Effort
+from gcbench.stats.intervals import Summary, summarise
 
 CALLS = (33, 34)
 

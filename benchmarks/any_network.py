@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from gcbench import engines, networks
 from gcbench.errors import GcbenchError
 from gcbench.networks.with_block import inserted
-from gcbench.spec import Axes, Case, Network
+from gcbench.spec.cases import Axes, Case, Network
 
 RATIO = 16
 GATE = "any_network:Gate"
@@ -212,7 +212,7 @@ def last_image(network: Network, axes: Axes) -> str | None:
     """The last module with weights, no deeper than three names, that gives an image."""
     from gcbench.networks.measured import Measured
 
-    case = networks.compare(network, [], [], axes, "cpu").cases[0]
+    case = networks.comparison_inside(network, [], [], axes, "cpu").cases[0]
     for make, device in ((networks.make_meta, "meta"), (networks.make, "cpu")):
         found: list[str] = []
         with contextlib.suppress(Exception), torch.no_grad():

@@ -16,9 +16,10 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from gcbench import comparing, store
-from gcbench.comparing.judging import Timed, clones_of, judge
-from gcbench.statistics import ERROR_RATE, Interval, Noise, median_interval
+from gcbench import store
+from gcbench.analysis import compare
+from gcbench.analysis.verdicts import Timed, clones_of, judge
+from gcbench.stats.intervals import ERROR_RATE, Interval, Noise, median_interval
 from gcbench.units import interval_text, percent_text
 
 SIZES = "7,8,10,12,14,16,18,20,24,28"
@@ -58,7 +59,7 @@ def swept(folder: Path, name: str, calls: int, arguments: list[str]) -> Path:
 
 
 def told(what: str, a: Path, b: Path) -> None:
-    found = comparing.compare(store.load(a), store.load(b))
+    found = compare.match_runs(store.load(a), store.load(b))
     print(f"{what}: {len(found.judged)} cells, half of them resolve {percent_text(found.resolves)}")
     if found.all and found.clones:
         print(f"  together {interval_text(*found.all)}, copies {interval_text(*found.clones)}")
@@ -114,14 +115,16 @@ def drawn(
     found = []
     for size in range(sizes):
         machine = drift + rng.gauss(0, local)
-        clone = seen(machine + shifts[None] + apart(), ERROR_RATE).less(seen(0, ERROR_RATE))
+        clone = seen(machine + shifts[None] + apart(), ERROR_RATE).minus(seen(0, ERROR_RATE))
         for name in NAMES[:blocks]:
             before, after = seen(0, rate), seen(machine + shifts[name] + apart(), rate)
             variance = before.variance(rate) + after.variance(rate)
             noise = Noise((seen(0, ERROR_RATE, LAYOUT), seen(0, ERROR_RATE, LAYOUT)), 0.02)
             place = (size, size)
             found.append(
-                Timed(f"{name} {size}", name, place, (), after.less(before), variance, clone, noise)
+                Timed(
+                    f"{name} {size}", name, place, (), after.minus(before), variance, clone, noise
+                )
             )
     return found
 

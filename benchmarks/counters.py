@@ -24,7 +24,7 @@ from torch import nn
 from torchvision.models import get_model_builder
 
 import gcbench
-from gcbench.forked import ForkError, forked
+from gcbench.system.forked import ForkError, forked
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -60,8 +60,8 @@ class Known:
 def by_gcbench(module: nn.Module, x: torch.Tensor) -> int:
     if x.ndim == 4:
         return gcbench.count(module, tuple(x.shape)).macs
-    from gcbench.counting.account import watched
-    from gcbench.workload import Workload
+    from gcbench.measure.counting.account import watched
+    from gcbench.measure.workload import Workload
 
     work = Workload(module, x)
     work.settle()

@@ -9,11 +9,13 @@ from collections.abc import Iterable, Sequence
 from itertools import permutations
 from pathlib import Path
 
-from gcbench import store, tables
+from gcbench import store
+from gcbench.analysis import crossovers, ranking
+from gcbench.analysis.sections import Findings, Watch
 from gcbench.blocks import BLOCKS
-from gcbench.disturbance import FLAG_WORDS
-from gcbench.findings import Findings, Watch, crossovers, ranking
-from gcbench.labels import label
+from gcbench.results import tables
+from gcbench.spec.labels import label
+from gcbench.stats.machine_flags import FLAG_WORDS
 from gcbench.units import count_text, factor_text, latency_text, number_text
 
 RESULTS = Path("results")

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from gcbench import environment
 from gcbench.errors import told
-from gcbench.peaks import measuring
+from gcbench.measure import environment
+from gcbench.measure.peaks import measuring
+from gcbench.measure.timing.cuda import CudaClock
+from gcbench.measure.timing.gpu import Gpu, TorchGpu
+from gcbench.measure.workload import Workload, recorded
 from gcbench.records import Peaks
-from gcbench.timing.cuda import CudaClock
-from gcbench.timing.gpu import Gpu, TorchGpu
-from gcbench.workload import Workload, recorded
 
 Call = Callable[[], object]
 

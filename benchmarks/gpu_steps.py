@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gcbench.records import Peaks
 
 ROOT = Path(__file__).resolve().parent.parent
-CUDA_TESTS = ("tests/test_timing_cuda_fake.py", "tests/test_cuda_device.py")
+CUDA_TESTS = ("tests/gpu/test_timing_cuda_fake.py", "tests/gpu/test_cuda_device.py")
 UNTRUSTED = 5
 
 Read = Iterator[tuple[str, Value]]
@@ -88,7 +88,8 @@ class Setting:
 
     def rows(self, run: Path, *words: str) -> list[Row]:
         """The rows of the run that a command of gcbench leaves there."""
-        from gcbench import store, tables
+        from gcbench import store
+        from gcbench.results import tables
 
         self.gcbench(*words, "-o", str(run))
         return list(tables.rows(store.load(run)))
@@ -222,7 +223,7 @@ def _ceilings(found: "Peaks") -> Read:
 
 def flush(setting: Setting) -> Read:
     """A clone of 25.7 MB after flushes that write, that read, and that write and then read."""
-    from gcbench.timing.clocks import Sample
+    from gcbench.measure.timing.clocks import Sample
 
     machine = setting.machine()
     with machine.gpu.current():

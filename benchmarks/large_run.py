@@ -28,8 +28,8 @@ from gcbench.records import (
     Replicate,
     Timing,
 )
-from gcbench.spec import Axes, Block, compare
-from gcbench.store.lines import encoded
+from gcbench.spec.cases import Axes, Block, comparison_of
+from gcbench.store.format import encoded
 
 REFERENCE = next((Path(__file__).parent.parent / "results").glob("bench-*.jsonl"))
 BLOCKS = [Block(name, name, None, name in ("gc", "se")) for name in ("gc", "se", "snl", "nl")]
@@ -64,7 +64,7 @@ print(f"{{time.perf_counter() - start:.1f}} s, peak {{peak:.0f}} MiB")
 def comparison(number: int, rng: np.random.Generator) -> ComparisonRecord:
     """A comparison of a shape that no other number has."""
     axes = Axes(channels=16 + 16 * (number % 40), size=(7 + number // 40, 7 + number // 40))
-    asked = compare(BLOCKS, axes, "cpu")
+    asked = comparison_of(BLOCKS, axes, "cpu")
     drawn = rng.lognormal(0, 0.03, (REPLICATES, ROUNDS, len(ARMS))) * LATENCIES_NS
     samples = (drawn * rng.lognormal(0, 0.01, (REPLICATES, 1, len(ARMS)))).astype(int)
     replicates = tuple(Replicate(tuple(map(tuple, each.T.tolist())), QUIET) for each in samples)

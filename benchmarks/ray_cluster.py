@@ -19,12 +19,13 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 
-from gcbench import environment, spelling
-from gcbench.cluster import lanes, pool, sessions
 from gcbench.engines import sweeps
 from gcbench.engines.jobs import Job
+from gcbench.engines.ray import lanes, pool, sessions
+from gcbench.measure import environment
+from gcbench.options import config
 from gcbench.records import ComparisonRecord, Measurement
-from gcbench.sweep import Sweep
+from gcbench.spec.grid import Sweep
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
@@ -60,7 +61,7 @@ def asked(comparisons: int, seconds: float) -> Sweep:
         "engine": ["ray"],
         "cpus_per_comparison": ["1"],
     }
-    return spelling.make({name: [(name, text) for text in all] for name, all in texts.items()})
+    return config.make({name: [(name, text) for text in all] for name, all in texts.items()})
 
 
 def swept(address: str, sweep: Sweep) -> Took:

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import torch
 
-from gcbench import blocks, runtimes
-from gcbench.runtimes.foreign import exported
-from gcbench.spec import Axes, Case, compare
+from gcbench import blocks
+from gcbench.measure import runtimes
+from gcbench.measure.runtimes.foreign import exported
+from gcbench.spec.cases import Axes, Case, comparison_of
 
 Row = dict[str, str]
 CALLS = 300
@@ -51,7 +52,7 @@ def in_a_loop(case: Case, threads: int) -> float:
 
 def by_benchmark_app(case: Case, threads: int) -> float:
     """The median latency of OpenVINO by its own `benchmark_app`, in us."""
-    from gcbench.runtimes.openvino import silent
+    from gcbench.measure.runtimes.openvino import silent
 
     runtime, module, x = made(case)
     with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +99,7 @@ def main() -> None:
             continue
         size, ratio = (int(row["height"]), int(row["width"])), int(row["ratio"] or 16)
         axes = Axes(channels=int(row["channels"]), size=size, ratio=ratio, runtime=row["runtime"])
-        case = compare([blocks.resolve(row["spec"])], axes, "cpu").cases[0]
+        case = comparison_of([blocks.resolve(row["spec"])], axes, "cpu").cases[0]
         latency, own = float(row["latency_us"]), alone(case, asked.threads)
         print(
             f"{row['spec']:4} {row['channels']}x{row['height']} {row['runtime']:12} "

@@ -3,13 +3,13 @@
 import pytest
 
 from gcbench import blocks
-from gcbench.counting import Subject, count
-from gcbench.spec import Axes, compare
+from gcbench.measure.counting import Subject, count
+from gcbench.spec.cases import Axes, comparison_of
 
 
 def subject(name, size, counter):
     axes = Axes(size=(size, size))
-    case = compare([blocks.resolve(name)], axes, "cpu").cases[0]
+    case = comparison_of([blocks.resolve(name)], axes, "cpu").cases[0]
     return Subject(case, blocks.build_meta(case), lambda: blocks.build_case(case, 0), counter)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from gcbench.spec import Axes
+    from gcbench.spec.cases import Axes
 
 __all__ = ["Counts", "bench", "build", "count", "insert", "load"]
 
@@ -68,13 +68,12 @@ def bench(
     `arms` are block specs or modules that exist already: those are copied, brought to the dtype,
     device and mode of the axes, and not touched themselves. A dict names the arms; in a list a
     module goes by the name of its class, with a prime where that is taken. `axes` are those of
-    `gcbench.spec.Axes`: ratio, dtype, device, layout, mode, runtime, cache, threads; `pair` names
-    one of them to put two values of it side by side, as `--pair` does. `heap="steady"` makes this
-    process's allocator keep what is freed, for good, as `--heap steady` does;
-    `allow_nondeterministic` times blocks of which two calls differ, flagged. A bar shows how far
-    it is, where stderr is a terminal or this is a notebook with ipywidgets, and a line on stderr
-    tells of blocks that fail, of busy cores, and of what is waited for; `progress=False` keeps both
-    away.
+    `gcbench.spec.cases.Axes`: ratio, dtype, device, layout, mode, runtime, cache, threads; `pair`
+    names one of them to put two values of it side by side, as `--pair` does. `heap="steady"` makes
+    this process's allocator keep what is freed, for good, as `--heap steady` does;
+    `allow_nondeterministic` times blocks of which two calls differ, flagged. A bar shows how far it
+    is, where stderr is a terminal or this is a notebook with ipywidgets, and a line on stderr tells
+    of blocks that fail, of busy cores, and of what is waited for; `progress=False` keeps both away.
 
     Returns the CSV's columns, one row a block; latencies in microseconds. What fails when it is
     called is a row with its reason. Raises gcbench.errors.UsageError where something cannot be done
@@ -82,12 +81,20 @@ def bench(
     """
     # torch's profiler measures memory, and would tell on stderr of every start and stop
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-    from gcbench import blocks, engines, tables
-    from gcbench import heap as allocator
+    from gcbench import blocks, engines
     from gcbench.cli.progress import timing_bar
-    from gcbench.records import DEFAULT_EFFORT, Effort
-    from gcbench.spec import CounterName, Heap, axes_at, parse_choice, parse_pair
-    from gcbench.timing.replicates import Progress
+    from gcbench.measure import heap as allocator
+    from gcbench.measure.timing.replicates import Progress
+    from gcbench.results import tables
+    from gcbench.spec.cases import (
+        DEFAULT_EFFORT,
+        CounterName,
+        Effort,
+        Heap,
+        axes_at,
+        parse_choice,
+        parse_pair,
+    )
     from gcbench.units import parse_seconds, parse_share
 
     shared = axes_at(shape, axes)
@@ -177,13 +184,13 @@ def count(module: "nn.Module", shape: tuple[int, int, int, int]) -> Counts:
     from gcbench import blocks
     from gcbench.engines.counted import counted
     from gcbench.errors import CountingError
-    from gcbench.spec import Axes, compare, parse_shape
+    from gcbench.spec.cases import Axes, comparison_of, parse_shape
 
     batch, channels, height, width = parse_shape("shape", shape)
     name = type(module).__name__
     axes = Axes(batch=batch, channels=channels, size=(height, width))
     with blocks.given({name: module}):
-        case = compare([blocks.resolve(name)], axes, "cpu").cases[0]
+        case = comparison_of([blocks.resolve(name)], axes, "cpu").cases[0]
         found = counted(case, seed=0)
     cells: dict[str, Any] = found.metrics
     if cells["macs"] is None:
@@ -215,7 +222,7 @@ def insert(
     from gcbench import blocks
     from gcbench.networks import inserting
     from gcbench.networks.places import Position, parse
-    from gcbench.spec import parse_choice, parse_count
+    from gcbench.spec.cases import parse_choice, parse_count
 
     where = parse(places, parse_choice("position", position, Position))
     block = blocks.resolve(spec)
@@ -230,7 +237,8 @@ def load(run: str | PathLike[str]) -> "pd.DataFrame":
     A damaged line is left out, with a warning. Raises gcbench.errors.RunError where the file is not
     a run.
     """
-    from gcbench import store, tables
+    from gcbench import store
+    from gcbench.results import tables
 
     damage: list[str] = []
     table = tables.frame(store.open_run(Path(run), damage.append))

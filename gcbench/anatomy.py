@@ -7,7 +7,7 @@ from typing import Any, Literal
 By = Literal["module", "operator"]
 
 # one row of a table: every column of its kind, in order
-Row = dict[str, Any]
+PartRow = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Anatomy:
         return self.parts[0]
 
 
-def rows(anatomy: Anatomy, by: By, depth: int | None) -> list[Row]:
+def rows(anatomy: Anatomy, by: By, depth: int | None) -> list[PartRow]:
     """The rows of a table: modules down to a depth, or operators by their MACs.
 
     An operator that neither multiplies nor makes a tensor is no row.
@@ -76,7 +76,7 @@ def rows(anatomy: Anatomy, by: By, depth: int | None) -> list[Row]:
     return list(_by_module(anatomy, depth) if by == "module" else _by_operator(anatomy))
 
 
-def _by_module(anatomy: Anatomy, depth: int | None) -> Iterator[Row]:
+def _by_module(anatomy: Anatomy, depth: int | None) -> Iterator[PartRow]:
     for part in anatomy.parts:
         if depth is None or part.depth <= depth:
             yield {
@@ -93,7 +93,7 @@ def _by_module(anatomy: Anatomy, depth: int | None) -> Iterator[Row]:
             }
 
 
-def _by_operator(anatomy: Anatomy) -> Iterator[Row]:
+def _by_operator(anatomy: Anatomy) -> Iterator[PartRow]:
     for each in sorted(anatomy.operators, key=lambda each: (-each.macs, each.name)):
         if each.macs or each.activation_bytes or each.unknown:
             yield {

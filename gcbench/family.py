@@ -5,18 +5,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from gcbench import blocks, environment, roofline, spec, sweep
+from gcbench import blocks
 from gcbench.blocks.catalog import BLOCKS
 from gcbench.engines.jobs import Job
 from gcbench.engines.static import Static
-from gcbench.peaks import kept
+from gcbench.measure import environment
+from gcbench.measure.peaks import kept
 from gcbench.records import QUICK, Cell, Measurement, Peaks
-from gcbench.spec import Axes, Case
+from gcbench.results import roofline
+from gcbench.spec import cases, grid
+from gcbench.spec.cases import Axes, Case
 
-Row = dict[str, Cell]
+FamilyRow = dict[str, Cell]
 
 
-def costs(names: Iterable[str], axes: Axes, ratios: Sequence[int]) -> Iterator[Row]:
+def costs(names: Iterable[str], axes: Axes, ratios: Sequence[int]) -> Iterator[FamilyRow]:
     """Count blocks at the shape of the axes, each at every ratio that it takes: a row for each.
 
     `growth_n` is the exponent with which MACs grow from here to twice the height and width, as a
@@ -25,9 +28,9 @@ def costs(names: Iterable[str], axes: Axes, ratios: Sequence[int]) -> Iterator[R
     Nothing is measured. Raises UsageError where a block cannot be imported or has no such option.
     """
     engine = Static()
-    known = sweep.at_ratios([blocks.resolve(name) for name in names], ratios)
+    known = grid.at_ratios([blocks.resolve(name) for name in names], ratios)
     ceilings = _kept(axes)
-    for case in spec.compare(list(known), axes, "cpu").cases:
+    for case in cases.comparison_of(list(known), axes, "cpu").cases:
         found = _counted(engine, case)
         macs = found.metrics.get("macs")
         larger = replace(case, height=2 * case.height, width=2 * case.width)
@@ -51,10 +54,10 @@ def costs(names: Iterable[str], axes: Axes, ratios: Sequence[int]) -> Iterator[R
 
 
 def _counted(engine: Static, case: Case) -> Measurement:
-    comparison = spec.Comparison((case,), (0,))
+    comparison = cases.Comparison((case,), (0,))
     # every block of the table has a closed form of its MACs
-    formed = spec.parse_block(case.spec).target in BLOCKS
-    counter: spec.CounterName = "formula" if formed else "auto"
+    formed = cases.parse_block(case.spec).target in BLOCKS
+    counter: cases.CounterName = "formula" if formed else "auto"
     [found] = engine.measure(Job(comparison, QUICK, counter=counter)).measurements
     return found
 

@@ -1,9 +1,9 @@
 """The table of what is counted of a case before it is timed.
 
-A metric is a function in a file of its own under `gcbench/counting/`: it takes a
-`gcbench.counting.Subject` and returns the cells of the columns that its line declares here. All
-that knows of columns reads them from here: those that the CSV's order (`gcbench.columns`) does not
-name come last in it.
+A metric is a function in a file of its own under `gcbench/measure/counting/`: it takes a
+`gcbench.measure.counting.Subject` and returns the cells of the columns that its line declares here.
+All that knows of columns reads them from here: those that the CSV's order (`gcbench.columns`) does
+not name come last in it.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ METRICS: Registry[Metric] = Registry(
     (
         Metric(
             "parameters",
-            "gcbench.counting.parameters:parameters",
+            "gcbench.measure.counting.parameters:parameters",
             "parameters of the module that is called, trainable or not",
             (
                 Column(
@@ -43,7 +43,7 @@ METRICS: Registry[Metric] = Registry(
         ),
         Metric(
             "macs",
-            "gcbench.counting.macs:macs",
+            "gcbench.measure.counting.macs:macs",
             "multiply-accumulates of one forward pass, and what was not counted",
             (
                 Column(
@@ -81,7 +81,7 @@ METRICS: Registry[Metric] = Registry(
         ),
         Metric(
             "bytes",
-            "gcbench.counting.compulsory:compulsory",
+            "gcbench.measure.counting.compulsory:compulsory",
             "bytes that any implementation of the function must move",
             (
                 Column(
@@ -96,7 +96,7 @@ METRICS: Registry[Metric] = Registry(
         ),
         Metric(
             "memory",
-            "gcbench.counting.memory:memory",
+            "gcbench.measure.counting.memory:memory",
             "peak bytes alive during one call, predicted where it is not measured",
             (
                 Column(
@@ -122,7 +122,7 @@ METRICS: Registry[Metric] = Registry(
         ),
         Metric(
             "traffic",
-            "gcbench.counting.traffic:traffic",
+            "gcbench.measure.counting.traffic:traffic",
             "MACs and bytes of one call in its own mode, operator by operator",
             (
                 Column(
@@ -150,7 +150,7 @@ METRICS: Registry[Metric] = Registry(
         ),
         Metric(
             "insertion",
-            "gcbench.counting.insertion:insertion",
+            "gcbench.measure.counting.insertion:insertion",
             "blocks inside a network, the modules where they stand, and what stood there before",
             (
                 Column("inserted", int, "how many blocks are inside a network"),

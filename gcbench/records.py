@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from gcbench.spec import Case, Heap
+from gcbench.spec.cases import Case, Effort, Heap
 
 SCHEMA = 3
 
@@ -248,22 +248,9 @@ class Outline(NamedTuple):
     place: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """How long to measure: until every interval's half-width is `precision`, or `max_time_s`.
-
-    With more than one of `processes` the time is shared among as many fresh ones.
-    """
-
-    precision: float
-    max_time_s: float
-    processes: int = 1
-
-
 QUICK, RIGOROUS = Effort(0.05, 2.0), Effort(0.005, 60.0, processes=3)
 # a network takes far longer to call, and to rebuild, than a block
 NETWORK_EFFORT = {"cpu": Effort(0.02, 60.0), "cuda": Effort(0.01, 20.0)}
-DEFAULT_EFFORT = {"cpu": Effort(0.02, 10.0), "cuda": Effort(0.01, 5.0)}
 
 
 @dataclass(frozen=True, slots=True)

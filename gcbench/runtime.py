@@ -1,7 +1,7 @@
 """The table of runtimes: in what a case can be run.
 
-A runtime is a class in a file of its own under `gcbench/runtimes/`; its line here says what is to
-be known of it where neither it nor torch is loaded.
+A runtime is a class in a file of its own under `gcbench/measure/runtimes/`; its line here says what
+is to be known of it where neither it nor torch is loaded.
 """
 
 import importlib.util
@@ -37,20 +37,22 @@ class RuntimeEntry(Entry):
 RUNTIMES: Registry[RuntimeEntry] = Registry(
     "runtime",
     (
-        RuntimeEntry("eager", "gcbench.runtimes.eager:Eager", "called as it is written"),
+        RuntimeEntry("eager", "gcbench.measure.runtimes.eager:Eager", "called as it is written"),
         RuntimeEntry(
             "compile",
-            "gcbench.runtimes.compiled:Compiled",
+            "gcbench.measure.runtimes.compiled:Compiled",
             "as torch.compile makes it, for one static shape",
             verb="compiling",
             fuses=True,
         ),
         RuntimeEntry(
-            "graph", "gcbench.runtimes.graph:Graph", "recorded once as a CUDA graph, and replayed"
+            "graph",
+            "gcbench.measure.runtimes.graph:Graph",
+            "recorded once as a CUDA graph, and replayed",
         ),
         RuntimeEntry(
             "onnxruntime",
-            "gcbench.runtimes.onnx:OnnxRuntime",
+            "gcbench.measure.runtimes.onnx:OnnxRuntime",
             "exported to ONNX, by ONNX Runtime on the CPU",
             verb="exporting",
             fuses=True,
@@ -61,7 +63,7 @@ RUNTIMES: Registry[RuntimeEntry] = Registry(
         ),
         RuntimeEntry(
             "openvino",
-            "gcbench.runtimes.openvino:OpenVino",
+            "gcbench.measure.runtimes.openvino:OpenVino",
             "converted by OpenVINO, on the CPU",
             verb="exporting",
             fuses=True,

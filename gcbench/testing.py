@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from gcbench.disturbance import BUSY
 from gcbench.errors import GcbenchError
+from gcbench.stats.machine_flags import BUSY
 from gcbench.units import NO_INTERVAL
 
 if TYPE_CHECKING:

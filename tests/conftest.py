@@ -8,13 +8,9 @@ import tempfile
 from dataclasses import replace
 
 import pytest
-
-from gcbench.records import Peaks
+from made_up import PEAKS
 
 ENDED = pytest.StashKey[int]()
-
-# ceilings that no test has to wait for; what measures them has tests of its own
-PEAKS = Peaks("made-up", "cpu", "made up", None, {}, {}, {}, ((2**18, 1e11), (2**28, 1e10)), 1.0)
 
 
 def pytest_configure():
@@ -105,4 +101,4 @@ def own_peaks(tmp_path_factory, monkeypatch):
             convolution_flops_per_s=rates,
         )
 
-    monkeypatch.setattr("gcbench.peaks.measuring.measure", measure)
+    monkeypatch.setattr("gcbench.measure.peaks.measuring.measure", measure)

@@ -5,10 +5,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gcbench import environment, networks
+from gcbench import networks
 from gcbench.attention import rows, running, verdict
-from gcbench.attention.asked import Asked, Report
 from gcbench.attention.images import Photo, fitted
+from gcbench.attention.request import Report, Request
+from gcbench.measure import environment
 from gcbench.records import Manifest
 from gcbench.units import percent_text
 
@@ -27,7 +28,7 @@ Bar = Callable[[str, int], AbstractContextManager[Callable[[str], None]]]
 
 
 def analyse(
-    asked: Asked,
+    asked: Request,
     measure: verdict.Measure,
     bar: Bar,
     keep: Callable[[Report], None] = lambda report: None,
@@ -55,16 +56,16 @@ def analyse(
 class _Model:
     """A model that was asked for, its blocks, and what all rows of it share."""
 
-    asked: Asked
+    asked: Request
     device: str
     text: str
     module: "nn.Module"
     blocks: Sequence[running.Found]
-    shared: rows.Row
+    shared: rows.AttentionRow
     manifest: Manifest
 
     @classmethod
-    def of(cls, asked: Asked, device: str) -> "_Model":
+    def of(cls, asked: Request, device: str) -> "_Model":
         """Make it and find its blocks. Raises UsageError where there are none."""
         text = networks.resolve(asked.model)
         inserts = [networks.read_insertion(each) for each in asked.inserts]
@@ -119,7 +120,7 @@ class _Model:
         return [panel(each, photos, f"{each.found.path}{state}") for each in seen if each.maps]
 
 
-def _given(asked: Asked, untrained: bool) -> rows.Row:
+def _given(asked: Request, untrained: bool) -> rows.AttentionRow:
     """The cells that say what went through the network."""
     made = "untrained, drawn from" if untrained else "as the network makes them,"
     return {
@@ -138,7 +139,7 @@ def _names(photos: Sequence[Photo]) -> str:
     return "; ".join([*names, *([f"and {more} more"] if more > 0 else [])])
 
 
-def where(manifest: Manifest, device: str) -> rows.Row:
+def where(manifest: Manifest, device: str) -> rows.AttentionRow:
     """The cells that say on what, and with what, something was measured."""
     return {
         "device": device,

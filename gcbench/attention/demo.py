@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock
 
-from gcbench import engines, environment, networks, tables
+from gcbench import engines, networks
 from gcbench.attention import analysis, images, rows, running, verdict
-from gcbench.attention.asked import Report
 from gcbench.attention.images import Photo
-from gcbench.attention.queries import parse
-from gcbench.spec import Axes, Network
+from gcbench.attention.request import Report, parse
+from gcbench.measure import environment
+from gcbench.results import tables
+from gcbench.spec.cases import Axes, Network
 
 if TYPE_CHECKING:
     from gcbench.attention.maps import Panel
@@ -177,7 +178,7 @@ def demonstrate(
     threads = axes.threads or 1
     axes = replace(axes, threads=threads, device="cpu", channels=32, size=plan.size)
     specs = [None, *ATTENDING, *TWINS]
-    found: list[rows.Row] = []
+    found: list[rows.AttentionRow] = []
     panels: list[Panel] = []
     with repeatable(threads):
         stage = _Stage(plan, seed, load(plan, seed), images.samples()[: plan.photos])
@@ -212,13 +213,13 @@ class _Stage:
 
     def play(
         self, spec: str | None, done: Callable[[str], None]
-    ) -> "tuple[list[rows.Row], list[Panel]]":
+    ) -> "tuple[list[rows.AttentionRow], list[Panel]]":
         """Train one network, and measure it before and after where it attends."""
         inserts = [networks.read_insertion(f"{spec}@{PLACE}")] if spec else []
         model = running.prepare(NETWORK, inserts, 16, None, self.seed, self.plan.size)
         name, attends = spec or "plain", spec in ATTENDING
         before = self._seen(model, "digits") if attends else []
-        shared: rows.Row = {"network": name, "weights": f"from seed {self.seed}"}
+        shared: rows.AttentionRow = {"network": name, "weights": f"from seed {self.seed}"}
         found = _rows(before, shared | {"state": "before"} | self._of("digits"))
         train(model, self.digits, self.plan, self.seed, lambda epoch: done(f"{name}, {epoch}"))
         shared |= {"state": "after"}
@@ -234,7 +235,7 @@ class _Stage:
         found += _rows(of_photos, shared | self._of("photographs"))
         return found, self._panels(str(spec), before[0], after[0], of_photos[0])
 
-    def _of(self, which: str) -> rows.Row:
+    def _of(self, which: str) -> rows.AttentionRow:
         size, _ = self._pictures(which)
         return {
             "image_names": which,
@@ -284,11 +285,11 @@ class _Stage:
         ]
 
 
-def _rows(seen: Sequence[running.Seen], shared: rows.Row) -> list[rows.Row]:
+def _rows(seen: Sequence[running.Seen], shared: rows.AttentionRow) -> list[rows.AttentionRow]:
     return rows.rows(seen, [{}] * len(seen), shared)
 
 
-def _costs(axes: Axes, measure: verdict.Measure) -> dict[str, rows.Row]:
+def _costs(axes: Axes, measure: verdict.Measure) -> dict[str, rows.AttentionRow]:
     """What each block costs by itself, side by side at its place, and adds to the network."""
     names = [*ATTENDING, *TWINS]
     by_itself = list(tables.rows(measure(engines.compare(names, axes))))

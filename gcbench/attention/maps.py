@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from gcbench.attention.calls import Grid
 from gcbench.attention.running import Maps
-from gcbench.formats.text import printable
+from gcbench.report.text import printable
 from gcbench.units import percent_text
 
 # magma of matplotlib (CC0), at equal steps: lightness grows all the way

@@ -9,7 +9,7 @@ from gcbench.attention.readings import QUANTITIES, js_half_width, summary
 if TYPE_CHECKING:
     from gcbench.attention.running import Seen
 
-Row = dict[str, Any]
+AttentionRow = dict[str, Any]
 
 OF_QUANTITY = ("", "_sd", "_min", "_max", "_reason")
 COLUMNS = (
@@ -25,21 +25,23 @@ COLUMNS = (
 )
 
 
-def row(cells: Row) -> Row:
+def row(cells: AttentionRow) -> AttentionRow:
     """Every column in its order, None where there is nothing."""
     return {column: cells.get(column) for column in COLUMNS}
 
 
-def rows(seen: "Sequence[Seen]", prices: Sequence[verdict.Price], shared: Row) -> list[Row]:
+def rows(
+    seen: "Sequence[Seen]", prices: Sequence[verdict.Price], shared: AttentionRow
+) -> list[AttentionRow]:
     """Make a row for each block that was seen; `shared` are the cells that all have."""
     return [
         row({**shared, **price, **_cells(each)}) for each, price in zip(seen, prices, strict=True)
     ]
 
 
-def _cells(seen: "Seen") -> Row:
+def _cells(seen: "Seen") -> AttentionRow:
     found = seen.found
-    cells: Row = {
+    cells: AttentionRow = {
         "block": found.path,
         "kind": found.kind.name,
         "detail": found.kind.load().detail(found.module),

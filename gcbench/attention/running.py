@@ -10,17 +10,18 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from gcbench import environment, networks
+from gcbench import networks
 from gcbench.attention.calls import Call, Grid
 from gcbench.attention.images import Photo, fitted, normalised
 from gcbench.attention.kinds import KINDS, Kind, kind_of, shared_maps
 from gcbench.attention.readings import Reading, averaged, read
-from gcbench.counting.meta import meta_pass
 from gcbench.errors import CountingError, GcbenchError, UsageError, told
+from gcbench.measure import environment
+from gcbench.measure.counting.meta import meta_pass
 from gcbench.networks import places, probing, weights
 from gcbench.networks.measured import Measured
 from gcbench.networks.variants import Insertion
-from gcbench.spec import Axes, Dtype, Network, Shape
+from gcbench.spec.cases import Axes, Dtype, Network, Shape
 from gcbench.tensors import on_meta
 from gcbench.units import size_text
 
@@ -174,7 +175,7 @@ def require_memory(model: nn.Module, text: str, size: tuple[int, int], device: s
     is looked at when it is called.
     """
     axes = Axes(size=size, dtype=_named(probing.dtype_of(model)))
-    case = networks.compare(Network(text), [], [], axes, "cpu").cases[0]
+    case = networks.comparison_inside(Network(text), [], [], axes, "cpu").cases[0]
     try:
         passed = meta_pass(on_meta(Measured(model, Network(text), 1, size)), case)
     except (CountingError, UsageError):

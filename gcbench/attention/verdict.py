@@ -6,17 +6,18 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gcbench import blocks, engines, tables
-from gcbench.attention.asked import Teller
+from gcbench import blocks, engines
+from gcbench.attention.request import Teller
 from gcbench.errors import worded
 from gcbench.records import QUICK, Run
-from gcbench.spec import REPLACEMENTS, Axes, Comparison
+from gcbench.results import tables
+from gcbench.spec.cases import REPLACEMENTS, Axes, Comparison
 
 if TYPE_CHECKING:
     from torch import nn
 
     from gcbench.attention.running import Seen
-    from gcbench.timing.replicates import Progress
+    from gcbench.measure.timing.replicates import Progress
 
 LOG = logging.getLogger("gcbench")
 

@@ -1,8 +1,8 @@
 """The way from a block spec to a module; `catalog` has the table of blocks.
 
 Beside the table's own blocks there are those that installed packages announce, `LIBRARY/NAME` of
-the libraries in `gcbench.peers`, `module:Class` for whatever else can be imported, and, while
-`given` says so, modules that exist already.
+the libraries in `gcbench.blocks.peers`, `module:Class` for whatever else can be imported, and,
+while `given` says so, modules that exist already.
 
 A block is an `nn.Module` that maps (B, C, H, W) to (B, C, H, W). Its constructor takes the
 channels, and keyword options with defaults; where one of them is `ratio`, the ratio axis varies it.
@@ -20,13 +20,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from gcbench import peers
-from gcbench.blocks import constructors
+from gcbench.blocks import constructors, peers
 from gcbench.blocks.catalog import BLOCKS, BlockEntry, catalogue
 from gcbench.blocks.constructors import Factory
 from gcbench.errors import UsageError, at, quoted, worded
 from gcbench.registry import imported, is_file, nearest
-from gcbench.spec import Block, BlockSpec, Case, parse_block, value_text
+from gcbench.spec.cases import Block, BlockSpec, Case, parse_block, value_text
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,7 +70,7 @@ def is_ours(text: str) -> bool:
 
 def is_known(text: str) -> bool:
     """Tell whether a name stands for a module that exists, all of torch's or gcbench's classes."""
-    from gcbench.forked import is_known
+    from gcbench.system.forked import is_known
 
     return text in _GIVEN.get() and is_known(_GIVEN.get()[text])
 

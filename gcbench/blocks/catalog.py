@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gcbench import peers
+from gcbench.blocks import peers
 from gcbench.registry import Entry, Registry
 
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from gcbench.errors import UsageError, at_code, quoted, told
 from gcbench.registry import suggestion
-from gcbench.spec import BlockSpec, Value, value_text
+from gcbench.spec.cases import BlockSpec, Value, value_text
 
 # a class or a function that makes a module from the channels and options
 Factory = Any

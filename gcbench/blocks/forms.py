@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gcbench.errors import CountingError
-from gcbench.spec import ELEMENT_BYTES, Case, Shape
+from gcbench.spec.cases import ELEMENT_BYTES, Case, Shape
 
 if TYPE_CHECKING:
     from torch import nn

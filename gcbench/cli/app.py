@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Sequence
 
-from gcbench import streams
 from gcbench.cli import signals
+from gcbench.system import streams
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,27 +10,26 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import typer
 
-from gcbench import spec
 from gcbench.attention import images as pictures
-from gcbench.attention.asked import Asked, Teller, analysed
-from gcbench.attention.queries import Chooser, parse
+from gcbench.attention.request import Chooser, Request, Teller, analysed, parse
 from gcbench.cli import faults, options, plans
 from gcbench.cli import network_options as inside
 from gcbench.cli.output import leave, require_apart, require_writable, rows_of, write_and_say
 from gcbench.cli.progress import counting_bar, timing_bar
 from gcbench.cli.taking import takes
-from gcbench.defaults import Said
 from gcbench.errors import StoppedError, UsageError
-from gcbench.formats import GENERAL, Format
-from gcbench.formats.detail import Detail
 from gcbench.options import EFFORT, PICTURES, Option
+from gcbench.options.defaults import Said
 from gcbench.options.readers import one, whether
 from gcbench.options.table import format_of
+from gcbench.report import GENERAL, Format
+from gcbench.report.detail import Detail
+from gcbench.spec import cases
 from gcbench.units import counted
 
 if TYPE_CHECKING:
-    from gcbench.attention.asked import Report
-    from gcbench.attention.rows import Row
+    from gcbench.attention.request import Report
+    from gcbench.attention.rows import AttentionRow
 
 QUERIES = "3"
 
@@ -71,7 +70,7 @@ SIDE = Option(
     "of that, as torchvision does.",
     short="-s",
     metavar="H[xW]",
-    read=one(spec.parse_size),
+    read=one(cases.parse_size),
     usual="224",
 )
 NO_LATENCY = Option(
@@ -147,7 +146,7 @@ def attention(
     else:
         net = _read_model(model, insert)
         state = inside.read_weights(weights)
-        asked = Asked(
+        asked = Request(
             model=net,
             inserts=tuple(insert or ()),
             block=block,
@@ -203,19 +202,19 @@ def _require_picture(path: Path | None) -> None:
     require_writable("--output", path)
 
 
-def _require_inputs_kept(asked: Asked, written: dict[str, Path | None]) -> None:
+def _require_inputs_kept(asked: Request, written: dict[str, Path | None]) -> None:
     """Raise UsageError where a result would be written over what is read."""
     inputs = [("--weights", asked.weights), *(("--images", each.path) for each in asked.photos)]
     for name, path in inputs:
         require_apart({name: path, **written})
 
 
-def _analysed(asked: Asked, foreign: bool, limit_s: float, timed: bool, wait: bool) -> "Report":
+def _analysed(asked: Request, foreign: bool, limit_s: float, timed: bool, wait: bool) -> "Report":
     through = f"{counted(len(asked.photos), 'picture')} through {asked.model}"
-    faults.say(f"sending {through}; loading torch")
+    faults.info(f"sending {through}; loading torch")
 
     from gcbench import engines
-    from gcbench.engines.fresh import CallError
+    from gcbench.engines.worker_process import CallError
 
     screen = Screen()
     # stdout is the result alone, whatever a network of the user's own prints
@@ -229,8 +228,8 @@ def _analysed(asked: Asked, foreign: bool, limit_s: float, timed: bool, wait: bo
             return screen.kept.lost(error.status, error.reason)
 
 
-def _demonstrated(queries: str, axes: spec.Axes, seed: int, timed: bool, wait: bool) -> "Report":
-    faults.say("training on scikit-learn's digits; loading torch")
+def _demonstrated(queries: str, axes: cases.Axes, seed: int, timed: bool, wait: bool) -> "Report":
+    faults.info("training on scikit-learn's digits; loading torch")
 
     from gcbench.attention import demo, verdict
 
@@ -275,13 +274,13 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Say it to the person."""
-        faults.say(text)
+        faults.info(text)
 
     def free(self, device: str) -> None:
         """Return when nobody else measures on a device."""
-        from gcbench.engines.alone import alone_on
+        from gcbench.engines.device_lock import alone_on
 
-        with alone_on(device, True, faults.say):
+        with alone_on(device, True, faults.info):
             pass
 
     def keep(self, report: "Report") -> None:
@@ -300,11 +299,11 @@ def _leave(
 ) -> None:
     """Write the CSV and the pictures, and leave the result whatever becomes of those."""
     from gcbench.attention.rows import COLUMNS
-    from gcbench.formats.attention import document
-    from gcbench.formats.document import joined
+    from gcbench.report.attention import document
+    from gcbench.report.document import joined
 
     for words in dict.fromkeys(words for report in reports for words in report.shared):
-        faults.say(f"not measured: {words}")
+        faults.info(f"not measured: {words}")
     # rows say on which device they were priced, at how many threads
     told = joined([({}, document(each.rows, COLUMNS, each.manifest)) for each in reports])
     files = [(csv, rows_of(told)), (output, lambda path: _draw(reports[0], path))]
@@ -313,11 +312,11 @@ def _leave(
 
 def _draw(report: "Report", output: Path) -> None:
     for words in report.untold:
-        faults.say(f"not drawn: {words}")
+        faults.info(f"not drawn: {words}")
     if report.picture:
         write_and_say(output, report.picture)
     else:
-        faults.say(f"--output {output}: there are no maps to draw")
+        faults.info(f"--output {output}: there are no maps to draw")
 
 
 def _end(reports: "Sequence[Report]", *, timed: bool) -> NoReturn:
@@ -329,7 +328,7 @@ def _end(reports: "Sequence[Report]", *, timed: bool) -> NoReturn:
     raise typer.Exit(_code([row for report in reports for row in report.rows]))
 
 
-def _code(rows: "Sequence[Row]") -> int:
+def _code(rows: "Sequence[AttentionRow]") -> int:
     """Say by an exit code what became of the blocks: what cannot be priced counts as failed."""
     counts = Counter(row["status"] for row in rows)
     unpriced = any(row["price_reason"] for row in rows)

@@ -8,9 +8,9 @@ import typer
 
 from gcbench.cli import faults, options, plans
 from gcbench.cli.taking import takes
-from gcbench.defaults import Said
-from gcbench.formats import FORMATS
+from gcbench.options.defaults import Said
 from gcbench.options.table import format_of
+from gcbench.report import FORMATS
 
 
 @takes("bench", format_of([entry.name for entry in FORMATS]))
@@ -28,7 +28,7 @@ def bench(
 ) -> None:
     """Measure blocks side by side: a table for each shape, and a CSV."""
     from gcbench.cli.output import leave_run, require_free
-    from gcbench.formats.text import shortened as cut
+    from gcbench.report.text import shortened as cut
 
     asked = plans.checked(said.plan())
     if dump_file:
@@ -40,11 +40,13 @@ def bench(
     require_free(csv, output, write)
     if not asked.static:
         options.settle_heap(asked.heap)
-    faults.say(cut(f"comparing {', '.join(asked.blocks)}; loading torch"))
+    faults.info(cut(f"comparing {', '.join(asked.blocks)}; loading torch"))
 
-    from gcbench import engines, environment, tables
+    from gcbench import engines
     from gcbench.cli.live import live_table
     from gcbench.engines import sweeps
+    from gcbench.measure import environment
+    from gcbench.results import tables
 
     # stdout is the result alone, whatever a block of the user's own prints
     with (
@@ -58,7 +60,7 @@ def bench(
         else:
             budget = asked.effort(comparisons[0].device)
             each = f" each of {len(comparisons)} comparisons" if len(comparisons) > 1 else ""
-            faults.say(f"trying each, then timing{each} for up to {budget.max_time_s:g} s")
+            faults.info(f"trying each, then timing{each} for up to {budget.max_time_s:g} s")
             with live_table(budget.precision) as live:
                 run = engines.run(
                     comparisons,

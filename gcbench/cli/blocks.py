@@ -9,15 +9,15 @@ import typer
 from gcbench.cli import faults
 from gcbench.cli.taking import takes
 from gcbench.errors import UsageError
-from gcbench.formats import GENERAL
-from gcbench.formats.document import Document, Layout
 from gcbench.options import Option
 from gcbench.options.readers import many, one, parse_counts, parse_shapes, whether
 from gcbench.options.table import completed, format_of
-from gcbench.spec import Shape
+from gcbench.report import GENERAL
+from gcbench.report.document import Document, Layout
+from gcbench.spec.cases import Shape
 
 if TYPE_CHECKING:
-    from gcbench.equality import Finding
+    from gcbench.blocks.equality import Finding
 
 # as the other commands have it
 RATIO = 16
@@ -97,10 +97,10 @@ def blocks(
 
 def _list() -> "Document":
     """The family by its place in the framework, the libraries and the groups."""
-    from gcbench import groups
+    from gcbench.blocks import groups
     from gcbench.blocks.catalog import catalogue
-    from gcbench.formats import family
-    from gcbench.peers import LIBRARIES
+    from gcbench.blocks.peers import LIBRARIES
+    from gcbench.report import family
 
     entries, clashes = catalogue()
     rows = [
@@ -133,14 +133,14 @@ def _count(
     named: Sequence[str] | None, shape: Shape, ratios: Sequence[int], sort: str | None
 ) -> "tuple[Document, int]":
     """What blocks cost at a shape, counted on paper, and the exit code of what failed."""
-    from gcbench import groups
-    from gcbench.formats import family
-    from gcbench.formats.order import ordered, parse_sort
-    from gcbench.spec import axes_at
+    from gcbench.blocks import groups
+    from gcbench.report import family
+    from gcbench.report.order import ordered, parse_sort
+    from gcbench.spec.cases import axes_at
 
     keys = [] if sort is None else parse_sort("--sort", sort, family.COST_COLUMNS)
     names = groups.expanded(named or [f"{groups.MARK}all"])
-    faults.say("counting; loading torch")
+    faults.info("counting; loading torch")
 
     from gcbench.family import costs
 
@@ -150,9 +150,9 @@ def _count(
 
 def _verify() -> "tuple[Document, int]":
     """What comparing the blocks with their peers gave, and 5 where one differs."""
-    from gcbench import equality
+    from gcbench.blocks import equality
 
-    faults.say("comparing with peers; loading torch")
+    faults.info("comparing with peers; loading torch")
     findings = list(equality.verify())
     rows = [
         {

@@ -6,12 +6,12 @@ import typer
 
 from gcbench.cli import faults, options, plans
 from gcbench.cli.taking import takes
-from gcbench.defaults import Said
-from gcbench.formats import GENERAL
 from gcbench.options import Option
+from gcbench.options.defaults import Said
 from gcbench.options.readers import one
 from gcbench.options.table import format_of
-from gcbench.spec import parse_count
+from gcbench.report import GENERAL
+from gcbench.spec.cases import parse_count
 from gcbench.units import parse_seconds
 
 EACH_TIME = Option(
@@ -43,13 +43,13 @@ def check(
     require_writable("--output", output)
     asked = said.plan()
     options.settle_heap(asked.heap)
-    faults.say("loading torch")
+    faults.info("loading torch")
 
     from gcbench.cli.progress import counting_bar
     from gcbench.engines import trials
-    from gcbench.formats.document import joined
-    from gcbench.formats.trust import document
-    from gcbench.trust import report
+    from gcbench.report.calibration import document
+    from gcbench.report.document import joined
+    from gcbench.stats.calibration import report
 
     places = plans.places(asked)
     told = []
@@ -57,7 +57,7 @@ def check(
         for axes in places:
             findings = []
             for found in trials.run(
-                axes, repeat, max_time, asked.seed, wait=not no_wait, tell=faults.say
+                axes, repeat, max_time, asked.seed, wait=not no_wait, tell=faults.info
             ):
                 findings.append(found)
                 move(found.trial)

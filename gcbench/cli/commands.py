@@ -115,7 +115,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from gcbench.environment import version
+        from gcbench.measure.environment import version
 
         print(f"gcbench {version('gcbench')}")
         raise typer.Exit
@@ -147,7 +147,7 @@ def run(arguments: Sequence[str], interrupts: Interrupts) -> int:
     try:
         code = app(args=arguments or ["--help"], prog_name="gcbench", standalone_mode=False)
         if code == INTERRUPTED:
-            faults.say(WORDS)
+            faults.info(WORDS)
         if sys.stdout:
             sys.stdout.flush()
     except (Exception, SystemExit) as error:
@@ -159,5 +159,7 @@ def run(arguments: Sequence[str], interrupts: Interrupts) -> int:
         if interrupts.came and not isinstance(cause, GcbenchError):
             # whoever was interrupted may have made something else of it
             cause = StoppedError(WORDS)
-        return faults.told(cause if isinstance(cause, Exception) else RuntimeError("it exited"))
+        return faults.report_error(
+            cause if isinstance(cause, Exception) else RuntimeError("it exited")
+        )
     return code or 0

@@ -9,15 +9,15 @@ import typer
 from gcbench.cli import faults, options
 from gcbench.cli.stored import opened
 from gcbench.cli.taking import takes
-from gcbench.formats import GENERAL
 from gcbench.options import Option
 from gcbench.options.readers import one, whether
 from gcbench.options.table import format_of
+from gcbench.report import GENERAL
 from gcbench.units import difference_text
 
 if TYPE_CHECKING:
-    from gcbench.comparing import Compared
-    from gcbench.comparing.gates import Condition
+    from gcbench.analysis.compare import Compared
+    from gcbench.analysis.fail_on import Condition
 
 FIRST = Option(
     "a", "A run's file: what was.", kind="path", metavar="A", argument=True, required=True
@@ -65,12 +65,13 @@ def compare(
     quiet: bool,
 ) -> None:
     """Compare two stored runs: what became slower or faster, and what cannot be told."""
-    from gcbench import comparing, store
+    from gcbench import store
+    from gcbench.analysis import compare as comparing
+    from gcbench.analysis.fail_on import parse_conditions
     from gcbench.cli.output import leave, require_apart, require_writable
-    from gcbench.comparing.gates import parse_conditions
     from gcbench.errors import UsageError
-    from gcbench.formats.comparison import document
-    from gcbench.where import parse_where
+    from gcbench.report.comparison import document
+    from gcbench.spec.filters import parse_where
 
     conditions = parse_conditions("--fail-on", fail_on or [])
     keeps = parse_where("--where", where).keeps if where is not None else lambda case: True
@@ -82,7 +83,7 @@ def compare(
     differences = comparing.mismatches(store.manifest(a), store.manifest(b))
     _require_alike(a, b, differences, allow_mismatch)
     first, second = opened(a), opened(b)
-    found = comparing.compare(first, second, keeps)
+    found = comparing.match_runs(first, second, keeps)
     _require_alike(a, b, found.mismatches, allow_mismatch)
     if where is not None and not found.pairs and (first.outlines or second.outlines):
         raise UsageError(f"--where {where!r} leaves no case of either run")
@@ -109,9 +110,9 @@ def _code(found: "Compared", conditions: "list[Condition]") -> int:
         if keys:
             met = True
             more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-            faults.say(f"--fail-on {condition.text}: {'; '.join(keys[:3])}{more}")
+            faults.info(f"--fail-on {condition.text}: {'; '.join(keys[:3])}{more}")
         elif unseen := condition.unseen(found):
-            faults.say(
+            faults.info(
                 f"warning: nothing met --fail-on {condition.text}, but in {unseen} of "
                 f"{len(found.judged)} cells so little could not have been seen, nor in the whole "
                 f"of their blocks; half of the cells do not even tell "
@@ -122,6 +123,6 @@ def _code(found: "Compared", conditions: "list[Condition]") -> int:
     ok = sum(bool(p.a and p.b and p.a.status == p.b.status == "ok") for p in found.pairs)
     blind = any(condition.kind.graded for condition in conditions) and not found.judged
     if not ok or blind:
-        faults.say("no case was timed in both runs" if ok else "no case is ok in both runs")
+        faults.info("no case was timed in both runs" if ok else "no case is ok in both runs")
         return faults.NOTHING_MEASURED
     return 0

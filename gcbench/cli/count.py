@@ -6,19 +6,20 @@ from contextlib import redirect_stdout
 from itertools import product
 from pathlib import Path
 
-from gcbench import blocks, spec
+from gcbench import blocks
 from gcbench.anatomy import By
 from gcbench.blocks.catalog import BLOCKS
 from gcbench.cli import faults
 from gcbench.cli.taking import takes
-from gcbench.defaults import Said
 from gcbench.errors import UsageError
-from gcbench.formats import GENERAL
 from gcbench.networks import NETWORKS
 from gcbench.options import AXES, Option, words
+from gcbench.options.defaults import Said
 from gcbench.options.readers import choice, each, one
 from gcbench.options.table import completed, format_of
 from gcbench.registry import nearest
+from gcbench.report import GENERAL
+from gcbench.spec import cases
 
 
 def read_shape(place: str, text: str) -> tuple[int, ...]:
@@ -26,7 +27,7 @@ def read_shape(place: str, text: str) -> tuple[int, ...]:
     sides = text.split("x")
     if len(sides) < 2:
         raise UsageError(f"{place} {text!r}: takes a batch and more, as in 2x197x768")
-    return tuple(spec.parse_count(place, side) for side in sides)
+    return tuple(cases.parse_count(place, side) for side in sides)
 
 
 TARGET = Option(
@@ -52,13 +53,13 @@ CHANNELS = Option(
     short="-C",
     metavar="N",
     panel=AXES,
-    read=one(spec.parse_count),
+    read=one(cases.parse_count),
 )
 DEPTH = Option(
     "depth",
     "Levels of modules shown. Default: all.",
     metavar="N",
-    read=one(lambda place, text: spec.parse_count(place, text, least=0)),
+    read=one(lambda place, text: cases.parse_count(place, text, least=0)),
 )
 PER = Option("by", "What a row is.", metavar=words(By), read=one(choice(By)), usual="module")
 
@@ -87,11 +88,11 @@ def count(
     require_writable("--output", output)
     if output is None:
         require_stdout()
-    faults.say(f"counting {target}; loading torch")
+    faults.info(f"counting {target}; loading torch")
 
     from gcbench import engines
-    from gcbench.formats.anatomy import document
-    from gcbench.formats.document import Document, joined
+    from gcbench.report.anatomy import document
+    from gcbench.report.document import Document, joined
 
     foreign, limit_s = is_foreign(target), asked.timeout_s
     # stdout is the result alone, whatever a module of the user's own prints
@@ -114,7 +115,7 @@ def require_known(target: str) -> None:
 
     Raises UsageError with the nearest name.
     """
-    name = spec.parse_block(target).target
+    name = cases.parse_block(target).target
     if name in NETWORKS:
         return
     near = nearest(name, (entry.name for entry in NETWORKS))
@@ -126,4 +127,4 @@ def require_known(target: str) -> None:
 
 def is_foreign(target: str) -> bool:
     """Whether a target is code of others."""
-    return spec.parse_block(target).target not in NETWORKS and not blocks.is_ours(target)
+    return cases.parse_block(target).target not in NETWORKS and not blocks.is_ours(target)

@@ -9,8 +9,8 @@ from gcbench.blocks.catalog import BLOCKS, catalogue
 from gcbench.blocks.constructors import KIND_WORDS, SIDE_NAMES, SIZE_NAMES, options_of
 from gcbench.blocks.forms import formed, has_closed_form
 from gcbench.errors import worded
-from gcbench.formats.document import Document, Lines
-from gcbench.spec import parse_block, value_text
+from gcbench.report.document import Document, Lines
+from gcbench.spec.cases import parse_block, value_text
 
 _MEANING = {
     "params": "parameters",

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from gcbench.cli import faults, options
 from gcbench.cli.taking import takes
-from gcbench.formats import GENERAL
 from gcbench.options.table import format_of
+from gcbench.report import GENERAL
 
 
 @takes("env", format_of([entry.name for entry in GENERAL]))
@@ -16,8 +16,8 @@ def env(output: Path | None, format: str, json: bool) -> None:
     shown = options.read_format(format, json)
     require_writable("--output", output)
 
-    from gcbench import environment
-    from gcbench.formats.machine import document
+    from gcbench.measure import environment
+    from gcbench.report.machine import document
 
     manifest = environment.manifest("env", seed=0)
     leave(document(manifest), shown, output)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from gcbench.cli import faults
 from gcbench.cli.taking import takes
-from gcbench.defaults import Said
 from gcbench.errors import UsageError, quoted
 from gcbench.options import AXES, OUTPUT, Option
+from gcbench.options.defaults import Said
 from gcbench.options.readers import one, parse_shapes
 from gcbench.options.table import completed
 from gcbench.runtime import RUNTIMES, require_installed
-from gcbench.spec import Axes
+from gcbench.spec.cases import Axes
 
 SUFFIXES = {entry.suffix: entry.name for entry in RUNTIMES if entry.suffix}
 
@@ -62,11 +62,11 @@ def export(
     batch, channels, height, width = shape or (1, 256, 56, 56)
     [ratio], [dtype] = asked.ratio, asked.dtype
     axes = Axes(batch, channels, (height, width), ratio, dtype, "cpu", runtime=runtime)
-    faults.say(f"exporting {block}; loading torch")
+    faults.info(f"exporting {block}; loading torch")
 
     from gcbench import blocks, engines
     from gcbench.engines.exporting import export as exported
-    from gcbench.engines.fresh import CallError
+    from gcbench.engines.worker_process import CallError
 
     foreign = not blocks.is_ours(block)
     with redirect_stdout(sys.stderr), engines.opened(foreign, asked.timeout_s) as engine:

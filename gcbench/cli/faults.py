@@ -11,7 +11,7 @@ import typer
 
 from gcbench.cli.signals import INTERRUPTED as INTERRUPTED
 from gcbench.errors import GcbenchError, cause, is_limit, limited, message_of, safely
-from gcbench.formats.text import printable, shortened
+from gcbench.report.text import printable, shortened
 
 if TYPE_CHECKING:
     from gcbench.records import Status
@@ -37,7 +37,7 @@ def show_tracebacks(wanted: bool) -> None:
     log.setLevel(logging.DEBUG if wanted else logging.NOTSET)
 
 
-def say(message: str) -> None:
+def info(message: str) -> None:
     """Tell the person something that is not the result."""
     # a path or a block's own words may hold what steers a terminal
     print(f"gcbench: {printable(message)}", file=sys.stderr, flush=True)
@@ -46,10 +46,10 @@ def say(message: str) -> None:
 def warn(warnings: Iterable[str]) -> None:
     """Tell the person what may spoil the result."""
     for warning in warnings:
-        say(f"warning: {warning}")
+        info(f"warning: {warning}")
 
 
-def told(error: Exception) -> int:
+def report_error(error: Exception) -> int:
     """Tell an error in one line, its traceback first where asked for; return the exit code.
 
     Notes that were added to it stand behind it: what was kept, and how to go on.
@@ -58,7 +58,7 @@ def told(error: Exception) -> int:
         safely(lambda: traceback.print_exception(error), None)
     code, words = _worded(error)
     notes: list[str] = getattr(error, "__notes__", [])
-    say(": ".join([shortened(words), *notes]))
+    info(": ".join([shortened(words), *notes]))
     return code
 
 

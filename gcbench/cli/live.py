@@ -17,12 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from gcbench.cli import faults
-from gcbench.formats.text import printable
+from gcbench.report.text import printable
 from gcbench.units import counted, latency_text, percent_text, span_text
 
 if TYPE_CHECKING:
-    from gcbench.timing.replicates import Progress as Step
-    from gcbench.timing.standing import Standing
+    from gcbench.measure.timing.replicates import Progress as Step
+    from gcbench.measure.timing.standing import Standing
 
 # drawing takes milliseconds from what is being timed, so it is done no more often
 DRAW_S = 0.5
@@ -55,7 +55,7 @@ class LiveTable:
         """Say what is not the result, such as what is waited for: a line above what is drawn."""
         if self._live:
             self._live.update("", refresh=True)
-        faults.say(text)
+        faults.info(text)
 
 
 @contextmanager

@@ -9,10 +9,10 @@ import typer
 from gcbench.cli import faults, options, plans
 from gcbench.cli import network_options as inside
 from gcbench.cli.taking import takes
-from gcbench.defaults import Said
-from gcbench.formats import FORMATS
 from gcbench.networks.places import Position
+from gcbench.options.defaults import Said
 from gcbench.options.table import format_of
+from gcbench.report import FORMATS
 
 
 @takes("network", *inside.OWN, format_of([entry.name for entry in FORMATS]))
@@ -35,9 +35,9 @@ def network(
     strict: bool,
 ) -> None:
     """Measure a network with blocks inside against the plain one."""
-    from gcbench import spec
     from gcbench.cli.output import leave_run, require_free
     from gcbench.records import NETWORK_EFFORT
+    from gcbench.spec import cases
 
     asked = said.plan()
     inside.require_told(within, asked.static, format)
@@ -52,10 +52,12 @@ def network(
     detail = options.read_detail(verbose, quiet)
     require_free(csv, output, write)
     options.settle_heap(asked.heap)
-    faults.say(f"putting blocks into {net}; loading torch")
+    faults.info(f"putting blocks into {net}; loading torch")
 
-    from gcbench import engines, environment, tables
+    from gcbench import engines
     from gcbench.cli.live import live_table
+    from gcbench.measure import environment
+    from gcbench.results import tables
 
     foreign = inside.is_foreign(net, wanted, maker)
     # stdout is the result alone, whatever a network of the user's own prints
@@ -65,7 +67,7 @@ def network(
         environment.tf32(asked.tf32),
     ):
         resolved, insertions = engines.named_inside(net, wanted, engine.call)
-        named = spec.Network(resolved, state, whole, shapes, maker)
+        named = cases.Network(resolved, state, whole, shapes, maker)
         comparisons = engines.compare_inside_on(asked, named, insertions, ratios, engine.call)
         if asked.static:
             # what is counted is the same on every device
@@ -73,7 +75,7 @@ def network(
             run = engines.count_all(counted, asked.seed, asked.counter, engine.call)
         else:
             budget = asked.effort(comparisons[0].device, NETWORK_EFFORT)
-            faults.say(f"trying each, then timing for up to {budget.max_time_s:g} s")
+            faults.info(f"trying each, then timing for up to {budget.max_time_s:g} s")
             with live_table(budget.precision) as live:
                 run = engines.run(
                     comparisons,

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-from gcbench import groups, spec
-from gcbench.defaults import Said
+from gcbench.blocks import groups
 from gcbench.errors import UsageError
 from gcbench.networks import NETWORKS, inputs, variants
 from gcbench.networks.places import Position
 from gcbench.options import AXES, INSIDE, Option
+from gcbench.options.defaults import Said
 from gcbench.options.readers import choices, many, one, whether
 from gcbench.options.table import like
+from gcbench.spec import cases
 from gcbench.units import parse_share
 
 # the paper's GCNet, and its two ways of putting in what it comes from
@@ -162,7 +163,7 @@ def require_readable(net: str, wanted: Sequence[tuple[str, Position]]) -> None:
     """Raise UsageError where what can be read without torch is wrong."""
     from gcbench import blocks
 
-    spec.parse_block(net, "network")
+    cases.parse_block(net, "network")
     for text, position in wanted:
         for part in variants.read(text, position):
             blocks.require_known(part.spec)
@@ -174,5 +175,5 @@ def is_foreign(net: str, wanted: Sequence[tuple[str, Position]], maker: str | No
     from gcbench.networks import NETWORKS
 
     put = [part.spec for each in wanted for part in variants.read(*each)]
-    is_known = spec.parse_block(net, "network").target in NETWORKS and not maker
+    is_known = cases.parse_block(net, "network").target in NETWORKS and not maker
     return not (is_known and all(map(blocks.is_ours, put)))

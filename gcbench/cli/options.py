@@ -1,24 +1,24 @@
 """What commands do with options that several of them have."""
 
-from gcbench import spec
 from gcbench.cli import faults
 from gcbench.errors import UsageError
-from gcbench.formats import GENERAL, Format
-from gcbench.formats.detail import Detail
+from gcbench.report import GENERAL, Format
+from gcbench.report.detail import Detail
+from gcbench.spec import cases
 
 
-def settle_heap(wanted: spec.Heap | None) -> None:
+def settle_heap(wanted: cases.Heap | None) -> None:
     """Make the heap of this process so, before torch is loaded, and say where it cannot be.
 
     It is steady where nobody says otherwise. From here on it is seen what else the cores do.
     """
-    from gcbench import cores
-    from gcbench import heap as allocator
+    from gcbench.measure import cores
+    from gcbench.measure import heap as allocator
 
     wanted = wanted or "steady"
     cores.begin()
     if allocator.settle(wanted) != wanted:
-        faults.say("--heap steady needs glibc: the allocator stays as it is (--heap default)")
+        faults.info("--heap steady needs glibc: the allocator stays as it is (--heap default)")
 
 
 def read_detail(verbose: bool, quiet: bool) -> Detail | None:
@@ -35,7 +35,7 @@ def read_format(text: str, json: bool) -> Format:
 
 def require_kind(devices: tuple[str, ...]) -> None:
     """Make sure that devices are of one kind, as one precision is. Raises UsageError."""
-    if len({spec.kind_of(device) for device in devices}) > 1:
+    if len({cases.kind_of(device) for device in devices}) > 1:
         raise UsageError(
             f"--device takes devices of one kind, not {','.join(devices)}: run it for each kind, "
             "or a sweep"

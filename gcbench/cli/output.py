@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 from gcbench.cli import faults
 from gcbench.errors import StoppedError, UsageError, cause
-from gcbench.files import replace_whole
-from gcbench.formats.text import pasted
-from gcbench.streams import StdoutError, is_gone
+from gcbench.report.text import pasted
+from gcbench.system.files import replace_whole
+from gcbench.system.streams import StdoutError, is_gone
 
 if TYPE_CHECKING:
-    from gcbench.formats import Format
-    from gcbench.formats.detail import Detail
-    from gcbench.formats.document import Document
     from gcbench.records import Run
-    from gcbench.tables import Row
+    from gcbench.report import Format
+    from gcbench.report.detail import Detail
+    from gcbench.report.document import Document
+    from gcbench.results.tables import Row
 
 # writes a file
 Writing = Callable[[Path], None]
@@ -117,7 +117,7 @@ def write_and_say(path: Path, content: bytes | str | Iterable[str]) -> None:
     """Write a file as `write_whole` does, and say so; of stdout nothing is said."""
     write_whole(path, content)
     if not is_stdout(path):
-        faults.say(f"wrote {pasted(path)}")
+        faults.info(f"wrote {pasted(path)}")
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def beside_files(*files: Path | None) -> Iterator[None]:
         kept = " and ".join(pasted(path) for path in files if path)
         if not kept:
             raise
-        faults.say(f"warning: {error}; what was measured is in {kept}")
+        faults.info(f"warning: {error}; what was measured is in {kept}")
 
 
 def keep(run: "Run", path: Path) -> None:
@@ -209,8 +209,8 @@ def leave_run(
     for. Raises RunError or UsageError where a file could not be written, and StoppedError where a
     person ended the measurement.
     """
-    from gcbench import tables
-    from gcbench.formats import cases
+    from gcbench.report import cases
+    from gcbench.results import tables
 
     drawn = cases.samples(lambda: tables.placed(run), run)
     fitting = () if within is None else tuple(cases.within(rows, within))
@@ -223,7 +223,7 @@ def leave_run(
 
 def rows_of(document: "Document") -> "Writing":
     """What writes the rows of a document to a file, every column."""
-    from gcbench.formats import FORMATS
+    from gcbench.report import FORMATS
 
     return lambda path: write_and_say(path, FORMATS["csv"].load()(document))
 

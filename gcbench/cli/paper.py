@@ -12,15 +12,15 @@ import typer
 from gcbench.cli import faults, options, plans
 from gcbench.cli.network_options import MAX_TIME
 from gcbench.cli.taking import takes
-from gcbench.defaults import Said
 from gcbench.errors import UsageError
-from gcbench.formats import GENERAL
 from gcbench.options import EFFORT, Option
+from gcbench.options.defaults import Said
 from gcbench.options.readers import many, one, parse_sizes, whether
 from gcbench.options.table import format_of
 from gcbench.paper.printed import TABLES, PaperTable
-from gcbench.spec import Axes
-from gcbench.sweep import Sweep
+from gcbench.report import GENERAL
+from gcbench.spec.cases import Axes
+from gcbench.spec.grid import Sweep
 
 # the table whose rows have published latencies
 PUBLISHED = "backbones"
@@ -68,9 +68,9 @@ def paper(
 ) -> None:
     """Show the GCNet paper's tables, every printed cell beside what is derived now."""
     from gcbench.cli.output import leave, require_apart, require_writable, rows_of
-    from gcbench.formats.document import joined
-    from gcbench.formats.paper import document
     from gcbench.paper import frame, table_of
+    from gcbench.report.document import joined
+    from gcbench.report.paper import document
 
     names = table or ([PUBLISHED] if latency else [each.name for each in TABLES])
     wanted = [table_of("--table", name) for name in dict.fromkeys(names)]
@@ -84,7 +84,7 @@ def paper(
     require_writable("--csv", csv)
     require_writable("--output", output)
     require_apart({"--csv": csv, "--output": output})
-    faults.say(f"counting {', '.join(each.name for each in wanted)}; loading torch")
+    faults.info(f"counting {', '.join(each.name for each in wanted)}; loading torch")
 
     parts = []
     rows: list[dict[str, Any]] = []
@@ -114,8 +114,8 @@ def _timed(
 
     compared = timing.comparisons(wanted, axes, size)
     budget = asked.effort(compared[0].device, NETWORK_EFFORT)
-    faults.say(f"timing, {budget.max_time_s:g} s for each of {len(compared)} comparisons")
+    faults.info(f"timing, {budget.max_time_s:g} s for each of {len(compared)} comparisons")
     with redirect_stdout(sys.stderr), timing_bar() as move:
-        run = engines.run(compared, budget, on_progress=move, wait=wait, tell=faults.say)
+        run = engines.run(compared, budget, on_progress=move, wait=wait, tell=faults.info)
     faults.warn(run.manifest.warnings)
     return timing.in_order(wanted, run)

@@ -4,22 +4,21 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from gcbench import spelling
 from gcbench.cli import faults
 from gcbench.cli.output import is_stdout, require_writable, write_whole
-from gcbench.defaults import Said
 from gcbench.errors import UsageError, quoted
-from gcbench.formats.text import pasted
+from gcbench.options import config
+from gcbench.options.defaults import Said
 from gcbench.records import Cell, Run
 from gcbench.registry import is_file
-from gcbench.spec import Axes
-from gcbench.sweep import Sweep
+from gcbench.report.text import pasted
+from gcbench.spec.cases import Axes
+from gcbench.spec.grid import Sweep
 
 
 def checked(asked: Sweep) -> Sweep:
     """Put its blocks in the place of every group. Raises UsageError where one is unknown."""
-    from gcbench import groups
-    from gcbench.blocks import require_known
+    from gcbench.blocks import groups, require_known
 
     asked = replace(asked, blocks=tuple(groups.expanded(asked.blocks)))
     for text in asked.blocks:
@@ -43,10 +42,10 @@ def cells(axes: Axes) -> dict[str, Cell]:
 def dump(asked: Sweep, file: Path, command: str) -> None:
     """Write a plan as TOML, and say which line measures it. Raises UsageError."""
     require_writable("--dump-file", file)
-    write_whole(file, spelling.to_toml(asked))
+    write_whole(file, config.to_toml(asked))
     if not is_stdout(file):
         named = pasted(file)
-        faults.say(f"wrote {named}; measure it with: gcbench {command} --file {named}")
+        faults.info(f"wrote {named}; measure it with: gcbench {command} --file {named}")
 
 
 def with_origins(run: Run, asked: Sweep) -> Run:
@@ -62,7 +61,7 @@ def resumed(run: Path, said: Said) -> Sweep:
     if begun.sweep is None:
         raise UsageError(f"--resume {run}: that run was not made by gcbench sweep")
     again = {name: given for name, given in said.line.items() if said.options[name].field}
-    asked = spelling.make(spelling.from_toml(begun.sweep, str(run)) | again)
+    asked = config.make(config.from_toml(begun.sweep, str(run)) | again)
     # runs that say nothing of it were made before there was a choice
     return replace(asked, heap=asked.heap or begun.heap)
 

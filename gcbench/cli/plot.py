@@ -5,8 +5,8 @@ from pathlib import Path
 from gcbench.cli.stored import named, opened
 from gcbench.cli.taking import takes
 from gcbench.options import OUTPUT, Option
-from gcbench.plots import CHARTS
-from gcbench.plots.saving import PICTURES
+from gcbench.report.charts import CHARTS
+from gcbench.report.charts.saving import PICTURES
 
 CHART = Option(
     "chart",
@@ -27,12 +27,12 @@ PICTURE = Option(
 @takes("plot", CHART, PICTURE)
 def plot(run: Path | None, chart: str | None, where: str | None, output: Path | None) -> None:
     """Draw a stored run: svg, png, pdf, or a page that needs no network."""
-    from gcbench import tables
     from gcbench.cli.output import require_apart, require_writable, write_and_say
     from gcbench.errors import UsageError
-    from gcbench.plots.drawing import draw, drawn_of, fitting
-    from gcbench.plots.saving import picture, require_installed, require_suffix
-    from gcbench.where import parse_where
+    from gcbench.report.charts.drawing import draw, drawn_of, fitting
+    from gcbench.report.charts.saving import picture, require_installed, require_suffix
+    from gcbench.results import tables
+    from gcbench.spec.filters import parse_where
 
     if chart is not None:
         CHARTS[chart]

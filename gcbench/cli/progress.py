@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from gcbench.cli.faults import say
-from gcbench.spec import Axes
+from gcbench.cli.faults import info
+from gcbench.spec.cases import Axes
 from gcbench.units import percent_text, span_text
 
 if TYPE_CHECKING:
+    from gcbench.measure.timing.replicates import Progress as Step
     from gcbench.records import ComparisonRecord
-    from gcbench.spec import Case, Comparison
-    from gcbench.timing.replicates import Progress as Step
+    from gcbench.spec.cases import Case, Comparison
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def timing_bar(shown: bool = True) -> Iterator["Callable[[Step], None]"]:
         def move(step: "Step") -> None:
             if step.news:
                 if shown:
-                    say(step.news)
+                    info(step.news)
                 return
             width = step.half_width
             widest = f", widest interval ±{percent_text(math.expm1(width))}" if width else ""
@@ -71,7 +71,7 @@ def counting_bar(what: str, total: int) -> Iterator[Callable[[str], None]]:
             if bar.disable and now - told >= COUNTED_LINE_S and number < total:
                 told = now
                 left = span_text((now - began) / number * (total - number))
-                say(f"{what}: {number} of {total}, {done}; about {left} left")
+                info(f"{what}: {number} of {total}, {done}; about {left} left")
 
         yield move
 
@@ -164,7 +164,7 @@ class SweepBar:
         said = ", ".join(f"{count} {status}" for status, count in each.items())
         left = f"; about {span_text(left_s)} left" if self._done < self._total else ""
         node = f"{record.machine.node}: " if record.machine else ""
-        say(f"{self._done} of {self._total}: {node}{self._where}: {said}{left}")
+        info(f"{self._done} of {self._total}: {node}{self._where}: {said}{left}")
 
 
 @contextmanager

@@ -9,13 +9,13 @@ from gcbench.cli import faults, options
 from gcbench.cli.stored import named, opened
 from gcbench.cli.taking import takes
 from gcbench.errors import UsageError
-from gcbench.formats import FORMATS
 from gcbench.options.table import format_of
+from gcbench.report import FORMATS
 
 if TYPE_CHECKING:
+    from gcbench.results.tables import Address, Row
+    from gcbench.spec.filters import Where
     from gcbench.store import Stored
-    from gcbench.tables import Place, Row
-    from gcbench.where import Where
 
 
 @takes("report", format_of([entry.name for entry in FORMATS]))
@@ -33,13 +33,13 @@ def report(
     quiet: bool,
 ) -> None:
     """Show a stored run: every case, or one value of each in rows and columns."""
-    from gcbench import tables
+    from gcbench.analysis.sections import Watch
     from gcbench.cli.output import leave, require_apart, require_writable, rows_of
-    from gcbench.findings import Watch
-    from gcbench.formats import PIVOTS, cases
-    from gcbench.formats.order import ordered, parse_sort
-    from gcbench.formats.pivot import parse_name, pivot
-    from gcbench.where import parse_where
+    from gcbench.report import PIVOTS, cases
+    from gcbench.report.order import ordered, parse_sort
+    from gcbench.report.pivot import parse_name, pivot
+    from gcbench.results import tables
+    from gcbench.spec.filters import parse_where
 
     pivoted = bool(rows or columns or value)
     shown = (PIVOTS if pivoted else FORMATS)[format]
@@ -55,12 +55,14 @@ def report(
     require_writable("--output", output)
     stored = opened(run)
     if not stored.outlines:
-        faults.say(f"{run} was begun at {stored.manifest.started} and holds no comparison")
+        faults.info(f"{run} was begun at {stored.manifest.started} and holds no comparison")
 
-    def chosen() -> "Iterator[tuple[Row, Place]]":
+    def chosen() -> "Iterator[tuple[Row, Address]]":
         return _kept(stored, kept)
 
-    def read(watched: "Callable[[Iterator[tuple[Row, Place]]], Iterator[Row]]") -> "Iterable[Row]":
+    def read(
+        watched: "Callable[[Iterator[tuple[Row, Address]]], Iterator[Row]]",
+    ) -> "Iterable[Row]":
         return ordered(watched(chosen()), keys) if keys else watched(chosen())
 
     all_rows = cases.cases(lambda: read(lambda placed: (row for row, _ in placed)), stored.manifest)
@@ -78,9 +80,9 @@ def report(
     leave(document, shown, output, [(csv, rows_of(all_rows))], detail=detail)
 
 
-def _kept(stored: "Stored", where: "Where | None") -> "Iterator[tuple[Row, Place]]":
+def _kept(stored: "Stored", where: "Where | None") -> "Iterator[tuple[Row, Address]]":
     """The rows for which a condition holds. Raises UsageError where it leaves nothing of a run."""
-    from gcbench import tables
+    from gcbench.results import tables
 
     placed = tables.placed(stored)
     if where is None:

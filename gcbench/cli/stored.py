@@ -16,7 +16,7 @@ def named(run: Path | None) -> Path:
     if run is not None:
         return run
     newest = store.newest(Path("results"))
-    faults.say(f"the newest run: {newest}")
+    faults.info(f"the newest run: {newest}")
     return newest
 
 
@@ -24,4 +24,4 @@ def opened(run: Path) -> "Stored":
     """Open a run; what is damaged in it is told, and left out. Raises RunError."""
     from gcbench import store
 
-    return store.open_run(run, lambda damage: faults.say(f"left out: {damage}"))
+    return store.open_run(run, lambda damage: faults.info(f"left out: {damage}"))

@@ -27,12 +27,12 @@ from gcbench.cli.sweeping import (
     told,
 )
 from gcbench.cli.taking import takes
-from gcbench.defaults import Said
 from gcbench.errors import UsageError
-from gcbench.formats import GENERAL
-from gcbench.formats.text import pasted
+from gcbench.options.defaults import Said
 from gcbench.options.table import format_of
-from gcbench.sweep import Retriable
+from gcbench.report import GENERAL
+from gcbench.report.text import pasted
+from gcbench.spec.grid import Retriable
 
 
 @takes("sweep", format_of([entry.name for entry in GENERAL]))
@@ -71,7 +71,7 @@ def sweep(
         return
     if not asked.static:
         options.settle_heap(asked.heap)
-    faults.say("loading torch")
+    faults.info("loading torch")
     with prepared(asked, ray_address, resume, again) as context:
         if dry_run:
             print_lines(f"{line}\n" for line in context.foreseen())
@@ -90,5 +90,5 @@ def sweep(
                 grid, rows = told(run, shown)
                 leave(grid, shown, write, [(csv, rows_of(rows))], kept=run, detail=detail)
                 if not is_stdout(csv):
-                    faults.say(f"shown again, and otherwise, by: gcbench report {pasted(run)}")
+                    faults.info(f"shown again, and otherwise, by: gcbench report {pasted(run)}")
     raise typer.Exit(faults.code_of_statuses(counts(run)))

@@ -9,25 +9,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gcbench import spelling, store
+from gcbench import store
 from gcbench.cli import faults
 from gcbench.cli.output import is_stdout, require_writable
 from gcbench.cli.progress import SweepBar, sweep_bar
 from gcbench.cli.stored import opened
 from gcbench.errors import RunError, StoppedError, UsageError, cause
-from gcbench.formats.text import pasted
+from gcbench.options import config
+from gcbench.report.text import pasted
 from gcbench.units import counted, span_text
 
 if TYPE_CHECKING:
-    from gcbench.cluster.sessions import Cluster
     from gcbench.engines.jobs import Caller, Engine
+    from gcbench.engines.ray.sessions import Cluster
     from gcbench.engines.sweeps import Extent
-    from gcbench.formats import Format
-    from gcbench.formats.document import Document
     from gcbench.records import ComparisonRecord, Manifest, Status
-    from gcbench.spec import Comparison
+    from gcbench.report import Format
+    from gcbench.report.document import Document
+    from gcbench.spec.cases import Comparison
+    from gcbench.spec.grid import ResolvedSweep, Sweep
     from gcbench.store import RunFile
-    from gcbench.sweep import Place, Sweep
 
 RESULTS = Path("results")
 # more cases than this are for a file
@@ -73,7 +74,7 @@ class SweepContext:
     What became `retry` is due again.
     """
 
-    place: "Place"
+    place: "ResolvedSweep"
     engine: "Engine"
     call: "Caller"
     statuses: "Mapping[str, Status]"
@@ -94,18 +95,18 @@ class SweepContext:
 
     def foreseen(self) -> list[str]:
         """Say what the sweep would be, or what is left of a run, in lines."""
-        from gcbench.engines import forecasts
+        from gcbench.engines import dry_run
 
         request, cluster = self.place.sweep, self.cluster
         with redirect_stdout(sys.stderr):
             if cluster is None:
-                found = forecasts.forecast(request, self.due(), call=self.call)
-                return list(forecasts.lines(request, found))
+                found = dry_run.forecast(request, self.due(), call=self.call)
+                return list(dry_run.lines(request, found))
             # nodes have memory of their own, which is not looked at
-            found = forecasts.forecast(
-                request, self.due(), forecasts.limit_alone, cluster.lanes, self.call
+            found = dry_run.forecast(
+                request, self.due(), dry_run.limit_alone, cluster.lanes, self.call
             )
-            return [*forecasts.lines(request, found), *cluster.lines()]
+            return [*dry_run.lines(request, found), *cluster.lines()]
 
 
 @contextmanager
@@ -116,9 +117,9 @@ def prepared(
 
     Raises UsageError where something of it cannot be had, or nothing of a new sweep is due.
     """
-    from gcbench import environment
     from gcbench.engines import sweeps
     from gcbench.engines.jobs import call_here
+    from gcbench.measure import environment
 
     statuses = store.statuses(run) if run else {}
     spread = request.engine == "ray" and not request.static
@@ -138,10 +139,10 @@ def prepared(
         if not spread or (run and not context.extent().cases):
             yield context
             return
-        from gcbench.cluster import connecting, sessions
+        from gcbench.engines.ray import connecting, sessions
 
         connecting.require_ray()
-        faults.say(
+        faults.info(
             f"joining Ray at {ray_address}" if ray_address else "starting Ray on this machine"
         )
         with sessions.opened(place, ray_address) as cluster:
@@ -178,8 +179,8 @@ def go_on(context: SweepContext, run: Path, allow_mismatch: bool) -> "RunFile":
             f"{'; '.join(changed)} (--allow-mismatch goes on all the same)"
         )
     for change in changed:
-        faults.say(f"warning: {change}")
-    return store.resume(run, faults.say)
+        faults.info(f"warning: {change}")
+    return store.resume(run, faults.info)
 
 
 def measure_into(kept: "RunFile", context: SweepContext, run: Path, options: ResumeOptions) -> None:
@@ -191,13 +192,13 @@ def measure_into(kept: "RunFile", context: SweepContext, run: Path, options: Res
     request, extent, before = context.place.sweep, context.extent(), len(context.statuses)
     each = ", on each kind of device," if request.per_device else ""
     with redirect_stdout(sys.stderr):
-        faults.say(
+        faults.info(
             f"{counted(extent.cases, 'case')} in "
             f"{counted(extent.comparisons, 'comparison')}{each} into {run}"
             + (f"; {before:,} are there already" if before else "")
         )
         if before and extent.cases and request.budget_s is not None:
-            faults.say(f"--budget {span_text(request.budget_s)} begins anew")
+            faults.info(f"--budget {span_text(request.budget_s)} begins anew")
         with sweep_bar(extent.comparisons) as bar:
             for record in _measured(context, run, extent.comparisons, options, bar):
                 kept.append(record)
@@ -209,7 +210,7 @@ def _measured(
 ) -> "Iterator[ComparisonRecord]":
     from gcbench.engines import sweeps
     from gcbench.engines.measuring import Events, measure
-    from gcbench.environment import node_name
+    from gcbench.measure.environment import node_name
 
     ran_out = {} if options.forget else store.shortages(run)
     plan = replace(
@@ -221,9 +222,9 @@ def _measured(
         wait=options.wait,
     )
     if context.cluster is None:
-        yield from measure(plan, context.engine, Events(faults.say, bar.moved, bar.begin))
+        yield from measure(plan, context.engine, Events(faults.info, bar.moved, bar.begin))
         return
-    from gcbench.cluster import sessions
+    from gcbench.engines.ray import sessions
 
     yield from sessions.measure(
         context.cluster,
@@ -232,7 +233,7 @@ def _measured(
         options.retry,
         wait=options.wait,
         allow_mismatch=options.allow_mismatch,
-        tell=faults.say,
+        tell=faults.info,
         watched=bar.moves,
         on_view=lambda view: bar.spread(view.total, view.doing),
         ran_out=ran_out,
@@ -264,16 +265,16 @@ def begun(run: Path, options: ResumeOptions) -> Iterator[None]:
 
 def told(run: Path, shown: "Format") -> "tuple[Document, Document]":
     """A pivot of a run, and all of its rows; in the place of a table of very many cases nothing."""
-    from gcbench import tables
-    from gcbench.findings import Watch
-    from gcbench.formats import cases
-    from gcbench.formats.pivot import pivot
+    from gcbench.analysis.sections import Watch
+    from gcbench.report import cases
+    from gcbench.report.pivot import pivot
+    from gcbench.results import tables
 
     stored = opened(run)
     rows = cases.cases(lambda: tables.rows(stored), stored.manifest)
     number = len(store.statuses(run))
     if number > MOST_SHOWN and shown.name == "table":
-        faults.say(f"{number:,} cases are more than a table shows; --format csv has them")
+        faults.info(f"{number:,} cases are more than a table shows; --format csv has them")
         return replace(rows, sections=lambda detail: ()), rows
     watch = Watch(stored)
     made = pivot(watch.over(tables.placed(stored)))
@@ -293,4 +294,4 @@ def _manifest(context: SweepContext, run: Path) -> "Manifest":
     request = replace(place.sweep, device=place.devices)
     engine = "static" if request.static else request.engine
     manifest = here(context.call, engine, run.stem, request.seed)
-    return replace(manifest, sweep=spelling.to_toml(request), origins=request.origins)
+    return replace(manifest, sweep=config.to_toml(request), origins=request.origins)

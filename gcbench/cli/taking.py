@@ -9,9 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from gcbench import defaults
 from gcbench.cli import faults
-from gcbench.options import PANELS, Option, named
+from gcbench.options import PANELS, Option, defaults, named
 from gcbench.options.readers import Given
 from gcbench.options.table import of
 

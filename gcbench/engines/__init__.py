@@ -8,22 +8,24 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from math import inf
 
-from gcbench import blocks, environment, heap, modules, networks, peaks, spec, sweep
+from gcbench import blocks, networks
 from gcbench.anatomy import Anatomy
-from gcbench.engines.alone import Tell, alone_on
 from gcbench.engines.apart import is_apart
-from gcbench.engines.fresh import CallError
+from gcbench.engines.device_lock import Log, alone_on
 from gcbench.engines.isolated import Isolated
 from gcbench.engines.jobs import Caller, Engine, Job, call_here
 from gcbench.engines.measuring import Events, Plan, here, measure, stamp
+from gcbench.engines.worker_process import CallError
 from gcbench.errors import UsageError
+from gcbench.measure import environment, heap, modules, peaks
+from gcbench.measure.timing.replicates import Progress
 from gcbench.networks.places import Position
 from gcbench.networks.variants import Insertion
-from gcbench.records import QUICK, Effort, Manifest, Peaks, Run
+from gcbench.records import QUICK, Manifest, Peaks, Run
 from gcbench.runtime import known, require_installed
-from gcbench.spec import Axes, Block, Comparison, CounterName, Dtype, Network, Pair
-from gcbench.sweep import Sweep
-from gcbench.timing.replicates import Progress
+from gcbench.spec import cases, grid
+from gcbench.spec.cases import Axes, Block, Comparison, CounterName, Dtype, Effort, Network, Pair
+from gcbench.spec.grid import Sweep
 
 
 @contextmanager
@@ -74,9 +76,9 @@ def compare(
     """
     device = call(environment.resolve_device, axes.device)
     if pair and pair.axis == "heap":
-        spec.require_beside(pair, None, (axes.regime,))
+        cases.require_beside(pair, None, (axes.regime,))
         heap.require_both("--pair heap", device)
-    comparison = spec.compare(
+    comparison = cases.comparison_of(
         [looked_at(name, call) for name in names],
         replace(axes, device=device),
         device,
@@ -106,9 +108,9 @@ def compare_inside_on(
         replace(
             compare_inside(network, insertions, ratios, axes, call),
             place=place,
-            kind=spec.kind_among(str(axes.device), devices),
+            kind=cases.kind_among(str(axes.device), devices),
         )
-        for place, axes in enumerate(sweep.points(asked, devices))
+        for place, axes in enumerate(grid.points(asked, devices))
     ]
 
 
@@ -149,7 +151,7 @@ def compare_inside(
     # one that ends its process when it is made is a row
     with suppress(CallError):
         network = call(networks.on_images, network, axes)
-    return possible(networks.compare(network, insertions, ratios, axes, device), call)
+    return possible(networks.comparison_inside(network, insertions, ratios, axes, device), call)
 
 
 def possible(comparison: Comparison, call: Caller = call_here) -> Comparison:
@@ -162,8 +164,8 @@ def possible(comparison: Comparison, call: Caller = call_here) -> Comparison:
 
 def require_possible(comparison: Comparison) -> None:
     """Raise UsageError where a case cannot be built, or run as asked for."""
-    from gcbench import runtimes
     from gcbench.engines.counted import require_buildable
+    from gcbench.measure import runtimes
 
     for case in comparison.cases:
         if case.cache == "cold":
@@ -188,7 +190,7 @@ def run(
     *,
     engine: Engine | None = None,
     wait: bool = True,
-    tell: Tell = lambda text: None,
+    tell: Log = lambda text: None,
     profile: bool = False,
     rivals_only: bool = False,
     partial: bool = False,
@@ -301,7 +303,7 @@ def taken_apart(
 
 
 def measure_peaks(
-    axes: Axes, dtypes: Sequence[str], on_step: Tell, *, wait: bool, tell: Tell
+    axes: Axes, dtypes: Sequence[str], on_step: Log, *, wait: bool, tell: Log
 ) -> tuple[Peaks, Manifest]:
     """Measure the ceilings of the axes' device, at their threads, alone on it; and where that was.
 

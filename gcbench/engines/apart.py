@@ -17,9 +17,7 @@ from dataclasses import replace
 from itertools import count
 from typing import NamedTuple
 
-from gcbench import heap
 from gcbench.engines.attempts import Trying
-from gcbench.engines.fresh import Worker, WorkerError
 from gcbench.engines.jobs import Job, Listener
 from gcbench.engines.orders import Done, Order
 from gcbench.engines.timed import (
@@ -31,15 +29,16 @@ from gcbench.engines.timed import (
     timed_record,
     worth_timing,
 )
-from gcbench.environment import free_bytes
+from gcbench.engines.worker_process import Worker, WorkerError
 from gcbench.errors import LimitError
-from gcbench.records import ComparisonRecord, Effort, Measurement, Role, Timing
+from gcbench.measure import heap
+from gcbench.measure.environment import free_bytes
+from gcbench.measure.timing.replicates import Make, Progress, time_comparison
+from gcbench.measure.timing.turns import TurnClock
+from gcbench.measure.timing.watching import Met, Usage, read_usage
+from gcbench.records import ComparisonRecord, Measurement, Role, Timing
 from gcbench.runtime import known
-from gcbench.spec import Case, Comparison, Heap
-from gcbench.timing.replicates import Make, Progress, time_comparison
-from gcbench.timing.turns import TurnClock
-from gcbench.timing.usage import Usage, read_usage
-from gcbench.timing.watching import Met
+from gcbench.spec.cases import Case, Comparison, Effort, Heap
 from gcbench.units import size_text
 
 # what a worker takes before it holds a case: torch above all
@@ -250,7 +249,7 @@ class FarWork:
         self._do(Order("settle", self._number))
 
     def sampled(self, calls: int, before: int) -> tuple[int, Met]:
-        """Have one sample taken; see `gcbench.timing.turns.Far`."""
+        """Have one sample taken; see `gcbench.measure.timing.turns.Far`."""
         done = self._do(Order("sample", self._number, calls=calls, before=before))
         assert done.met
         return done.duration_ns, done.met

@@ -4,18 +4,18 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from gcbench import heap, runtimes
 from gcbench.engines.attempts import Trying
 from gcbench.engines.inline import attempted, copy_of, dressed, torch_state
 from gcbench.engines.jobs import Job, Listener
 from gcbench.engines.orders import Done, Nature, Order
+from gcbench.engines.probe import Attempt, Setting, clock_of, failed, setting_of
 from gcbench.engines.timed import heap_bytes
-from gcbench.engines.trying import Attempt, Setting, clock_of, failed, setting_of
+from gcbench.measure import heap, runtimes
+from gcbench.measure.timing.clocks import Work, WorkError, blaming, collector_off
+from gcbench.measure.timing.turns import IDLE_LIMIT_S, IMPATIENT_S, turn, wait_until_idle
+from gcbench.measure.timing.watching import read_usage
+from gcbench.measure.workload import PAGES_BYTES, Copy
 from gcbench.records import Measurement
-from gcbench.timing.clocks import Work, WorkError, blaming, collector_off
-from gcbench.timing.turns import IDLE_LIMIT_S, IMPATIENT_S, turn, wait_until_idle
-from gcbench.timing.usage import read_usage
-from gcbench.workload import PAGES_BYTES, Copy
 
 
 @contextmanager

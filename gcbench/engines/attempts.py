@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gcbench import environment
+from gcbench.measure import environment
 from gcbench.records import Measurement
-from gcbench.spec import Case
+from gcbench.spec.cases import Case
 from gcbench.units import size_text
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import backends, nn
 
-from gcbench.environment import set_torch, torch_settings
+from gcbench.measure.environment import set_torch, torch_settings
 
 # what measuring and all other blocks call by its name
 _SHARED: dict[str, ModuleType | type] = {

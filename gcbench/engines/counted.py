@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gcbench import modules
-from gcbench.counting import Subject, count
 from gcbench.engines.limits import memory_limited
 from gcbench.errors import CountingError
-from gcbench.forked import ForkError, forked
+from gcbench.measure import modules
+from gcbench.measure.counting import Subject, count
+from gcbench.measure.workload import Workload, make_workload
 from gcbench.metrics import METRICS
 from gcbench.records import Measurement
-from gcbench.spec import ELEMENT_BYTES, Case, CounterName
-from gcbench.workload import Workload, make_workload
+from gcbench.spec.cases import ELEMENT_BYTES, Case, CounterName
+from gcbench.system.forked import ForkError, forked
 
 if TYPE_CHECKING:
     from torch import nn

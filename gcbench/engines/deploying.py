@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from gcbench.errors import BlockError
+from gcbench.measure.runtimes.foreign import Deployment, ForeignRuntime, exported
+from gcbench.measure.workload import Prepare, Workload, eagerly, make_input
 from gcbench.records import Cell, Measurement
-from gcbench.runtimes.foreign import Deployment, ForeignRuntime, exported
-from gcbench.workload import Prepare, Workload, eagerly, make_input
 
 # what is measured of torch's allocators says nothing of another runtime's
 _OF_TORCH = (

@@ -12,16 +12,16 @@ from torch import Tensor
 from gcbench import blocks, networks
 from gcbench.anatomy import Anatomy, Part
 from gcbench.blocks.constructors import CHANNEL_NAMES, Factory
-from gcbench.counting.dissecting import dissect
+from gcbench.blocks.peers import LIBRARIES
 from gcbench.engines.limits import memory_limited
 from gcbench.errors import CountingError, UsageError, told
-from gcbench.forked import ForkError, forked
+from gcbench.measure.counting.dissecting import dissect
+from gcbench.measure.workload import Workload
 from gcbench.networks import NETWORKS
-from gcbench.peers import LIBRARIES
 from gcbench.registry import imported
-from gcbench.spec import Dtype, parse_block
+from gcbench.spec.cases import Dtype, parse_block
+from gcbench.system.forked import ForkError, forked
 from gcbench.tensors import brought
-from gcbench.workload import Workload
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,7 +84,7 @@ def block(text: str, channels: int, ratio: int, seed: int) -> Target:
 def network(text: str, shape: Sequence[int], seed: int) -> Target:
     """Look at a network spec. Raises UsageError where it cannot be made, or takes no such input."""
     from gcbench.networks.measured import Measured
-    from gcbench.spec import Network
+    from gcbench.spec.cases import Network
 
     named = Network(networks.resolve(text))
     if len(shape) != 4:

@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from gcbench import blocks, runtimes
+from gcbench import blocks
 from gcbench.engines.deploying import deployed
 from gcbench.engines.inline import torch_state
-from gcbench.engines.trying import Setting, workload
+from gcbench.engines.probe import Setting, workload
 from gcbench.errors import BlockError, UsageError
+from gcbench.measure import runtimes
+from gcbench.measure.runtimes.foreign import ForeignRuntime
 from gcbench.records import Measurement
-from gcbench.runtimes.foreign import ForeignRuntime
-from gcbench.spec import Axes, compare
+from gcbench.spec.cases import Axes, comparison_of
 
 
 class Artefact(NamedTuple):
@@ -26,7 +27,7 @@ def export(target: str, axes: Axes, seed: int, output: Path) -> Artefact:
     Its weights are drawn from the seed. Raises UsageError where it cannot be, or where what the
     runtime computes is not what eager does.
     """
-    [case] = compare([blocks.resolve(target)], axes, "cpu").cases
+    [case] = comparison_of([blocks.resolve(target)], axes, "cpu").cases
     runtime = runtimes.of(case)
     assert isinstance(runtime, ForeignRuntime)
     why_not = runtime.why_not(case)

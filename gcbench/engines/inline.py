@@ -7,10 +7,20 @@ from dataclasses import replace
 
 import torch
 
-from gcbench import blocks, environment, heap, runtimes
+from gcbench import blocks
 from gcbench.engines.attempts import ProcessTaintedError, TaintedError, Trying, rotates
 from gcbench.engines.jobs import SILENT, Job, Listener, call_here
 from gcbench.engines.launching import profiled, spent
+from gcbench.engines.probe import (
+    Attempt,
+    Setting,
+    clock_of,
+    failed,
+    require_answering,
+    setting_of,
+    try_case,
+    workload,
+)
 from gcbench.engines.timed import (
     OnProgress,
     SoFar,
@@ -22,23 +32,11 @@ from gcbench.engines.timed import (
     timed_record,
     worth_timing,
 )
-from gcbench.engines.trying import (
-    Attempt,
-    Setting,
-    clock_of,
-    failed,
-    require_answering,
-    setting_of,
-    try_case,
-    workload,
-)
-from gcbench.records import ComparisonRecord, Effort, Measurement, Role, Timing
-from gcbench.runtime import RUNTIMES
-from gcbench.spec import Axes, Case, compare
-from gcbench.timing.clocks import Work
-from gcbench.timing.cuda import CudaClock
-from gcbench.timing.replicates import Progress, time_comparison
-from gcbench.workload import (
+from gcbench.measure import environment, heap, runtimes
+from gcbench.measure.timing.clocks import Work
+from gcbench.measure.timing.cuda import CudaClock
+from gcbench.measure.timing.replicates import Progress, time_comparison
+from gcbench.measure.workload import (
     PAGES_BYTES,
     Copy,
     Repeated,
@@ -47,6 +45,9 @@ from gcbench.workload import (
     Workload,
     make_input,
 )
+from gcbench.records import ComparisonRecord, Measurement, Role, Timing
+from gcbench.runtime import RUNTIMES
+from gcbench.spec.cases import Axes, Case, Effort, comparison_of
 
 
 class Inline:
@@ -180,7 +181,7 @@ def _profiled(job: Job) -> ComparisonRecord:
 def load_all() -> None:
     """Try a small case on the CPU: what is loaded for a first trial is loaded, and no case pays."""
     axes = Axes(channels=8, size=(4, 4), ratio=2)
-    [case] = compare([blocks.resolve("gc")], axes, "cpu").cases
+    [case] = comparison_of([blocks.resolve("gc")], axes, "cpu").cases
     with torch_state(case.device) as threads:
         try_case(case, Setting(0, threads), lambda counted: None)
 

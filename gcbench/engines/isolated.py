@@ -12,14 +12,16 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, Self, TypeVar
 
-from gcbench import blocks, environment, modules
+from gcbench import blocks
 from gcbench.engines.apart import Apart, is_apart
 from gcbench.engines.attempts import ProcessTaintedError, Trying
-from gcbench.engines.fresh import CallError, NotBegunError, Worker, WorkerError
 from gcbench.engines.jobs import SILENT, Job, Listener
+from gcbench.engines.worker_process import CallError, NotBegunError, Worker, WorkerError
 from gcbench.errors import GcbenchError, limited
-from gcbench.records import ComparisonRecord, Effort, Measurement
-from gcbench.timing.replicates import Progress
+from gcbench.measure import environment, modules
+from gcbench.measure.timing.replicates import Progress
+from gcbench.records import ComparisonRecord, Measurement
+from gcbench.spec.cases import Effort
 
 T = TypeVar("T")
 

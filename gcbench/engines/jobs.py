@@ -6,10 +6,10 @@ from typing import Any, Protocol, TypeVar
 
 from gcbench.engines.attempts import UNBOUNDED, Bounds, Taint, Trying
 from gcbench.engines.orders import Order
-from gcbench.environment import TorchSettings
-from gcbench.records import QUICK, ComparisonRecord, Effort, Measurement, Timing
-from gcbench.spec import Comparison, CounterName
-from gcbench.timing.replicates import Progress
+from gcbench.measure.environment import TorchSettings
+from gcbench.measure.timing.replicates import Progress
+from gcbench.records import QUICK, ComparisonRecord, Measurement, Timing
+from gcbench.spec.cases import Comparison, CounterName, Effort
 
 T = TypeVar("T")
 

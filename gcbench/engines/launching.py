@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gcbench import runtimes
 from gcbench.engines.attempts import TaintedError
 from gcbench.errors import told
+from gcbench.measure import runtimes
+from gcbench.measure.timing import launch
+from gcbench.measure.timing.clocks import Work
+from gcbench.measure.timing.cuda import CudaClock
+from gcbench.measure.timing.gpu import Kernel
+from gcbench.measure.timing.launch import device_us, host_us
+from gcbench.measure.workload import Replayed, Rotated, Workload
 from gcbench.records import Cell, Measurement
-from gcbench.timing import launch
-from gcbench.timing.clocks import Work
-from gcbench.timing.cuda import CudaClock
-from gcbench.timing.gpu import Kernel
-from gcbench.timing.launch import device_us, host_us
-from gcbench.workload import Replayed, Rotated, Workload
 
 # kernels that are named, those that take longest first, each with so much of its name
 TOP_KERNELS, LONGEST_NAME = 5, 72

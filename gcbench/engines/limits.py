@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gcbench import environment, heap
+from gcbench.measure import environment, heap
 
 
 @contextmanager

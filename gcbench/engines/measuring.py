@@ -14,17 +14,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
 
-from gcbench import environment, spec
-from gcbench.cores import tell_of_busy_cores
-from gcbench.engines.alone import Tell, alone_on
 from gcbench.engines.attempts import Bounds
+from gcbench.engines.device_lock import Log, alone_on
 from gcbench.engines.jobs import Caller, Engine, Job, Listener, record_of
-from gcbench.peaks import Ceilings
-from gcbench.records import ComparisonRecord, Effort, Manifest, Measurement
+from gcbench.measure import environment
+from gcbench.measure.cores import tell_of_busy_cores
+from gcbench.measure.peaks import Ceilings
+from gcbench.measure.timing.replicates import Progress
+from gcbench.records import ComparisonRecord, Manifest, Measurement
 from gcbench.runtime import known
-from gcbench.spec import Comparison, CounterName
-from gcbench.sweep import OnOom
-from gcbench.timing.replicates import Progress
+from gcbench.spec import cases
+from gcbench.spec.cases import Comparison, CounterName, Effort
+from gcbench.spec.grid import OnOom
 from gcbench.units import span_text
 
 # a comparison whose share of the budget goes into trying its cases is timed this long all the same
@@ -82,11 +83,11 @@ class Events:
     well, unless it is to `warn`.
     """
 
-    tell: Tell = lambda text: None
+    tell: Log = lambda text: None
     on_progress: Callable[[Progress], None] = lambda progress: None
     on_comparison: Callable[[Comparison], None] = lambda comparison: None
     on_manifest: Callable[[Manifest], None] = lambda manifest: None
-    warn: Tell | None = None
+    warn: Log | None = None
 
     def doing(self, what: str) -> None:
         """Say what is being done beside timing."""
@@ -181,7 +182,7 @@ class Dealt:
             return not_run(comparison, usual, plan.budget_s or 0)
         return plan.job(comparison, effort, self._shortages.bounds(plan, comparison.device))
 
-    def ends(self, record: ComparisonRecord, tell: Tell) -> bool:
+    def ends(self, record: ComparisonRecord, tell: Log) -> bool:
         """Remember what ran out of memory; returns whether that ends the plan, which is told."""
         ended = self._shortages.note(record.measurements) and self._plan.on_oom == "stop"
         if ended:
@@ -206,7 +207,7 @@ def here(call: Caller, engine: str, run: str, seed: int) -> Manifest:
 
 def deployed_by() -> dict[str, dict[str, str]]:
     """Versions and settings of the runtimes here that are not torch's own."""
-    from gcbench import runtimes
+    from gcbench.measure import runtimes
 
     return runtimes.described()
 
@@ -292,7 +293,7 @@ class _Road:
 
     def _look_for_cores(self, comparison: Comparison, most: int) -> int:
         """Tell of cores that are not free for more threads than those that ran until now."""
-        threads = spec.most_threads([comparison], self._manifest.threads)
+        threads = cases.most_threads([comparison], self._manifest.threads)
         if self._engine.times and comparison.device == "cpu" and threads > most:
             tell_of_busy_cores(threads, self._events.warn or self._events.tell)
         return max(threads, most)

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from gcbench.measure.timing.watching import Met, Usage
 from gcbench.records import Measurement, Queueing, Role
-from gcbench.timing.usage import Usage
-from gcbench.timing.watching import Met
 
 Deed = Literal["make", "settle", "sample", "usage", "release"]
 
@@ -15,8 +14,9 @@ class Order:
     """One thing to do with an arm, which goes by the number that it was made under.
 
     To make one takes its role, the position of its case, and a seed that decides its `place` in
-    memory; to sample it takes so many timed calls, `before` as for `gcbench.timing.clocks.Sample`.
-    The arms in `drop` are let go of first. To release is to let go of all.
+    memory; to sample it takes so many timed calls, `before` as for
+    `gcbench.measure.timing.clocks.Sample`. The arms in `drop` are let go of first. To release is to
+    let go of all.
     """
 
     deed: Deed
@@ -31,7 +31,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Nature:
-    """What an arm that was made is; see `gcbench.timing.clocks.Work`."""
+    """What an arm that was made is; see `gcbench.measure.timing.clocks.Work`."""
 
     repeatable: bool
     cold: bool

@@ -9,15 +9,17 @@ from dataclasses import replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from gcbench import blocks, modules, sweep
+from gcbench import blocks
 from gcbench.blocks.forms import has_closed_form, has_closed_forms
-from gcbench.counting import Subject
 from gcbench.engines.counted import foretold, is_counted, measured, on_cpu, without_numbers
-from gcbench.engines.fresh import CallError
 from gcbench.engines.jobs import SILENT, Caller, Job, Listener, call_here, record_of
+from gcbench.engines.worker_process import CallError
 from gcbench.errors import UsageError
+from gcbench.measure import modules
+from gcbench.measure.counting import Subject
 from gcbench.records import ComparisonRecord, Measurement
-from gcbench.spec import Case, CounterName, Network
+from gcbench.spec import grid
+from gcbench.spec.cases import Case, CounterName, Network
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,7 +60,7 @@ class Static:
 
     def counted(self, case: Case, seed: int, counter: CounterName) -> Measurement:
         """Count a case here."""
-        why_not = sweep.why_not(case)
+        why_not = grid.why_not(case)
         if why_not:
             return Measurement(case, "skipped", why_not)
         try:

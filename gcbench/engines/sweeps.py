@@ -4,19 +4,21 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
-from gcbench import blocks, environment, heap, sweep
+from gcbench import blocks
 from gcbench.engines import looked_at, possible
 from gcbench.engines.isolated import Isolated
 from gcbench.engines.jobs import Caller, Engine, call_here
 from gcbench.engines.measuring import Plan
 from gcbench.errors import UsageError
+from gcbench.measure import environment, heap
 from gcbench.records import Status, identity
 from gcbench.runtime import require_installed
-from gcbench.spec import Comparison
-from gcbench.sweep import Place, Sweep
+from gcbench.spec import grid
+from gcbench.spec.cases import Comparison
+from gcbench.spec.grid import ResolvedSweep, Sweep
 
 
-def place(asked: Sweep, call: Caller = call_here) -> Place:
+def place(asked: Sweep, call: Caller = call_here) -> ResolvedSweep:
     """Look at what a sweep names, on this machine, before anything is measured.
 
     Raises UsageError where a device is missing, a block cannot be imported or has no such option,
@@ -25,21 +27,21 @@ def place(asked: Sweep, call: Caller = call_here) -> Place:
     named = asked.device or (None,)
     devices = tuple(dict.fromkeys(call(environment.resolve_device, each) for each in named))
     for device in devices:
-        if "cold" in sweep.caches(asked, device):
+        if "cold" in grid.caches(asked, device):
             call(environment.require_cache_bytes, device)
     return place_on(asked, devices, call)
 
 
-def place_on(asked: Sweep, devices: tuple[str, ...], call: Caller = call_here) -> Place:
+def place_on(asked: Sweep, devices: tuple[str, ...], call: Caller = call_here) -> ResolvedSweep:
     """Look at what a sweep names, for devices that are known to be there; raises as `place`."""
     named = [*asked.blocks, *(() if asked.baseline is None else (asked.baseline,))]
     known = {name: looked_at(name, call) for name in dict.fromkeys(named)}
     baseline = None if asked.baseline is None else known[asked.baseline]
-    found = Place(asked, tuple(known[name] for name in asked.blocks), devices, baseline)
-    sweep.require_bounded(found)
-    for name in sweep.runtimes(asked):
+    found = ResolvedSweep(asked, tuple(known[name] for name in asked.blocks), devices, baseline)
+    grid.require_bounded(found)
+    for name in grid.runtimes(asked):
         call(require_installed, "--runtime", name)
-    if sweep.pairs_heaps(asked):
+    if grid.pairs_heaps(asked):
         for device in devices:
             heap.require_both("--pair heap", device)
     return found
@@ -50,7 +52,7 @@ def comparisons(asked: Sweep, call: Caller = call_here) -> list[Comparison]:
 
     It is raised too where a case cannot be built, or run as asked for, and where none is left.
     """
-    found = [possible(each, call) for each in sweep.grid(place(asked, call))]
+    found = [possible(each, call) for each in grid.grid(place(asked, call))]
     if not found:
         raise UsageError("--where leaves no case of the grid")
     return found
@@ -85,7 +87,7 @@ def opened(asked: Sweep) -> Iterator[Engine]:
 
 
 def due(
-    place: Place,
+    place: ResolvedSweep,
     statuses: Mapping[str, Status],
     retry: Collection[Status] = (),
     kind: str | None = None,
@@ -95,13 +97,13 @@ def due(
     `statuses` go by what `records.identity` makes of a key and the `kind` of device, where each
     kind measures all. A comparison of which some cases are due holds those, and their baselines.
     """
-    for whole in sweep.grid(place):
+    for whole in grid.grid(place):
         known = [statuses.get(identity(case.key, kind or whole.kind)) for case in whole.cases]
         positions = [i for i, status in enumerate(known) if status is None or status in retry]
         if len(positions) == len(whole.cases):
             yield whole
         elif positions:
-            yield sweep.part(whole, sweep.with_baselines(whole, positions))
+            yield grid.part(whole, grid.with_baselines(whole, positions))
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from dataclasses import replace
 from gcbench.engines.attempts import Bounds, rotates
 from gcbench.engines.jobs import Job, Listener, record_of
 from gcbench.errors import CaseError
-from gcbench.records import ComparisonRecord, Effort, Measurement, Timing
-from gcbench.spec import Case
-from gcbench.timing.replicates import Lineup, Progress
-from gcbench.timing.standing import Standing, standings
+from gcbench.measure.timing.replicates import Lineup, Progress
+from gcbench.measure.timing.standing import Standing, standings
+from gcbench.records import ComparisonRecord, Measurement, Timing
+from gcbench.spec.cases import Case, Effort
 from gcbench.units import size_text
 
 OnProgress = Callable[[Progress], None]

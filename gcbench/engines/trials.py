@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from gcbench import blocks, environment, spec
-from gcbench.cores import tell_of_busy_cores
-from gcbench.disturbance import machine_flags
-from gcbench.engines.alone import Tell, alone_on
+from gcbench import blocks
+from gcbench.engines.device_lock import Log, alone_on
 from gcbench.engines.inline import time_side_by_side
-from gcbench.records import Effort
-from gcbench.spec import Axes, Case
-from gcbench.statistics import summarise
-from gcbench.trust import Finding, finding
+from gcbench.measure import environment
+from gcbench.measure.cores import tell_of_busy_cores
+from gcbench.spec import cases as spec
+from gcbench.spec.cases import Axes, Case, Effort
+from gcbench.stats.calibration import Finding, finding
+from gcbench.stats.intervals import summarise
+from gcbench.stats.machine_flags import machine_flags
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def number(times: int) -> int:
 
 
 def run(
-    axes: Axes, times: int, seconds: float, seed: int, *, wait: bool, tell: Tell
+    axes: Axes, times: int, seconds: float, seed: int, *, wait: bool, tell: Log
 ) -> Iterator[Finding]:
     """Run every trial so often, of so many seconds each; yield what each trial found.
 
@@ -92,5 +93,5 @@ def where(axes: Axes) -> str:
 def _arms(trial: Trial, axes: Axes) -> tuple[Sequence[Case], Sequence[int]]:
     names = [trial.block, trial.block, *([trial.neighbour] if trial.neighbour else [])]
     axes = replace(axes, channels=trial.channels, size=(trial.size, trial.size))
-    cases = spec.compare([blocks.resolve(name) for name in names], axes, "cpu").cases
+    cases = spec.comparison_of([blocks.resolve(name) for name in names], axes, "cpu").cases
     return cases, (*trial.calls, *(1 for _ in cases[2:]))

@@ -14,14 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gcbench import blocks, spec
+from gcbench import blocks
 from gcbench.errors import GcbenchError, UsageError, worded
-from gcbench.forked import ForkError, forked
 from gcbench.networks import inputs, variants
 from gcbench.networks.places import Position
 from gcbench.networks.variants import Insertion
 from gcbench.registry import Entry, Registry, imported, nearest, suggestion
-from gcbench.spec import Axes, Block, BlockSpec, Case, Comparison, Network, Value
+from gcbench.spec import cases as spec
+from gcbench.spec.cases import Axes, Block, BlockSpec, Case, Comparison, Network, Value
+from gcbench.system.forked import ForkError, forked
 
 if TYPE_CHECKING:
     from torch import nn
@@ -213,7 +214,7 @@ def _is_taken(model: "nn.Module", shape: tuple[int, ...], device: str) -> bool:
     return False
 
 
-def compare(
+def comparison_inside(
     network: Network,
     insertions: Sequence[Insertion],
     ratios: Sequence[int],
@@ -238,7 +239,7 @@ def compare(
         block = insertion.block
         for ratio in ratios if block.takes_ratio else [block.ratio]:
             rows.append(replace(block, ratio=ratio, takes_ratio=False))
-    comparison = spec.compare(rows, axes, device)
+    comparison = spec.comparison_of(rows, axes, device)
     cases = tuple(replace(case, network=network) for case in comparison.cases)
     return replace(comparison, cases=cases)
 

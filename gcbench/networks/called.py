@@ -14,7 +14,7 @@ from torch.utils import _pytree
 from gcbench.errors import UsageError, worded
 from gcbench.networks.inputs import LEAST_SIDES, Sides
 from gcbench.registry import imported
-from gcbench.spec import Network
+from gcbench.spec.cases import Network
 
 # what a function makes has this seed
 _SEED = 0

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from gcbench.errors import UsageError
-from gcbench.spec import LARGEST
+from gcbench.spec.cases import LARGEST
 
 Sides = tuple[int, ...]
 

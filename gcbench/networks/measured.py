@@ -10,7 +10,7 @@ from gcbench.errors import BlockError, UsageError
 from gcbench.networks.called import called
 from gcbench.networks.detectors import part_of
 from gcbench.networks.inserting import Put
-from gcbench.spec import Network
+from gcbench.spec.cases import Network
 
 
 class Measured(nn.Module):

@@ -15,8 +15,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from gcbench.errors import UsageError, told
-from gcbench.forked import ForkError, forked, is_known
 from gcbench.networks.places import named
+from gcbench.system.forked import ForkError, forked, is_known
 from gcbench.tensors import copied, on_meta
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from gcbench import blocks
 from gcbench.errors import UsageError
 from gcbench.networks import places
 from gcbench.networks.places import Place, Position
-from gcbench.spec import Block, BlockSpec, parse_block
+from gcbench.spec.cases import Block, BlockSpec, parse_block
 
 # where one part ends and the next begins: what +1 and +all are, and a number's sign, is neither
 _JOINT = re.compile(r"(?<=[^@,=:/+])\+(?=[A-Za-z_@])")

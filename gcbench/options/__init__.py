@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gcbench.options.readers import Given
-from gcbench.spec import values_of
+from gcbench.spec.cases import values_of
 
 # what a command line gives: one text, several, a flag without a value, files
 Kind = Literal["text", "texts", "flag", "path", "paths"]
@@ -87,7 +87,7 @@ class Option:
         """What stands where nobody says it, as help tells it; None where its help says more."""
         if self.usual is not None or self.field is None or "Default:" in self.help:
             return self.usual
-        from gcbench.sweep import Sweep
+        from gcbench.spec.grid import Sweep
 
         value = Sweep.__dataclass_fields__[self.field].default
         if value is None or isinstance(value, bool) or value == ():

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from gcbench import spec
 from gcbench.errors import UsageError, quoted
-from gcbench.spec import Axes, Shape
-from gcbench.where import parse_where
+from gcbench.spec import cases
+from gcbench.spec.cases import Axes, Shape
+from gcbench.spec.filters import parse_where
 
 MOST_VALUES = 10_000
 AUTO = "auto"
@@ -65,15 +65,17 @@ def parse_counts(place: str, item: str) -> Sequence[int]:
     [7, 14, 28, 56]
     """
     if re.fullmatch(r"[0-9]+", item):
-        return [spec.parse_count(place, item)]
+        return [cases.parse_count(place, item)]
     if steps := re.fullmatch(r"([0-9]+):([0-9]+)(?::([0-9]+))?", item):
-        start, stop, step = (spec.parse_count(place, end or "1") for end in steps.groups())
+        start, stop, step = (cases.parse_count(place, end or "1") for end in steps.groups())
         _require_upwards(place, item, start, stop)
         _require_few(place, (stop - start) // step + 1, item)
         return range(start, stop + 1, step)
     if factors := re.fullmatch(r"([0-9]+)\.\.([0-9]+)x([0-9]+)", item):
-        start, stop = (spec.parse_count(place, end) for end in factors.groups()[:2])
-        factor = spec.parse_count(f"{place}, as the factor of {quoted(item)},", factors[3], least=2)
+        start, stop = (cases.parse_count(place, end) for end in factors.groups()[:2])
+        factor = cases.parse_count(
+            f"{place}, as the factor of {quoted(item)},", factors[3], least=2
+        )
         _require_upwards(place, item, start, stop)
         powers = itertools.takewhile(
             lambda number: number <= stop, (start * factor**i for i in itertools.count())
@@ -98,7 +100,7 @@ def parse_sizes(place: str, item: str) -> Sequence[tuple[int, int]]:
     ([(50, 80)], [(14, 14), (28, 28)])
     """
     if re.fullmatch(r"[0-9]+(x[0-9]+)?", item):
-        return [spec.parse_size(place, item)]
+        return [cases.parse_size(place, item)]
     if re.search(r"x", item) and ".." not in item:
         raise UsageError(
             f"{place} takes sizes such as 56 (56x56) or 50x80 (height x width), not {quoted(item)}"
@@ -115,7 +117,7 @@ def parse_shapes(place: str, item: str) -> Sequence[Shape]:
     sides = item.split("x")
     if len(sides) != 4 or not all(re.fullmatch(r"[0-9]+", side) for side in sides):
         raise UsageError(f"{place} takes a shape BxCxHxW such as 1x256x56x56, not {quoted(item)}")
-    batch, channels, height, width = (spec.parse_count(place, side) for side in sides)
+    batch, channels, height, width = (cases.parse_count(place, side) for side in sides)
     return [(batch, channels, height, width)]
 
 
@@ -123,22 +125,22 @@ def threads(place: str, item: str) -> Sequence[int | None]:
     """Read one part of a list of thread counts; `auto` is None, PyTorch's own."""
     if item == AUTO:
         return [None]
-    return [spec.parse_threads(place, str(count)) for count in parse_counts(place, item)]
+    return [cases.parse_threads(place, str(count)) for count in parse_counts(place, item)]
 
 
 def devices(place: str, item: str) -> Sequence[str]:
     """Read one device of a list."""
-    return [spec.parse_device(place, item)]
+    return [cases.parse_device(place, item)]
 
 
 def choices(known: Any) -> Callable[[str, str], Sequence[Any]]:
     """Read one value of a list, of those of a Literal."""
-    return lambda place, item: [spec.parse_choice(place, item, known)]
+    return lambda place, item: [cases.parse_choice(place, item, known)]
 
 
 def choice(known: Any) -> Callable[[str, str], Any]:
     """Read one value of a Literal."""
-    return lambda place, text: spec.parse_choice(place, text, known)
+    return lambda place, text: cases.parse_choice(place, text, known)
 
 
 def block(place: str, text: str) -> str:
@@ -146,7 +148,7 @@ def block(place: str, text: str) -> str:
     if text.startswith("@"):
         return text  # a group, which is looked at where blocks are known
     try:
-        spec.parse_block(text)
+        cases.parse_block(text)
     except UsageError as error:
         # an argument has no name that would say more
         raise error if place == "BLOCK" else UsageError(f"{place}: {error}") from error
@@ -160,7 +162,7 @@ def where(place: str, text: str) -> str:
 
 def pair(place: str, text: str) -> str:
     """Check a pair by itself."""
-    spec.parse_pair(place, text, Axes())
+    cases.parse_pair(place, text, Axes())
     return text
 
 
@@ -174,7 +176,7 @@ def whether(place: str, text: str) -> bool:
 
 def cpus(place: str, text: str) -> int:
     """Read a number of CPUs."""
-    return spec.parse_count(place, text, most=spec.MOST_THREADS)
+    return cases.parse_count(place, text, most=cases.MOST_THREADS)
 
 
 def _require_upwards(place: str, item: str, start: int, stop: int) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from gcbench import spec
 from gcbench.options import (
     AXES,
     CLUSTER,
@@ -41,9 +40,11 @@ from gcbench.options.readers import (
     where,
     whether,
 )
-from gcbench.records import QUICK, RIGOROUS, Effort
+from gcbench.records import QUICK, RIGOROUS
 from gcbench.runtime import NAMES as RUNTIMES
-from gcbench.sweep import EngineName, OnOom, Retriable, Stages
+from gcbench.spec import cases
+from gcbench.spec.cases import Effort
+from gcbench.spec.grid import EngineName, OnOom, Retriable, Stages
 from gcbench.units import parse_seconds, parse_share, parse_size_bytes
 
 BLOCKS_COMMANDS = ("bench", "sweep")
@@ -54,9 +55,9 @@ ON_DEVICES = (*TIMED, "attention", "check", "peaks")
 
 def completed(incomplete: str) -> list[tuple[str, str]]:
     """Complete the name of a block or a group, for a shell; each with what it is."""
-    from gcbench import groups
+    from gcbench.blocks import groups
     from gcbench.blocks.catalog import catalogue
-    from gcbench.peers import LIBRARIES
+    from gcbench.blocks.peers import LIBRARIES
 
     known = [(entry.name, entry.summary) for entry in catalogue()[0]]
     known += [(f"{each.name}/{name}", each.summary) for each in LIBRARIES for name in each.names]
@@ -108,7 +109,7 @@ OPTIONS: tuple[Option, ...] = (
         "blocks",
         BLOCKS_COMMANDS,
         "Block specs, TARGET[:key=value]..., such as gc:ratio=8 or my.module:MyBlock:width=3. "
-        f"Default: {' '.join(spec.DEFAULT_BLOCKS)}.",
+        f"Default: {' '.join(cases.DEFAULT_BLOCKS)}.",
         each(block),
         written=list,
         kind="texts",
@@ -138,7 +139,7 @@ OPTIONS: tuple[Option, ...] = (
         "pair",
         BLOCKS_COMMANDS,
         "Each block at two values of an axis, the second against the first: "
-        f"{', '.join(spec.PAIRS)}; or with values, as in dtype=float16,float32.",
+        f"{', '.join(cases.PAIRS)}; or with values, as in dtype=float16,float32.",
         one(pair),
         metavar="AXIS[=V,V]",
         excludes=("baseline",),
@@ -162,15 +163,15 @@ OPTIONS: tuple[Option, ...] = (
         "seed",
         (*GRIDS, "attention", "check", "count", "export"),
         "Of weights, inputs and order.",
-        one(lambda place, text: spec.parse_count(place, text, least=0)),
+        one(lambda place, text: cases.parse_count(place, text, least=0)),
         metavar="N",
     ),
     _plan(
         "counter",
         GRIDS,
         "Who counts MACs.",
-        one(choice(spec.CounterName)),
-        metavar=words(spec.CounterName),
+        one(choice(cases.CounterName)),
+        metavar=words(cases.CounterName),
     ),
     _axis("batch", GRIDS, "Images in the input: 1,8 or 1..32x2.", parse_counts, short="-B"),
     _axis(
@@ -218,8 +219,8 @@ OPTIONS: tuple[Option, ...] = (
         "dtype",
         (*GRIDS, "count", "export"),
         "Element type.",
-        choices(spec.Dtype),
-        metavar=words(spec.Dtype, ","),
+        choices(cases.Dtype),
+        metavar=words(cases.Dtype, ","),
     ),
     _axis(
         "device",
@@ -228,13 +229,15 @@ OPTIONS: tuple[Option, ...] = (
         devices,
         metavar="cpu,cuda[:I]",
     ),
-    _axis("layout", GRIDS, "Memory layout.", choices(spec.Layout), metavar=words(spec.Layout, ",")),
+    _axis(
+        "layout", GRIDS, "Memory layout.", choices(cases.Layout), metavar=words(cases.Layout, ",")
+    ),
     _axis(
         "mode",
         GRIDS,
         "infer: no gradients; train: forward and backward; backward: that pass alone.",
-        choices(spec.Mode),
-        metavar=words(spec.Mode, ","),
+        choices(cases.Mode),
+        metavar=words(cases.Mode, ","),
     ),
     _axis(
         "runtime",
@@ -247,8 +250,8 @@ OPTIONS: tuple[Option, ...] = (
         GRIDS,
         "cold: the last-level cache is flushed before each sample. "
         "Default: warm on a CPU, cold on CUDA.",
-        choices(spec.Cache),
-        metavar=words(spec.Cache, ","),
+        choices(cases.Cache),
+        metavar=words(cases.Cache, ","),
     ),
     _axis(
         "threads",
@@ -261,16 +264,16 @@ OPTIONS: tuple[Option, ...] = (
         "regime",
         GRIDS,
         "sustained: of a device kept busy for seconds before, and all through.",
-        choices(spec.Regime),
-        metavar=words(spec.Regime, ","),
+        choices(cases.Regime),
+        metavar=words(cases.Regime, ","),
     ),
     _plan(
         "tf32",
         (*GRIDS, "peaks"),
         "Whether CUDA may shorten float32 to 19 bits in products and convolutions. "
         "Default: as torch has it. Recorded with the run either way.",
-        one(choice(spec.Switch)),
-        metavar=words(spec.Switch),
+        one(choice(cases.Switch)),
+        metavar=words(cases.Switch),
         table="axes",
         panel=AXES,
     ),
@@ -279,8 +282,8 @@ OPTIONS: tuple[Option, ...] = (
         (*GRIDS, "check", "peaks"),
         "steady: keep freed memory, so that no latency depends on what ran before (glibc). "
         "default: the allocator as it is, page faults and all. Default: steady.",
-        one(choice(spec.Heap)),
-        metavar=words(spec.Heap),
+        one(choice(cases.Heap)),
+        metavar=words(cases.Heap),
         table="axes",
         panel=AXES,
     ),
@@ -309,7 +312,7 @@ OPTIONS: tuple[Option, ...] = (
         "processes",
         GRIDS,
         "Fresh processes that share the time of a comparison.",
-        one(spec.parse_count),
+        one(cases.parse_count),
         metavar="N",
         table="effort",
         panel=EFFORT,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gcbench.paper.printed import TABLES, TRANSCRIBED, PaperTable, Row, table_of
+from gcbench.paper.printed import TABLES, TRANSCRIBED, PaperTable, PrintedRow, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +79,7 @@ def _rows(table: PaperTable) -> list[dict[str, Any]]:
     return found
 
 
-def _parameters(row: Row, derived: "Derived") -> dict[str, Any]:
+def _parameters(row: PrintedRow, derived: "Derived") -> dict[str, Any]:
     return {
         "params_printed_m": row.params,
         "params": derived.params,
@@ -88,7 +88,9 @@ def _parameters(row: Row, derived: "Derived") -> dict[str, Any]:
     }
 
 
-def _macs(row: Row, plain: Row, derived: "Derived", base: "Derived", whole: bool) -> dict[str, Any]:
+def _macs(
+    row: PrintedRow, plain: PrintedRow, derived: "Derived", base: "Derived", whole: bool
+) -> dict[str, Any]:
     added = derived.macs - base.macs
     cells: dict[str, Any] = {
         "macs_printed_g": row.macs,
@@ -109,14 +111,14 @@ def _macs(row: Row, plain: Row, derived: "Derived", base: "Derived", whole: bool
     return cells
 
 
-def _latency(row: Row, plain: Row) -> dict[str, Any]:
+def _latency(row: PrintedRow, plain: PrintedRow) -> dict[str, Any]:
     if row.latency_ms is None or plain.latency_ms is None:
         return {}
     relative = float(row.latency_ms) / float(plain.latency_ms)
     return {"latency_printed_ms": row.latency_ms, "relative_printed": relative}
 
 
-def _why(row: Row, cells: dict[str, Any], derived: "Derived", base: "Derived") -> str | None:
+def _why(row: PrintedRow, cells: dict[str, Any], derived: "Derived", base: "Derived") -> str | None:
     """Say why printed and derived cells differ, where they do."""
     said = []
     if cells["params_agree"] is False:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from gcbench import networks
-from gcbench.counting.meta import meta_pass
-from gcbench.paper.printed import Row
-from gcbench.spec import Axes, Comparison, Network
+from gcbench.measure.counting.meta import meta_pass
+from gcbench.paper.printed import PrintedRow
+from gcbench.spec.cases import Axes, Comparison, Network
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Derived:
 
 
 @lru_cache(maxsize=128)
-def derive(row: Row, size: tuple[int, int], whole: bool) -> Derived:
+def derive(row: PrintedRow, size: tuple[int, int], whole: bool) -> Derived:
     """Build a row's network with its blocks on the meta device, and count one image of it."""
     case = compared([row], whole, Axes(size=size), "cpu").cases[-1]
     module = networks.build_meta(case)
@@ -29,8 +29,8 @@ def derive(row: Row, size: tuple[int, int], whole: bool) -> Derived:
     return Derived(passed.params, passed.macs, passed.conv_macs, len(module.put))
 
 
-def compared(rows: Sequence[Row], whole: bool, axes: Axes, device: str) -> Comparison:
+def compared(rows: Sequence[PrintedRow], whole: bool, axes: Axes, device: str) -> Comparison:
     """Put rows of one network beside the plain network, in their order; that comes first."""
     insertions = [networks.read_insertion(row.insert) for row in rows if row.insert]
     network = Network(networks.resolve(rows[0].network), whole=whole)
-    return networks.compare(network, insertions, [axes.ratio], axes, device)
+    return networks.comparison_inside(network, insertions, [axes.ratio], axes, device)

@@ -35,7 +35,7 @@ DETECTION, PUBLISHED, IMAGENET = (800, 1280), (800, 1333), (224, 224)
 
 
 @dataclass(frozen=True)
-class Row:
+class PrintedRow:
     """One row: its network, what is put in, and the printed cells, None where there is none.
 
     `params` are millions, `macs` 1e9, `latency_ms` of one image. `why` says why a derived cell is
@@ -62,34 +62,34 @@ class PaperTable:
     name: str
     summary: str
     size: tuple[int, int]
-    rows: tuple[Row, ...]
+    rows: tuple[PrintedRow, ...]
     whole: bool = True
     remark: str = HEADS
 
 
 def _mask_rcnn(
     label: str, insert: str | None, params: str | None = None, macs: str | None = None
-) -> Row:
-    return Row(label, MASK_RCNN, insert, params, macs)
+) -> PrintedRow:
+    return PrintedRow(label, MASK_RCNN, insert, params, macs)
 
 
 _BASELINE = _mask_rcnn("baseline", None, "44.4", "279.4")
 _ALL = _mask_rcnn("+all GC r16", "gc:ratio=16@+all", "46.9", "279.6")
 
 
-def _published(network: str, name: str, cells: tuple[str, str, str]) -> tuple[Row, ...]:
+def _published(network: str, name: str, cells: tuple[str, str, str]) -> tuple[PrintedRow, ...]:
     inserts = (
         (name, None),
         (f"{name} GC r16", "gc:ratio=16@+all"),
         (f"{name} GC r4", "gc:ratio=4@+all"),
     )
     return tuple(
-        Row(label, network, insert, latency_ms=cell)
+        PrintedRow(label, network, insert, latency_ms=cell)
         for (label, insert), cell in zip(inserts, cells, strict=True)
     )
 
 
-def _table(name: str, summary: str, *rows: Row) -> PaperTable:
+def _table(name: str, summary: str, *rows: PrintedRow) -> PaperTable:
     return PaperTable(name, summary, DETECTION, (_BASELINE, *rows))
 
 
@@ -144,13 +144,13 @@ TABLES: tuple[PaperTable, ...] = (
         "ImageNet: ResNet-50 with the stride in its 1x1 convolutions, 224x224",
         IMAGENET,
         (
-            Row("baseline", RESNET, None, "25.56", "3.86"),
-            Row("+1 NL", RESNET, "nl:subsample=before@+1", "27.66", "4.11", why=NO_PRODUCTS),
-            Row("+1 NL, not pooled", RESNET, "nl@+1"),
-            Row("+1 SNL", RESNET, "snl@+1", "26.61", "3.86"),
-            Row("+1 SNL, W_v before pooling", RESNET, "snl:hoist=false@+1"),
-            Row("+1 GC r16", RESNET, "gc:ratio=16@+1", "25.69", "3.86"),
-            Row("+all GC r16", RESNET, "gc:ratio=16@+all", "28.08", "3.87"),
+            PrintedRow("baseline", RESNET, None, "25.56", "3.86"),
+            PrintedRow("+1 NL", RESNET, "nl:subsample=before@+1", "27.66", "4.11", why=NO_PRODUCTS),
+            PrintedRow("+1 NL, not pooled", RESNET, "nl@+1"),
+            PrintedRow("+1 SNL", RESNET, "snl@+1", "26.61", "3.86"),
+            PrintedRow("+1 SNL, W_v before pooling", RESNET, "snl:hoist=false@+1"),
+            PrintedRow("+1 GC r16", RESNET, "gc:ratio=16@+1", "25.69", "3.86"),
+            PrintedRow("+all GC r16", RESNET, "gc:ratio=16@+all", "28.08", "3.87"),
         ),
         whole=False,
         remark="",

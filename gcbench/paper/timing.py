@@ -5,10 +5,11 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from gcbench import engines, networks, tables
-from gcbench.paper.printed import PaperTable, Row
+from gcbench import engines, networks
+from gcbench.paper.printed import PaperTable, PrintedRow
 from gcbench.records import Run
-from gcbench.spec import Axes, Comparison, Network
+from gcbench.results import tables
+from gcbench.spec.cases import Axes, Comparison, Network
 
 
 def comparisons(
@@ -44,6 +45,6 @@ def in_order(wanted: Sequence[PaperTable], run: Run) -> list[dict[str, Any]]:
     return [{str(name): cell for name, cell in row.items()} for row in found]
 
 
-def _by_network(table: PaperTable) -> Iterator[tuple[str, list[Row]]]:
+def _by_network(table: PaperTable) -> Iterator[tuple[str, list[PrintedRow]]]:
     for name, rows in groupby(table.rows, key=lambda row: row.network):
         yield name, list(rows)

@@ -4,17 +4,25 @@ A run is a text file of JSON lines: the manifest, then one line for each finishe
 samples and all. Lines are only ever added. `docs/design.md` has the format and its rules.
 """
 
-from gcbench.store.lines import Tell, encoded
-from gcbench.store.manifests import lines_of, mismatches
+from gcbench.store.format import Log, encoded
+from gcbench.store.manifest import lines_of, mismatches
 from gcbench.store.names import newest, path_in
-from gcbench.store.reading import Stored, load, manifest, open_run, records, shortages, statuses
-from gcbench.store.retries import chosen
-from gcbench.store.writing import RunFile, create, resume, save
+from gcbench.store.read import (
+    Stored,
+    chosen,
+    load,
+    manifest,
+    open_run,
+    records,
+    shortages,
+    statuses,
+)
+from gcbench.store.write import RunFile, create, resume, save
 
 __all__ = [
+    "Log",
     "RunFile",
     "Stored",
-    "Tell",
     "chosen",
     "create",
     "encoded",

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gcbench.errors import RunError
-from gcbench.store.reading import manifest
+from gcbench.store.read import manifest
 
 SUFFIX = ".jsonl"
 LONGEST_NAME = 120

@@ -1,0 +1,1 @@
+"""What rows show together, of one run or of two."""

@@ -1,0 +1,1 @@
+"""What one measurement takes: the machine, a case made runnable, its counts, its time."""

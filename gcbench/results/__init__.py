@@ -1,0 +1,1 @@
+"""A run as rows, one a case, and what bounds a case."""

@@ -1,0 +1,1 @@
+"""What is asked: axes, cases and their keys, grids of them, conditions and names."""

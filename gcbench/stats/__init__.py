@@ -1,0 +1,1 @@
+"""Intervals, verdicts and flags, of what was measured; pure."""
