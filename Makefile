@@ -1,7 +1,7 @@
 # One menu. `make check` is all that CI asks; `make test` and `make lint` are its halves.
 PYTHON ?= python
 # pages with parts that cog writes
-GENERATED := README.md docs/commands.md docs/counting.md docs/defaults.md docs/design.md docs/family.md docs/method.md docs/reading.md docs/tutorial.md
+GENERATED := README.md docs/commands.md docs/counting.md docs/csv.md docs/defaults.md docs/family.md docs/method.md docs/reading.md docs/tutorial.md
 BIN := $(dir $(shell command -v $(PYTHON)))
 
 PICTURES := docs/pictures

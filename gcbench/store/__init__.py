@@ -1,7 +1,7 @@
 """Runs on disk: the only package that knows what one looks like.
 
 A run is a text file of JSON lines: the manifest, then one line for each finished comparison, raw
-samples and all. Lines are only ever added. `docs/design.md` has the format and its rules.
+samples and all. Lines are only ever added. `docs/runs.md` has the format and its rules.
 """
 
 from gcbench.store.format import Log, encoded

@@ -146,9 +146,9 @@ def test_a_metric_is_one_file_and_one_line(checkout):
     assert "KiB" in told
     frame = f"import gcbench; print(gcbench.load({run!r})['weight_bytes'].dtype)"
     assert checkout.python(frame).strip() == "Int64"
-    checkout.run("-m", "cogapp", "-r", "docs/design.md")
+    checkout.run("-m", "cogapp", "-r", "docs/csv.md")
     line = "| weight_bytes | int, B | bytes of the parameters, in the dtype of the case |\n"
-    assert line in (checkout.folder / "docs/design.md").read_text()
+    assert line in (checkout.folder / "docs/csv.md").read_text()
 
     # what is stored is held against the column
     text = (checkout.folder / run).read_text()
