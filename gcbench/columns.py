@@ -246,6 +246,7 @@ _ORDER: tuple[Column | str, ...] = (
         unit="share",
         title="share of the samples in which threads waited for a core",
     ),
+    "replaced",
     Column(
         "export_s",
         float,
