@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import groupby
 
 from gcbench.engines.attempts import Bounds
@@ -266,8 +267,13 @@ class _Road:
         self._manifest = plan.manifest or here(engine.call, engine.name, stamp(), plan.seed)
         events.on_manifest(self._manifest)
         self._ceilings = Ceilings(self._manifest, events.tell, events.doing)
-        self._dealt = Dealt(plan, Budget(plan.budget_s, plan.total), plan.ran_out)
         self.ended = False
+
+    @cached_property
+    def _dealt(self) -> Dealt:
+        """What deals them out: a budget begins with the first, when its device was waited for."""
+        budget = Budget(self._plan.budget_s, self._plan.total)
+        return Dealt(self._plan, budget, self._plan.ran_out)
 
     def along(self, comparisons: Iterable[Comparison], alone: bool) -> Iterator[ComparisonRecord]:
         """Measure the comparisons of a device that is held."""

@@ -32,8 +32,8 @@ def make(named: Mapping[str, Sequence[Given]], options: Mapping[str, Option] = K
         raise UsageError(
             "--baseline and --pair ask for different things: a pair divides every block by itself"
         )
-    _require_engine(sweep, named)
     _require_keys_differ(sweep)
+    _require_engine(sweep, named)
     return sweep
 
 
