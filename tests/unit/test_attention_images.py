@@ -12,6 +12,7 @@ from torchvision.transforms._presets import ImageClassification
 
 from gcbench.attention.images import Photo, fitted, gather, normalised
 from gcbench.errors import UsageError
+from gcbench.report.text import printable
 
 
 def noise(width, height, mode="RGB"):
@@ -72,7 +73,8 @@ def test_a_name_that_is_no_utf_8_is_written_as_escapes(tmp_path):
     except (OSError, UnicodeError):
         pytest.skip("the file system takes no such name")
     [photo] = gather([tmp_path])
-    assert photo.name == r"\udcff\n.png"
+    assert photo.name == "\udcff\n.png"
+    assert printable(photo.name) == r"\udcff\n.png"
 
 
 def test_a_broken_picture_is_told_when_it_is_read(tmp_path):

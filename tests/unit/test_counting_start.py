@@ -124,7 +124,7 @@ def test_a_pass_on_the_meta_device_loads_neither_the_compiler_nor_torchs_formula
         "from gcbench.measure.counting.meta import meta_pass\n"
         "from gcbench import blocks; from gcbench.spec import cases as spec\n"
         "from gcbench.blocks import forms\n"
-        "[case] = spec.compare([blocks.resolve('gc')], spec.Axes(), 'cpu').cases\n"
+        "[case] = spec.comparison_of([blocks.resolve('gc')], spec.Axes(), 'cpu').cases\n"
         "module = blocks.build_meta(case)\n"
         "right = forms.closed_form(module, case.shape)['macs']\n"
         "assert meta_pass(module, case).macs == right > 0\n"

@@ -115,7 +115,9 @@ def test_the_hidden_width_of_mmcv_is_that_of_gcbench(target):
 
 
 @pytest.mark.parametrize("library", peers.LIBRARIES, ids=lambda library: library.name)
-def test_a_missing_library_is_one_sentence_with_the_pip_command(library, monkeypatch, capsys):
+def test_a_missing_library_is_one_sentence_with_the_pip_command(
+    library, monkeypatch, capsys, foreign_code_here
+):
     monkeypatch.setitem(sys.modules, library.name, None)
     with pytest.raises(SystemExit) as exit_info:
         main(["bench", f"{library.name}/{library.names[0]}"])
