@@ -26,7 +26,7 @@ from torchvision.models import get_model_builder
 import gcbench
 from gcbench.system.forked import ForkError, forked
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
 import brought
 import by_functions

@@ -62,7 +62,7 @@ class Setting:
 
     def machine(self) -> "Machine":
         if self.rehearse:
-            sys.path.insert(0, str(ROOT / "tests"))
+            sys.path.insert(0, str(ROOT / "tests" / "support"))
             import simulated
 
             return simulated.machine(self.device)
@@ -75,7 +75,7 @@ class Setting:
 
     def gcbench(self, *words: str, allowed: tuple[int, ...] = (0,)) -> Done:
         """Run a command of gcbench on the device; raises where it exits otherwise than allowed."""
-        door = [str(ROOT / "tests" / "simulated.py")] if self.rehearse else ["-m", "gcbench"]
+        door = [str(ROOT / "tests" / "support" / "simulated.py")] if self.rehearse else ["-m", "gcbench"]
         command = [*words, "--device", self.device]
         print(f"\n$ gcbench {shlex.join(command)}", flush=True)
         done = subprocess.run(

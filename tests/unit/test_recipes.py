@@ -233,5 +233,10 @@ def test_a_format_is_one_file_and_one_line(checkout):
         assert lines
     checkout.gcbench("report", run, "--format", "org", "-o", "a.txt")
     assert (checkout.folder / "a.txt").read_text() == told
-    tests = ("documents", "formats", "cli_report", "notes")
-    checkout.tests(*(f"tests/unit/test_{name}.py" for name in tests), "-k", "org", least=20)
+    tests = (
+        "reports/test_documents",
+        "reports/test_formats",
+        "reports/test_notes",
+        "cli/test_cli_report",
+    )
+    checkout.tests(*(f"tests/{name}.py" for name in tests), "-k", "org", least=20)
