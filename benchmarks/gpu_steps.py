@@ -75,7 +75,11 @@ class Setting:
 
     def gcbench(self, *words: str, allowed: tuple[int, ...] = (0,)) -> Done:
         """Run a command of gcbench on the device; raises where it exits otherwise than allowed."""
-        door = [str(ROOT / "tests" / "support" / "simulated.py")] if self.rehearse else ["-m", "gcbench"]
+        door = (
+            [str(ROOT / "tests" / "support" / "simulated.py")]
+            if self.rehearse
+            else ["-m", "gcbench"]
+        )
         command = [*words, "--device", self.device]
         print(f"\n$ gcbench {shlex.join(command)}", flush=True)
         done = subprocess.run(
