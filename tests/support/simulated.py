@@ -44,7 +44,8 @@ REPLAY_NS, REPLAYED = 5_000, 0.7
 COMPILING_NS = 2_000_000_000
 # a worker does this before it begins
 WORKER = "from gcbench.engines.worker_main import main\n"
-INSTALLING = f"sys.path.insert(0, {str(ROOT / 'tests' / 'support')!r})\nimport simulated\nsimulated.install()\n"
+HERE = str(ROOT / "tests" / "support")
+INSTALLING = f"sys.path.insert(0, {HERE!r})\nimport simulated\nsimulated.install()\n"
 
 # what stays open until this process ends
 _OPEN = ExitStack()
