@@ -1,6 +1,5 @@
 """A case can end only itself: whatever kills, stops or fills its process is a row with a reason."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from harmful import BRIEF, MODULES, SMALL, alive, gone, measured
 
@@ -134,7 +134,11 @@ def test_a_worker_that_is_lost_between_two_comparisons_blames_nobody(modules):
     comparison = engines.compare(["se"], SMALL)
     with Isolated(60.0) as isolated:
         isolated.measure(Job(comparison, BRIEF))
-        os.kill(isolated._worker._process.pid, signal.SIGKILL)
+        guard = psutil.Process(isolated._worker._process.pid)
+        workers = guard.children(recursive=True)
+        guard.kill()
+        # it takes its worker along, in a moment of its own
+        psutil.wait_procs(workers, timeout=30)
         again = isolated.measure(Job(comparison, BRIEF))
     assert [m.status for m in again.measurements] == ["ok"]
 
