@@ -18,7 +18,7 @@ class RuntimeEntry(Entry):
     `verb` is what is told while it tries one. What `fuses` operators moves fewer bytes than they
     do one by one. `foreign` runtimes compute with libraries and threads of their own, so their arms
     live in processes of their own; they need the modules `needs`, which the extra installs.
-    What one is exported to is a file with the `suffix`.
+    What one is exported to is a file with the `suffix`, and `beside` it others of its name.
     """
 
     verb: str = "trying"
@@ -27,6 +27,7 @@ class RuntimeEntry(Entry):
     needs: tuple[str, ...] = ()
     extra: str | None = None
     suffix: str | None = None
+    beside: tuple[str, ...] = ()
 
     @property
     def missing(self) -> list[str]:
@@ -71,6 +72,7 @@ RUNTIMES: Registry[RuntimeEntry] = Registry(
             needs=("openvino",),
             extra="openvino",
             suffix=".xml",
+            beside=(".bin",),
         ),
     ),
 )

@@ -69,6 +69,7 @@ def bench(
                     asked.counter,
                     live.move,
                     engine=engine,
+                    timeout_s=asked.timeout_s,
                     wait=not no_wait,
                     tell=live.tell,
                     profile=verbose,

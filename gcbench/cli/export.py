@@ -54,7 +54,8 @@ def export(
         raise UsageError(f"--output takes a file that ends in {known}{came}")
     runtime = SUFFIXES[output.suffix]
     require_installed(f"--output {output}:", runtime)
-    require_writable("--output", output)
+    for suffix in (output.suffix, *RUNTIMES[runtime].beside):
+        require_writable("--output", output.with_suffix(suffix))
     asked = said.plan()
     for name, values in (("ratio", asked.ratio), ("dtype", asked.dtype)):
         if len(values) > 1:

@@ -84,6 +84,7 @@ def network(
                     asked.counter,
                     live.move,
                     engine=engine,
+                    timeout_s=asked.timeout_s,
                     wait=not no_wait,
                     tell=live.tell,
                     profile=verbose,

@@ -189,6 +189,7 @@ def run(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     *,
     engine: Engine | None = None,
+    timeout_s: float = inf,
     wait: bool = True,
     tell: Log = lambda text: None,
     profile: bool = False,
@@ -200,7 +201,7 @@ def run(
     """Make a run of comparisons, measured as a `Plan` of them is.
 
     Where no `engine` is given, that is in this process, unless a case may leave it unfit to go on,
-    or several processes are to measure.
+    or several processes are to measure; there trying one case may take `timeout_s`.
     """
     found: list[Manifest] = []
     plan = Plan(
@@ -224,7 +225,7 @@ def run(
     with ExitStack() as held:
         if engine is None or not isinstance(engine, Isolated):
             apart = effort.processes > 1 or any(_may_break(c) or is_apart(c) for c in comparisons)
-            engine = held.enter_context(opened(apart))
+            engine = held.enter_context(opened(apart, timeout_s))
         records = tuple(measure(plan, engine, events))
     return Run(found[0], records)
 

@@ -66,8 +66,16 @@ class ArmError(Exception):
 
 
 def is_apart(comparison: Comparison) -> bool:
-    """Whether the arms of a comparison need workers of their own."""
-    return any(case.heap or known(case.runtime).foreign for case in comparison.cases)
+    """Whether the arms of a comparison need workers of their own.
+
+    A case that no foreign runtime takes, and that is skipped, needs none.
+    """
+    return any(case.heap or _is_deployed(case) for case in comparison.cases)
+
+
+def _is_deployed(case: Case) -> bool:
+    """Whether a foreign runtime may run a case: on a CPU, with pauses between its turns."""
+    return known(case.runtime).foreign and case.device == "cpu" and case.regime == "burst"
 
 
 def workers_of(comparison: Comparison) -> int:
@@ -82,6 +90,11 @@ class Apart:
         """Let trying a case, and whatever is asked of an arm, take `timeout_s`."""
         self._timeout_s = timeout_s
         self._hands: dict[Seat, Hand] = {}
+
+    @property
+    def began(self) -> bool:
+        """Whether there are workers that an earlier comparison left."""
+        return bool(self._hands)
 
     def end(self) -> None:
         """Leave no process behind; the next comparison starts new ones."""
@@ -118,7 +131,7 @@ class Apart:
             # what second copies are is known, unless they fail
             rows |= {i: found[i] for i in untried if not seat.twins or found[i].status != "ok"}
         working = {i: row for i, row in rows.items() if i not in job.known and _runs(row)}
-        crowded = crowded_out(working, comparison.baselines, job.bounds, _seat_of)
+        crowded = crowded_out(working, _divided(comparison), job.bounds, _seat_of)
         working = {i: row for i, row in working.items() if i not in crowded}
         rows |= crowded
         ordered = [rows[position] for position in range(len(comparison.cases))]
@@ -127,8 +140,14 @@ class Apart:
         return timed_record(job, ordered, working, timing)
 
     def _start(self, job: Job, listener: Listener) -> None:
-        """Have every worker ready, so that none still loads torch while another tries a case."""
-        missing = [seat for seat in _seats(job.comparison) if seat not in self._hands]
+        """Have every worker ready, so that none still loads torch while another tries a case.
+
+        Those that this comparison has no use for are ended.
+        """
+        seats = _seats(job.comparison)
+        for seat in [each for each in self._hands if each not in seats]:
+            self._hands.pop(seat).worker.end()
+        missing = [seat for seat in seats if seat not in self._hands]
         if not missing:
             return
         doing = f"starting {len(missing)} processes that measure"

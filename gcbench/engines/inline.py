@@ -85,7 +85,7 @@ def measure(job: Job, listener: Listener = SILENT) -> ComparisonRecord:
         setting = setting_of(job, threads)
         attempts = [attempted(job, position, setting, listener) for position in range(len(cases))]
         listener.on_trying(Trying(None))
-        crowded = crowded_out(_working(attempts), job.comparison.baselines, job.bounds)
+        crowded = crowded_out(_working(attempts), set(job.comparison.baselines), job.bounds)
         for position, row in crowded.items():
             attempts[position] = Attempt(row)
         found = [attempt.measurement for attempt in attempts]

@@ -164,18 +164,21 @@ class Isolated:
                 job = replace(job, known={**job.known, **blamed})
 
     def _ask(self, job: Job, listener: Listener) -> ComparisonRecord:
+        cases = job.comparison.cases
+        self._ran |= {cases[i].spec for i in job.unknown if not modules.is_known(cases[i])}
         if is_apart(job.comparison):
+            used = self._apart.began
             try:
                 return self._apart.measure(job, listener)
             except NotBegunError as error:
+                if used:  # one was lost while nobody asked anything of it; all are started anew
+                    return self._ask(job, listener)
                 raise _cannot_start(error) from error
         used = self._worker is not None
         if not used:
             limit_s = job.effort.max_time_s
             listener.on_progress(Progress(0.0, limit_s, doing="starting a process that measures"))
         self._worker = self._worker or Worker()
-        cases = job.comparison.cases
-        self._ran |= {cases[i].spec for i in job.unknown if not modules.is_known(cases[i])}
         try:
             return self._worker.ask(job, self._timeout_s, listener)
         except NotBegunError as error:

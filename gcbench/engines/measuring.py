@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
 from itertools import groupby
 
 from gcbench.engines.attempts import Bounds
@@ -107,9 +106,10 @@ class Budget:
         comparisons: int,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin now, with so many comparisons to come."""
+        """Begin with the first share, with so many comparisons to come."""
         self._budget_s = math.inf if budget_s is None else budget_s
-        self._left, self._now, self._began = comparisons, now, now()
+        self._left, self._now = comparisons, now
+        self._began: float | None = None
         self._timed_s = 0.0
         self._done = 0
 
@@ -123,6 +123,8 @@ class Budget:
         None where nothing is left for it. What comparisons took so far beside being timed is taken
         from the share of the next one.
         """
+        if self._began is None:
+            self._began = self._now()
         spent_s = self._now() - self._began
         if spent_s >= self._budget_s:
             return None
@@ -267,13 +269,8 @@ class _Road:
         self._manifest = plan.manifest or here(engine.call, engine.name, stamp(), plan.seed)
         events.on_manifest(self._manifest)
         self._ceilings = Ceilings(self._manifest, events.tell, events.doing)
+        self._dealt = Dealt(plan, Budget(plan.budget_s, plan.total), plan.ran_out)
         self.ended = False
-
-    @cached_property
-    def _dealt(self) -> Dealt:
-        """What deals them out: a budget begins with the first, when its device was waited for."""
-        budget = Budget(self._plan.budget_s, self._plan.total)
-        return Dealt(self._plan, budget, self._plan.ran_out)
 
     def along(self, comparisons: Iterable[Comparison], alone: bool) -> Iterator[ComparisonRecord]:
         """Measure the comparisons of a device that is held."""

@@ -157,7 +157,7 @@ def _deployed(
     """Call a case as it is written, then have it exported and loaded; see `deployed`."""
     case = counted.case
     special = _special(pristine.elsewhere(random.Random(setting.seed)), case, setting)
-    known = replace(counted, flags=(*counted.flags, *special))
+    known = replace(without_memory(counted), flags=(*counted.flags, *special))
     threads, before = case.threads or setting.threads, setting.before(case)
     return Attempt(*deployed(runtime, pristine, known, setting.seed, threads, before))
 

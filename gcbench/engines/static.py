@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from gcbench import blocks
 from gcbench.blocks.forms import has_closed_form, has_closed_forms
 from gcbench.engines.counted import foretold, is_counted, measured, on_cpu, without_numbers
+from gcbench.engines.deploying import without_memory
 from gcbench.engines.jobs import SILENT, Caller, Job, Listener, call_here, record_of
 from gcbench.engines.worker_process import CallError
 from gcbench.errors import UsageError
 from gcbench.measure import modules
 from gcbench.measure.counting import Subject
 from gcbench.records import ComparisonRecord, Measurement
+from gcbench.runtime import known
 from gcbench.spec import grid
 from gcbench.spec.cases import Case, CounterName, Network
 
@@ -67,6 +69,8 @@ class Static:
             found = self._by_form(case, seed, counter) or self._by_call(case, seed, counter)
         except UsageError as error:
             return Measurement(case, "error", str(error))
+        if known(case.runtime).foreign:
+            found = without_memory(found)
         # to be counted is all that was asked of it
         return found if is_counted(found) else replace(found, status="error")
 

@@ -134,19 +134,20 @@ def lineup_of(
 
 def crowded_out(
     working: Mapping[int, Measurement],
-    baselines: Sequence[int],
+    twice: Collection[int],
     bounds: Bounds,
     process_of: Callable[[Case], object] = lambda case: None,
 ) -> dict[int, Measurement]:
     """Leave out the largest cases until all arms of the others fit in memory together.
 
-    Returns the rows of those left out. `process_of` tells cases apart that live in different
+    Returns the rows of those left out. Of those that are there `twice` a second copy is timed too;
+    `process_of` tells cases apart that live in different
     processes: what one of those frees is not there for another.
     """
     kept, out = dict(working), dict[int, Measurement]()
     while kept:
-        # every case has an arm, every baseline one more, and each is called with the others alive
-        needed = sum(held_bytes(m) * (2 if baselines[i] == i else 1) for i, m in kept.items())
+        # each is called with the others alive
+        needed = sum(held_bytes(m) * (2 if i in twice else 1) for i, m in kept.items())
         most: dict[object, int] = {}
         for measured in kept.values():
             process = process_of(measured.case)

@@ -1,7 +1,7 @@
 """Options: what each is called, what it takes, and which commands take it. No torch, no typer.
 
 An option is declared once. From its line come a command's signature and help (`cli.taking`), its
-key in a TOML file and how it is written back (`spelling`), its environment variable, and whether it
+key in a TOML file and how it is written back (`config`), its environment variable, and whether it
 may be said again when a run is gone on with (`said`).
 """
 

@@ -1,6 +1,6 @@
 """What a sweep is: a value or many for every axis, and the comparisons of that grid.
 
-Text and numbers only; `spelling.py` reads a sweep from options and files.
+Text and numbers only; `gcbench.options` reads a sweep from options and files.
 """
 
 import itertools
@@ -50,7 +50,7 @@ class Sweep:
     `channels` and `size`. Where `device` is empty the machine's default is meant, where `cache` is,
     the device's. `precision` and `max_time_s` of None are the device's default, `timeout_s` is the
     time that trying one case may take, `budget_s` that of the whole sweep. `pair` is as
-    `spec.parse_pair` reads it. `per_device` and `cpus_per_comparison` are for the engine `ray`.
+    `cases.parse_pair` reads it. `per_device` and `cpus_per_comparison` are for the engine `ray`.
     `origins` say where each value came from that somebody gave, by the names of options.
     """
 

@@ -277,7 +277,8 @@ def relatives(timings: Timings, baselines: Sequence[int]) -> dict[int, Interval]
 def aa_intervals(timings: Timings, baselines: Sequence[int]) -> dict[int, Interval]:
     """For each timed case the interval of log(A/A arm / what it copies) that judges it.
 
-    That is the copy of its baseline, or, where that is in another group, a copy in its own.
+    That is its own copy where it has one, and else that of its baseline, or, where that is in
+    another group, a copy in its own.
     """
     found: dict[tuple[tuple[int, int], ...], Interval] = {}
     # cases of one group share its A/A arm, and are not worked out again

@@ -10,7 +10,7 @@ from gcbench.units import size_text
 # what may differ between two sessions of one run; all else makes latencies incomparable
 _FREE = (
     *("run", "started", "command", "memory_bytes", "load_1min", "warnings", "sweep", "schema"),
-    *("origins", "engine"),
+    *("origins", "engine", "runtimes"),
 )
 # torch sets this one itself
 _FREE_VARIABLES = ("TORCHINDUCTOR_CACHE_DIR",)
@@ -27,6 +27,8 @@ def lines_of(record: Manifest) -> Iterator[tuple[str, str]]:
     for name, value in msgspec.to_builtins(record).items():
         if name == "gpus":
             yield from ((f"gpu.{key}", str(text)) for key, text in _of_gpus(value))
+        elif name == "runtimes":
+            yield from ((f"runtime.{key}", str(text)) for key, text in _of_runtimes(value))
         elif isinstance(value, dict):
             yield from ((f"{name}.{key}", str(text)) for key, text in value.items())
         elif name not in ("run", "seed", "command", "warnings", "sweep", "schema") and (
@@ -45,10 +47,15 @@ def mismatches(
     """Say in words what makes measurements under two manifests incomparable; empty where nothing.
 
     That is a change of the machine, its devices, the versions, the settings or the seed; not of the
-    time, the command or the load. `words` say whose value is whose. Where it is measured
+    time, the command or the load, nor whether a runtime that is not torch's own is installed (its
+    rows could not be there). `words` say whose value is whose. Where it is measured
     `elsewhere`, on a cluster, what this machine is does not matter.
     """
     before, after = dict(_conditions(old)), dict(_conditions(new))
+    shared = old.runtimes.keys() & new.runtimes.keys()
+    for conditions, record in ((before, old), (after, new)):
+        installed = {name: record.runtimes[name] for name in shared}
+        conditions.update((f"runtime {key}", text) for key, text in _of_runtimes(installed))
     if elsewhere:
         before, after = ({n: c[n] for n in _EVERYWHERE} for c in (before, after))
     return [
@@ -77,6 +84,12 @@ def _of_gpus(gpus: Mapping[str, Mapping[str, Cell]]) -> Iterator[tuple[str, Cell
         for name, value in known.items():
             if value is not None:
                 yield f"{device} {name.replace('_', ' ')}", value
+
+
+def _of_runtimes(runtimes: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str]]:
+    """The versions and settings of runtimes, by the name of each and of what it is."""
+    for runtime, told in runtimes.items():
+        yield from ((f"{runtime} {name}", text) for name, text in told.items())
 
 
 def _word(value: Cell) -> str:

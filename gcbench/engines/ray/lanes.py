@@ -111,12 +111,13 @@ class Lane:
             alone = self._open.enter_context(alone_on(terms.device, terms.wait, self._say))
         heap.settle(terms.heap)
         from gcbench.engines.isolated import Isolated
-        from gcbench.engines.measuring import Held
+        from gcbench.engines.jobs import call_here
+        from gcbench.engines.measuring import Held, here
         from gcbench.measure.peaks import Ceilings
 
         self._open.enter_context(environment.tf32(terms.tf32))
         self._isolated = self._open.enter_context(Isolated(terms.timeout_s))
-        manifest = replace(environment.manifest("", terms.seed), command=())
+        manifest = replace(here(call_here, "ray", "", terms.seed), command=())
         self._held = Held(alone, Ceilings(manifest, self._say, lambda what: None))
         return manifest
 

@@ -11,7 +11,6 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from gcbench.errors import BlockError
+from gcbench.measure import environment
 from gcbench.measure.runtimes import Runtime
 from gcbench.measure.workload import Prepare, elsewhere, set_threads, spacers
 from gcbench.records import Queueing
@@ -85,7 +85,8 @@ class ForeignRuntime(Runtime):
 
     def described(self) -> dict[str, str]:
         """The versions of the packages that it consists of, and how its sessions are set."""
-        return {name: metadata.version(name) for name in self.packages} | self.settings
+        found = {name: environment.version(name) for name in self.packages}
+        return {name: each for name, each in found.items() if each is not None} | self.settings
 
 
 class Deployment:

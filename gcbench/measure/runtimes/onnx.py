@@ -38,7 +38,7 @@ class OnnxRuntime(ForeignRuntime):
         return {".onnx": artefact}
 
     def loading(self, file: str, dtype: str) -> str:
-        """Make a session."""
+        """Make a session, with threads as ONNX Runtime has them."""
         return f"import onnxruntime; session = onnxruntime.InferenceSession({file!r})"
 
     def load(self, artefact: bytes, x: Tensor, threads: int) -> "Session":

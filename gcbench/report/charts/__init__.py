@@ -1,4 +1,4 @@
-"""The table of charts. Each is one file with a function `draw`, and one line here.
+"""The table of charts. Each is one function, in a file of its own or in `values.py`, and one line.
 
 It takes what is drawn and returns an Altair chart; what one axis varies over, where labels go and
 what stands around a picture is shared (`varying.py`, `labels.py`, `framing.py`, `words.py`).
