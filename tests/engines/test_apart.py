@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from gcbench.engines.jobs import Job, Listener
 from gcbench.errors import LimitError, UsageError
 from gcbench.measure import heap
 from gcbench.results import tables
+from gcbench.spec import grid
 from gcbench.spec.cases import Axes, Effort, parse_pair
 
 pytestmark = [
@@ -208,6 +210,19 @@ def test_workers_live_on_for_the_next_comparison(modules):
         assert set(hands) == {Seat("steady"), Seat("default"), Seat("steady", twins=True)}
     for record in (first, second):
         assert [m.status for m in record.measurements] == ["ok", "ok"]
+
+
+@pytest.mark.slow
+def test_a_worker_that_the_next_comparison_has_no_use_for_is_ended(modules):
+    with Isolated(60.0) as isolated:
+        whole = job_of(["se"])
+        isolated.measure(whole)
+        part = replace(whole, comparison=grid.part(whole.comparison, [0]))
+        record = isolated.measure(part)
+        assert [m.status for m in record.measurements] == ["ok"]
+        [kept] = {seat.heap for seat in isolated._apart._hands}
+        assert kept == part.comparison.cases[0].heap
+        assert len(record.timings) == 1
 
 
 def test_an_interrupt_keeps_what_was_timed_and_leaves_no_process(modules):

@@ -16,12 +16,13 @@ from gcbench.cli.app import main
 from gcbench.engines import apart, deploying, inline
 from gcbench.engines.isolated import Isolated
 from gcbench.engines.jobs import Job
+from gcbench.engines.static import Static
 from gcbench.errors import BlockError, UsageError
 from gcbench.measure import modules, runtimes
 from gcbench.measure.runtimes.foreign import Deployment, cause_of, exported
 from gcbench.measure.runtimes.openvino import silent
 from gcbench.measure.workload import make_workload
-from gcbench.records import Measurement
+from gcbench.records import QUICK, Measurement
 from gcbench.results import tables
 from gcbench.runtime import RUNTIMES
 from gcbench.spec import cases
@@ -286,6 +287,21 @@ def test_each_foreign_runtime_has_a_worker_and_its_cases_second_copies_in_anothe
     ]
     assert [apart._seated(seat, comparison) for seat in seats] == [[0, 3], [1, 4], [2, 5]] * 2
     assert not apart.is_apart(cases.comparison_of([blocks.resolve("se")], SMALL, "cpu"))
+    # what cannot be deployed is skipped, and those beside it are timed as ever
+    [block] = [blocks.resolve("se")]
+    for changed in ({"device": "cuda:0"}, {"regime": "sustained"}):
+        axes = replace(SMALL, **changed)
+        assert not apart.is_apart(cases.comparison_of([block], axes, axes.device, pair=pair))
+
+
+def test_what_is_predicted_of_torchs_memory_is_said_of_no_deployed_case():
+    pair = parse_pair("--pair", "runtime=eager,onnxruntime", SMALL)
+    comparison = cases.comparison_of([blocks.resolve("se")], SMALL, "cpu", pair=pair)
+    eager, deployed = Static().measure(Job(comparison, QUICK)).measurements
+    assert eager.metrics["params"] == deployed.metrics["params"]
+    assert eager.metrics["peak_memory_bytes"] > 0
+    assert "peak_memory_bytes" not in deployed.metrics
+    assert "memory_source" not in deployed.metrics
 
 
 @pytest.mark.slow

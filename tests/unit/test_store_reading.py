@@ -310,6 +310,15 @@ def test_the_newest_run_is_the_one_written_last_and_what_is_no_run_is_passed_ove
     assert store.newest(tmp_path).name == "b.jsonl"
 
 
+def test_a_runtime_that_one_session_lacks_sets_nothing_apart_and_another_version_does():
+    with_it = manifest(runtimes={"onnxruntime": {"onnxruntime": "1.22", "threads": "N"}})
+    assert store.mismatches(manifest(), with_it) == store.mismatches(with_it, manifest()) == []
+    later = replace(with_it, runtimes={"onnxruntime": {"onnxruntime": "1.23", "threads": "N"}})
+    assert store.mismatches(with_it, later) == [
+        "runtime onnxruntime onnxruntime: 1.22 then, 1.23 now"
+    ]
+
+
 def test_what_sets_two_sessions_apart_is_said_in_words():
     old = manifest()
     assert store.mismatches(old, replace(old, started="later", load_1min=7.0, run="x")) == []
