@@ -115,12 +115,6 @@ def whole_of(shape: Sides) -> Around:
     return around
 
 
-def outputs_at(model: nn.Module, paths: list[str], shape: Sides) -> dict[str, Sides]:
-    """Tell the shape of what the modules at some paths give; see `probed`."""
-    found = probed(model, paths, shape, whole_of(shape))
-    return {path: site.shape for path, site in found.items()}
-
-
 def _require_block_there(model: nn.Module, path: str, site: Site) -> None:
     kind, where = type(model.get_submodule(path)).__name__, named(model, path)
     if site.given is None:

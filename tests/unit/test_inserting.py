@@ -15,7 +15,8 @@ from gcbench.blocks import BLOCKS
 from gcbench.blocks.constructors import options_of
 from gcbench.errors import UsageError
 from gcbench.networks import NETWORKS, make_meta
-from gcbench.networks.inserting import outputs_at
+from gcbench.networks.inserting import whole_of
+from gcbench.networks.probing import probed
 from gcbench.networks.with_block import WithBlock, inserted
 
 # every block that leaves its input as it is when its last layer starts at zero
@@ -301,7 +302,8 @@ def test_a_ratio_that_leaves_no_channel_says_where_and_leaves_the_model_as_it_wa
 def test_looking_at_a_models_outputs_leaves_the_model_as_it_was():
     model = resnet()
     before = copy.deepcopy(model.state_dict())
-    assert outputs_at(model, ["layer4.0.bn2"], SMALL) == {"layer4.0.bn2": (2, 512, 1, 1)}
+    [site] = probed(model, ["layer4.0.bn2"], SMALL, whole_of(SMALL)).values()
+    assert site.shape == (2, 512, 1, 1)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name])
     assert model.training
