@@ -121,12 +121,17 @@ def of_project(folder: Path) -> Level:
     for above in (folder, *folder.parents):
         path = above / PROJECT
         try:
-            text = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError):
+            # a pipe or a device may have no end
+            content = path.read_bytes() if path.is_file() else b""
+        except OSError:
             continue
-        if TABLE not in text:
+        if TABLE.encode() not in content:
             continue
         source = os.path.relpath(path, folder)
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{source} is no text: {error.reason}") from error
         tool = config.decoded(text, source).get("tool")
         table = tool.get(TABLE) if isinstance(tool, dict) else None
         if table is not None:
@@ -199,7 +204,7 @@ def _text_of(file: Path) -> str:
             text = opened.read(LARGEST_FILE + 1)
         if len(text) > LARGEST_FILE:
             raise UsageError(f"--file {file} is no sweep: it is over {size_text(LARGEST_FILE)}")
-        return text.decode("utf-8")
+        return text.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"--file {file}: cannot read it: {cause(error)}") from error
     except UnicodeDecodeError as error:

@@ -1,6 +1,7 @@
 """Options: declared once, and the same whichever way they are said."""
 
 import inspect
+import os
 import subprocess
 import sys
 import typing
@@ -406,3 +407,23 @@ def test_ceilings_are_measured_at_every_number_of_threads(capsys, monkeypatch):
     code, out, err = ran("peaks", "--threads", "1,2", "--format", "json", capsys=capsys)
     assert code == 0, err
     assert [each["threads"] for each in json.loads(out)] == [1, 2]
+
+
+def test_a_project_that_is_no_text_is_refused_and_not_passed_over(tmp_path):
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (tmp_path / "pyproject.toml").write_text("[tool.gcbench.axes]\nsize = 8\n")
+    (inner / "pyproject.toml").write_bytes(b"# caf\xe9\n[tool.gcbench.axes]\nsize = 9\n")
+    with pytest.raises(UsageError, match=r"^pyproject.toml is no text: "):
+        defaults.of_project(inner)
+    # as editors on Windows write it
+    (inner / "pyproject.toml").write_bytes(b"\xef\xbb\xbf[tool.gcbench.axes]\nsize = 9\n")
+    assert defaults.of_project(inner)["size"][0][1] == "9"
+
+
+def test_a_project_without_an_end_is_passed_over(tmp_path):
+    os.mkfifo(tmp_path / "pyproject.toml")
+    assert defaults.of_project(tmp_path) == {}
+    (tmp_path / "pyproject.toml").unlink()
+    (tmp_path / "pyproject.toml").symlink_to("/dev/zero")
+    assert defaults.of_project(tmp_path) == {}
