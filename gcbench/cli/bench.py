@@ -43,7 +43,6 @@ def bench(
     faults.info(cut(f"comparing {', '.join(asked.blocks)}; loading torch"))
 
     from gcbench import engines
-    from gcbench.cli.live import live_table
     from gcbench.engines import sweeps
     from gcbench.measure import environment
     from gcbench.results import tables
@@ -58,28 +57,8 @@ def bench(
         if asked.static:
             run = engines.count_all(comparisons, asked.seed, asked.counter, engine.call)
         else:
-            budget = asked.effort(comparisons[0].device)
-            each = f" each of {len(comparisons)} comparisons" if len(comparisons) > 1 else ""
-            faults.info(f"trying each, then timing{each} for up to {budget.max_time_s:g} s")
-            with live_table(budget.precision) as live:
-                run = engines.run(
-                    comparisons,
-                    budget,
-                    asked.seed,
-                    asked.counter,
-                    live.move,
-                    engine=engine,
-                    timeout_s=asked.timeout_s,
-                    wait=not no_wait,
-                    tell=live.tell,
-                    profile=verbose,
-                    rivals_only=True,
-                    partial=True,
-                    standings=live.moves,
-                    allow_nondeterministic=asked.allow_nondeterministic,
-                )
-    if not asked.static:
-        faults.warn(run.manifest.warnings)
+            effort = asked.effort(comparisons[0].device)
+            run = plans.timed(asked, comparisons, effort, engine, wait=not no_wait, profile=verbose)
     run = plans.with_origins(run, asked)
     rows = list(tables.rows(run))
     leave_run(run, rows, shown, write, csv, output, detail=detail)

@@ -55,7 +55,6 @@ def network(
     faults.info(f"putting blocks into {net}; loading torch")
 
     from gcbench import engines
-    from gcbench.cli.live import live_table
     from gcbench.measure import environment
     from gcbench.results import tables
 
@@ -74,26 +73,8 @@ def network(
             counted = [each for each in comparisons if each.device == comparisons[0].device]
             run = engines.count_all(counted, asked.seed, asked.counter, engine.call)
         else:
-            budget = asked.effort(comparisons[0].device, NETWORK_EFFORT)
-            faults.info(f"trying each, then timing for up to {budget.max_time_s:g} s")
-            with live_table(budget.precision) as live:
-                run = engines.run(
-                    comparisons,
-                    budget,
-                    asked.seed,
-                    asked.counter,
-                    live.move,
-                    engine=engine,
-                    timeout_s=asked.timeout_s,
-                    wait=not no_wait,
-                    tell=live.tell,
-                    profile=verbose,
-                    rivals_only=True,
-                    partial=True,
-                    standings=live.moves,
-                )
-    if not asked.static:
-        faults.warn(run.manifest.warnings)
+            effort = asked.effort(comparisons[0].device, NETWORK_EFFORT)
+            run = plans.timed(asked, comparisons, effort, engine, wait=not no_wait, profile=verbose)
     run = plans.with_origins(run, asked)
     rows = tables.network_first(tables.rows(run))
     leave_run(run, rows, shown, write, csv, output, within, detail)

@@ -1,8 +1,10 @@
 """Plans of a command: read, checked as far as that needs no torch, and written as a file."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gcbench.cli import faults
 from gcbench.cli.output import is_stdout, require_writable, write_whole
@@ -12,8 +14,11 @@ from gcbench.options.defaults import Said
 from gcbench.records import Cell, Run
 from gcbench.registry import is_file
 from gcbench.report.text import pasted
-from gcbench.spec.cases import Axes
+from gcbench.spec.cases import Axes, Comparison, Effort
 from gcbench.spec.grid import Sweep
+
+if TYPE_CHECKING:
+    from gcbench.engines.jobs import Engine
 
 
 def checked(asked: Sweep) -> Sweep:
@@ -46,6 +51,45 @@ def dump(asked: Sweep, file: Path, command: str) -> None:
     if not is_stdout(file):
         named = pasted(file)
         faults.info(f"wrote {named}; measure it with: gcbench {command} --file {named}")
+
+
+def timed(
+    asked: Sweep,
+    comparisons: Sequence[Comparison],
+    effort: Effort,
+    engine: "Engine",
+    *,
+    wait: bool,
+    profile: bool,
+) -> Run:
+    """Time the comparisons of a plan below a live table; see `engines.run`.
+
+    Where a person interrupts it, what was timed until then is kept. Raises as that.
+    """
+    from gcbench import engines
+    from gcbench.cli.live import live_table
+
+    each = f" each of {len(comparisons)} comparisons" if len(comparisons) > 1 else ""
+    faults.info(f"trying each, then timing{each} for up to {effort.max_time_s:g} s")
+    with live_table(effort.precision) as live:
+        run = engines.run(
+            comparisons,
+            effort,
+            asked.seed,
+            asked.counter,
+            live.move,
+            engine=engine,
+            timeout_s=asked.timeout_s,
+            wait=wait,
+            tell=live.tell,
+            profile=profile,
+            rivals_only=True,
+            partial=True,
+            standings=live.moves,
+            allow_nondeterministic=asked.allow_nondeterministic,
+        )
+    faults.warn(run.manifest.warnings)
+    return run
 
 
 def with_origins(run: Run, asked: Sweep) -> Run:
