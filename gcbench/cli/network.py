@@ -51,7 +51,8 @@ def network(
     shown = FORMATS[format]
     detail = options.read_detail(verbose, quiet)
     require_free(csv, output, write)
-    options.settle_heap(asked.heap)
+    if not asked.static:
+        options.settle_heap(asked.heap)
     faults.info(f"putting blocks into {net}; loading torch")
 
     from gcbench import engines
